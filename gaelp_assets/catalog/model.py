@@ -1,0 +1,207 @@
+"""The typed model of a catalogue file. What can be said of one relation by itself is checked here; what needs
+other files is checked in `catalog.validate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import Field as Described
+
+FieldType = Literal[
+    "STRING", "BYTES", "INTEGER", "FLOAT", "NUMERIC", "BOOLEAN", "TIMESTAMP", "DATE", "DATETIME", "TIME", "JSON", "RECORD"
+]  # fmt: skip
+# GoogleSQL's names for the types that BigQuery's JSON schema words call otherwise.
+TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
+Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
+Severity = Literal["ERROR", "WARN"]
+
+
+class Kind(StrEnum):
+    """How a relation comes to hold rows."""
+
+    TABLE = "table"  # loaded from gateway files
+    LEDGER = "ledger"  # written by the platform itself, in the transaction of a load
+    VIEW = "view"  # a query, evaluated when read
+    MATERIALIZED_VIEW = "materialized_view"  # kept by the warehouse where it can, else stored as a derived table
+    DERIVED_TABLE = "derived_table"  # a query whose result is stored, slice by slice where it is partitioned
+
+
+class AssetCheckName(StrEnum):
+    """The asset checks that a loaded table has."""
+
+    ACCOUNTING = "accounting"
+    REJECTED_ROWS = "rejected_rows"
+    SCHEMA_CONFORMANCE = "schema_conformance"
+    KEY_UNIQUENESS = "key_uniqueness"
+    FOREIGN_KEYS = "foreign_keys"
+
+
+class CatalogModel(BaseModel):
+    """Refuses unknown keys; never changes once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Check(CatalogModel):
+    """A rule that every row must keep: one of Pandera's built-in checks, or of the platform's own, by name."""
+
+    name: Identifier = Described(description="in_range, isin, str_matches, ..., or a rule of gaelp_assets.validation.rules")
+    arguments: Mapping[str, Any] = Described(default_factory=dict, description="the arguments of that check, by name")
+
+
+class Field(CatalogModel):
+    """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+    type: Annotated[FieldType, BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value)]
+    mode: Literal["REQUIRED", "NULLABLE", "REPEATED"] = "NULLABLE"
+    description: str = ""
+    fields: tuple[Field, ...] = ()
+    policyTags: Mapping[str, tuple[str, ...]] | None = None  # noqa: N815 - BigQuery's word
+    sensitive: bool = Described(default=False, description="its values never leave the warehouse: not in samples, not in charts")
+    checks: tuple[Check, ...] = ()
+
+    @property
+    def required(self) -> bool:
+        """Whether a row must have a value for it."""
+        return self.mode == "REQUIRED"
+
+    @property
+    def repeated(self) -> bool:
+        """Whether its value is an array."""
+        return self.mode == "REPEATED"
+
+    @model_validator(mode="after")
+    def _record_has_fields(self) -> Field:
+        if self.type == "RECORD" and not self.fields:
+            raise ValueError("a RECORD needs fields")
+        if self.type != "RECORD" and self.fields:
+            raise ValueError(f"only a RECORD has fields, this is a {self.type}")
+        return self
+
+
+class Partitioning(CatalogModel):
+    """The fields that slice a table: by date and environment, by date alone, or (without partitioning) not at all."""
+
+    date: str = Described(description="a DATE field, or a TIMESTAMP field whose UTC day counts")
+    environment: str | None = Described(default=None, description="a STRING field that holds the RL environment's id")
+
+
+class ForeignKey(CatalogModel):
+    """Fields whose values must exist in another table."""
+
+    fields: tuple[str, ...] = Described(min_length=1)
+    references: str = Described(description="the table, as DATASET.NAME or as NAME")
+    referenced_fields: tuple[str, ...] = Described(default=(), description="the same names where left out")
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The fields of the referenced table, one for each of `fields`."""
+        return self.referenced_fields or self.fields
+
+
+class Latest(CatalogModel):
+    """Of two rows with the same key, the one with the greater version stays."""
+
+    latest: str = Described(description="the version field, such as updated_at")
+
+
+class Chart(CatalogModel):
+    """A picture of a relation in its asset's metadata: y over x, a line for each series, a panel for each facet."""
+
+    x: str
+    y: str
+    series: str | None = None
+    facet: str | None = None
+    low: str | None = Described(default=None, description="lower edge of the band around y")
+    high: str | None = Described(default=None, description="upper edge of the band around y")
+    title: str = ""
+
+
+class Relation(CatalogModel):
+    """A table, view, materialized view or derived table. `dataset`, `name` and `sql` come from the files' places."""
+
+    dataset: Identifier = Described(exclude=True)
+    name: Identifier = Described(exclude=True)
+    sql: str | None = Described(default=None, exclude=True)
+
+    kind: Kind = Kind.TABLE
+    description: str = Described(min_length=1)
+    owner: str = Described(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$", description="team:NAME or an e-mail address")
+    fields: tuple[Field, ...] = Described(min_length=1)
+    checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
+    primary_key: tuple[str, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    partitioning: Partitioning | None = None
+    clustering: tuple[str, ...] = Described(default=(), max_length=4)
+    retention_days: int | None = Described(default=None, ge=1)
+    on_key_conflict: Literal["reject"] | Latest = "reject"
+    max_reject_fraction: float = Described(default=0.5, ge=0, le=1, description="a batch with more rejected lines than this is set aside whole")
+    freshness_hours: float | None = Described(default=None, gt=0, description="older than this, the asset is stale")
+    asset_check_severity: Mapping[AssetCheckName, Severity] = Described(default_factory=dict)
+    chart: Chart | None = None
+    tags: Mapping[str, str] = Described(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """`dataset.name`, as in SQL."""
+        return f"{self.dataset}.{self.name}"
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether its rows come from gateway files."""
+        return self.kind is Kind.TABLE
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether its rows come from its SQL."""
+        return self.sql is not None
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it holds rows of its own, rather than being evaluated when read."""
+        return self.kind is not Kind.VIEW
+
+    def field(self, name: str) -> Field:
+        """The top-level field of that name; KeyError if there is none."""
+        for field in self.fields:
+            if field.name == name:
+                return field
+        raise KeyError(name)
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """The names of the top-level fields, in order."""
+        return tuple(field.name for field in self.fields)
+
+    def severity(self, check: AssetCheckName) -> Severity:
+        """How bad it is when that asset check fails."""
+        return self.asset_check_severity.get(check, DEFAULT_SEVERITY[check])
+
+
+# A fact can arrive before its dimension, and a rejected row is set aside, not lost: neither stops what follows.
+DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
+    AssetCheckName.ACCOUNTING: "ERROR",
+    AssetCheckName.REJECTED_ROWS: "WARN",
+    AssetCheckName.SCHEMA_CONFORMANCE: "ERROR",
+    AssetCheckName.KEY_UNIQUENESS: "ERROR",
+    AssetCheckName.FOREIGN_KEYS: "WARN",
+}
+
+# What the platform adds to every row that it loads.
+LOAD_FIELDS: Final = (
+    Field(name="_batch_id", type="STRING", mode="REQUIRED", description="SHA-256 of the gateway file that the row came in"),
+    Field(name="_loaded_at", type="TIMESTAMP", mode="REQUIRED", description="when that file was first loaded"),
+    Field(name="_row_hash", type="INTEGER", mode="REQUIRED", description="xxHash3-64 of the row's line, as sent"),
+)
+
+
+def walk_fields(fields: Sequence[Field], prefix: str = "") -> Iterator[tuple[str, Field]]:
+    """Every field with its dotted path, nested ones after their record."""
+    for field in fields:
+        path = f"{prefix}{field.name}"
+        yield path, field
+        yield from walk_fields(field.fields, f"{path}.")

@@ -1,0 +1,53 @@
+"""Which relations a GoogleSQL text reads, and in which order relations that read one another are made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
+
+from gaelp_assets.errors import GaelpError, Problem
+
+
+def references(sql: str) -> frozenset[str]:
+    """The `dataset.name` (or bare names) of the tables that a query reads, without its own common table expressions.
+
+    Raises:
+        ValueError: the text is not one GoogleSQL query; the message names line and column.
+    """
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.optimizer.scope import traverse_scope
+
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
+    except sqlglot.errors.SqlglotError as error:
+        raise ValueError(_first_error(error)) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise ValueError("not one SELECT statement")
+    found = set()
+    for scope in traverse_scope(statements[0]):
+        for source in scope.sources.values():
+            if isinstance(source, exp.Table):
+                found.add(".".join(part.name for part in source.parts))
+    return frozenset(found)
+
+
+def _first_error(error: Exception) -> str:
+    details = getattr(error, "errors", None)
+    if not details:
+        return str(error).splitlines()[0]
+    first = details[0]
+    return f"line {first['line']}, column {first['col']}: {first['description']}"
+
+
+def topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:
+    """The ids, each after those that it reads.
+
+    Raises:
+        GaelpError: some of them read one another in a circle.
+    """
+    try:
+        return list(TopologicalSorter(upstream).static_order())
+    except CycleError as error:
+        circle = " -> ".join(reversed(error.args[1]))
+        raise GaelpError(Problem(f"relations read one another in a circle: {circle}", expected="no circle")) from None

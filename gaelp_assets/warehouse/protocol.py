@@ -1,0 +1,186 @@
+"""What a warehouse must be able to do. Two engines keep this protocol, and one contract suite holds them to it.
+
+Rows travel as Parquet files ("staged"), written outside of any lock or transaction. A `SliceWrite` says everything that one
+transaction has to do, so that an engine can hold its lock, or its transaction, for that alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import polars as pl
+
+from gaelp_assets.catalog import Relation, Slice
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do, as data."""
+
+    engine: str
+    dialect: str
+    """sqlglot's name of its SQL dialect."""
+    incremental_materialized_views: bool
+    requires_partition_filter: bool
+    bounds_bytes: bool
+    """Whether a statement can be given a limit of bytes to read."""
+
+
+class WriteMode(StrEnum):
+    """What a `SliceWrite` does with the rows that the slice holds already."""
+
+    APPEND = "append"
+    REBUILD = "rebuild"
+    SORT = "sort"
+    """No rows: only the rejected lines and the ledger row of a raw file whose other lines go on as files of one slice each."""
+
+
+@dataclass(frozen=True)
+class ProvenBatch:
+    """One gateway file, read and proven: its clean rows and its rejected lines, staged as Parquet."""
+
+    batch_id: str
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    file: str
+    """The object's name in the gateway, without the stage: `training/episodes/date=.../part-0.ndjson`."""
+    size: int
+    """In bytes, as stored (compressed where it is)."""
+    lines: int
+    """Lines that are not blank. `lines = staged rows + rejected + sorted`."""
+    rejected: int
+    sorted: int = 0
+    """Lines of a raw file that went on, proven and unaltered, into files of one slice each."""
+    rows: tuple[Path, ...] = ()
+    """Parquet: the relation's fields (see `validation.schema.arrow_schema`), `_row_hash`, `_line_number`, `_byte_offset`."""
+    rejects: tuple[Path, ...] = ()
+    """Parquet: `line_number`, `byte_offset`, `raw` (bytes), `reasons` (list of `{field, rule, message}`)."""
+    raw_line: Callable[[int], bytes] = field(default=lambda _: b"", repr=False, compare=False)
+    """The raw line that starts at a byte offset of the (decompressed) file: for lines rejected because of their key."""
+
+
+@dataclass(frozen=True)
+class SliceWrite:
+    """One transaction on one slice of a loaded table, its dead letters and its ledger rows."""
+
+    relation: Relation
+    slice: Slice
+    mode: WriteMode
+    batches: Sequence[ProvenBatch]
+    """In the order in which their rows win a key: for a rebuild, the ledger's order, then by batch id."""
+    loaded_at: dt.datetime
+    """UTC. A batch that the ledger holds already keeps its first `loaded_at`."""
+    run_id: str = ""
+
+
+@dataclass(frozen=True)
+class Fates:
+    """What became of a batch's lines. The accounting law: `lines = loaded + duplicate + rejected + sorted`."""
+
+    batch_id: str
+    lines: int
+    loaded: int
+    duplicate: int
+    rejected: int
+    sorted: int = 0
+    already_in_ledger: bool = False
+    """Append only: the ledger held the batch for this slice, and nothing was written; the counts are the ledger's."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every line has exactly one fate."""
+        return self.lines == self.loaded + self.duplicate + self.rejected + self.sorted
+
+
+class SliceChanged(Exception):
+    """A rebuild was overtaken: the ledger holds batches of the slice that the rebuild does not know. Read again, and rebuild."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a statement cost, as far as the engine tells."""
+
+    seconds: float
+    bytes_read: int | None = None
+    slot_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The rows of a query, and what it cost."""
+
+    frame: pl.DataFrame
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class RelationState:
+    """What the warehouse holds of a relation: its columns (name, engine's type) in order, and its rows."""
+
+    columns: Mapping[str, str]
+    rows: int
+
+
+class Warehouse(Protocol):
+    """A warehouse. SQL handed in is GoogleSQL (names quoted, values as `@parameters`); the engine translates it.
+
+    Every operation raises `TransientError` where trying again may help (a locked file, a full disk, a busy server), and
+    `GaelpError` where it cannot.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the warehouse is, for people."""
+        ...
+
+    def ensure(self, relations: Sequence[Relation]) -> None:
+        """Creates what is missing of these relations (views after what they read), and adds columns that are new in the catalogue.
+
+        Idempotent, and safe to call at the same time from several processes. Stored derived relations are created empty.
+        """
+        ...
+
+    def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
+        """The ledger's rows of a slice in order of loading: the fields of `ops.import_logs`."""
+        ...
+
+    def write(self, write: SliceWrite) -> list[Fates]:
+        """Carries out a `SliceWrite` in one transaction; a fate count for each batch, in their order.
+
+        APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new to the slice is loaded; one whose
+        key and content are there already is a duplicate; one with other content is rejected with the reason `key_conflict`, or (where the
+        relation keeps the `latest`) replaces the row of the smaller version, whose line then counts as a duplicate of its batch.
+        REBUILD does the same on the emptied slice. Raises `SliceChanged` if the ledger holds batches that `batches` lacks.
+        """
+        ...
+
+    def refresh(self, relation: Relation, slice_: Slice) -> int:
+        """Computes a stored derived relation anew for a slice, in one transaction; the number of rows that it then holds there."""
+        ...
+
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, labels: Mapping[str, str] | None = None, row_limit: int | None = None
+    ) -> QueryResult:
+        """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such."""
+        ...
+
+    def mark_replayed(self, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime) -> None:
+        """Notes on dead letters that their lines went back into the gateway."""
+        ...
+
+    def describe(self, relation: Relation) -> RelationState | None:
+        """What the warehouse holds under the relation's name; None if nothing."""
+        ...
+
+    def drop(self, relation: Relation) -> None:
+        """Removes the relation and its rows; nothing happens if it is not there."""
+        ...

@@ -1,0 +1,1 @@
+"""Tests of gaelp_assets, by kind: unit, catalog, contract, property, golden, ui, conventions."""

@@ -1,0 +1,1 @@
+"""Dagster resources: thin wrappers that hand the gateway and the warehouse to assets and sensors."""
