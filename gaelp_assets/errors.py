@@ -32,6 +32,8 @@ class Problem:
 class GaelpError(Exception):
     """One or more problems that stay until somebody acts: trying again does not help."""
 
+    permanent = True
+
     def __init__(self, *problems: Problem) -> None:
         if not problems:
             raise ValueError("an error has at least one problem")
@@ -41,6 +43,8 @@ class GaelpError(Exception):
 
 class TransientError(GaelpError):
     """Problems that can go away by themselves, such as a locked database or a full disk: try again later."""
+
+    permanent = False
 
 
 def unknown(kind: str, value: str, known: Iterable[str], *, where: str = "") -> Problem:

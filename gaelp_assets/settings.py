@@ -101,10 +101,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(_wrong(name, value, str(error)))
             return default
 
+    gateway: LocalGateway | GcsGateway = LocalGateway(home / "export_gateway")
+    warehouse: DuckDBWarehouse | BigQueryWarehouse = DuckDBWarehouse(home / "warehouse.duckdb")
     settings = Settings(
         home=home,
-        gateway=read("GAELP_GATEWAY", _gateway, LocalGateway(home / "export_gateway")),
-        warehouse=read("GAELP_WAREHOUSE", _warehouse, DuckDBWarehouse(home / "warehouse.duckdb")),
+        gateway=read("GAELP_GATEWAY", _gateway, gateway),
+        warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
     )
     if problems:
@@ -136,6 +138,8 @@ def _warehouse(value: str) -> DuckDBWarehouse | BigQueryWarehouse:
         if options:
             raise ValueError(f"has the unknown option {min(options)!r}")
         if not re.fullmatch(r"[A-Za-z0-9_]*", prefix):
-            raise ValueError("has a dataset_prefix with other characters than letters, digits and underscores")
+            raise ValueError(
+                "has a dataset_prefix with other characters than letters, digits and underscores"
+            )
         return BigQueryWarehouse(url.netloc, location, prefix)
     raise ValueError("is not the address of a warehouse")

@@ -17,6 +17,8 @@ FieldType = Literal[
 TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
+# Keys of a relation that come from the places of its files, not from their content.
+FROM_PLACE: Final = ("dataset", "name", "sql")
 
 
 class Kind(StrEnum):
@@ -25,7 +27,9 @@ class Kind(StrEnum):
     TABLE = "table"  # loaded from gateway files
     LEDGER = "ledger"  # written by the platform itself, in the transaction of a load
     VIEW = "view"  # a query, evaluated when read
-    MATERIALIZED_VIEW = "materialized_view"  # kept by the warehouse where it can, else stored as a derived table
+    MATERIALIZED_VIEW = (
+        "materialized_view"  # kept by the warehouse where it can, else stored as a derived table
+    )
     DERIVED_TABLE = "derived_table"  # a query whose result is stored, slice by slice where it is partitioned
 
 
@@ -48,20 +52,29 @@ class CatalogModel(BaseModel):
 class Check(CatalogModel):
     """A rule that every row must keep: one of Pandera's built-in checks, or of the platform's own, by name."""
 
-    name: Identifier = Described(description="in_range, isin, str_matches, ..., or a rule of gaelp_assets.validation.rules")
-    arguments: Mapping[str, Any] = Described(default_factory=dict, description="the arguments of that check, by name")
+    name: Identifier = Described(
+        description="in_range, isin, str_matches, ..., or a rule of gaelp_assets.validation.rules"
+    )
+    arguments: Mapping[str, Any] = Described(
+        default_factory=dict, description="the arguments of that check, by name"
+    )
 
 
 class Field(CatalogModel):
     """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
 
     name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
-    type: Annotated[FieldType, BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value)]
+    type: Annotated[
+        FieldType,
+        BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value),
+    ]
     mode: Literal["REQUIRED", "NULLABLE", "REPEATED"] = "NULLABLE"
     description: str = ""
     fields: tuple[Field, ...] = ()
     policyTags: Mapping[str, tuple[str, ...]] | None = None  # noqa: N815 - BigQuery's word
-    sensitive: bool = Described(default=False, description="its values never leave the warehouse: not in samples, not in charts")
+    sensitive: bool = Described(
+        default=False, description="its values never leave the warehouse: not in samples, not in charts"
+    )
     checks: tuple[Check, ...] = ()
 
     @property
@@ -87,7 +100,9 @@ class Partitioning(CatalogModel):
     """The fields that slice a table: by date and environment, by date alone, or (without partitioning) not at all."""
 
     date: str = Described(description="a DATE field, or a TIMESTAMP field whose UTC day counts")
-    environment: str | None = Described(default=None, description="a STRING field that holds the RL environment's id")
+    environment: str | None = Described(
+        default=None, description="a STRING field that holds the RL environment's id"
+    )
 
 
 class ForeignKey(CatalogModel):
@@ -130,7 +145,10 @@ class Relation(CatalogModel):
 
     kind: Kind = Kind.TABLE
     description: str = Described(min_length=1)
-    owner: str = Described(pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$", description="team:NAME or an e-mail address")
+    owner: str = Described(
+        pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$",
+        description="team:NAME or an e-mail address",
+    )
     fields: tuple[Field, ...] = Described(min_length=1)
     checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
     primary_key: tuple[str, ...] = ()
@@ -139,8 +157,12 @@ class Relation(CatalogModel):
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
     retention_days: int | None = Described(default=None, ge=1)
     on_key_conflict: Literal["reject"] | Latest = "reject"
-    max_reject_fraction: float = Described(default=0.5, ge=0, le=1, description="a batch with more rejected lines than this is set aside whole")
-    freshness_hours: float | None = Described(default=None, gt=0, description="older than this, the asset is stale")
+    max_reject_fraction: float = Described(
+        default=0.5, ge=0, le=1, description="a batch with more rejected lines than this is set aside whole"
+    )
+    freshness_hours: float | None = Described(
+        default=None, gt=0, description="older than this, the asset is stale"
+    )
     asset_check_severity: Mapping[AssetCheckName, Severity] = Described(default_factory=dict)
     chart: Chart | None = None
     tags: Mapping[str, str] = Described(default_factory=dict)
@@ -193,9 +215,18 @@ DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
 
 # What the platform adds to every row that it loads.
 LOAD_FIELDS: Final = (
-    Field(name="_batch_id", type="STRING", mode="REQUIRED", description="SHA-256 of the gateway file that the row came in"),
-    Field(name="_loaded_at", type="TIMESTAMP", mode="REQUIRED", description="when that file was first loaded"),
-    Field(name="_row_hash", type="INTEGER", mode="REQUIRED", description="xxHash3-64 of the row's line, as sent"),
+    Field(
+        name="_batch_id",
+        type="STRING",
+        mode="REQUIRED",
+        description="SHA-256 of the gateway file that the row came in",
+    ),
+    Field(
+        name="_loaded_at", type="TIMESTAMP", mode="REQUIRED", description="when that file was first loaded"
+    ),
+    Field(
+        name="_row_hash", type="INTEGER", mode="REQUIRED", description="xxHash3-64 of the row's line, as sent"
+    ),
 )
 
 

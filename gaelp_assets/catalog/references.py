@@ -50,4 +50,6 @@ def topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:
         return list(TopologicalSorter(upstream).static_order())
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
-        raise GaelpError(Problem(f"relations read one another in a circle: {circle}", expected="no circle")) from None
+        raise GaelpError(
+            Problem(f"relations read one another in a circle: {circle}", expected="no circle")
+        ) from None

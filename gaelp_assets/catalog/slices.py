@@ -9,7 +9,9 @@ from typing import Final
 
 # No "/", "|" or space: the id stands in file names, in Dagster's partition keys (joined by "|") and in URLs.
 ENVIRONMENT_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
-ENVIRONMENT_ID_WORDS: Final = "an environment id of 1 to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+ENVIRONMENT_ID_WORDS: Final = (
+    "an environment id of 1 to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+)
 _SEGMENT = re.compile(r"(?P<dimension>date|environment)=(?P<value>[^/]*)")
 
 

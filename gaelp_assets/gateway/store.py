@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
@@ -35,6 +35,13 @@ class Store(Protocol):
         """Where the store is, for messages: `file:///...` or `gs://...`."""
         ...
 
+    def prepare(self, folders: Iterable[str]) -> None:
+        """Makes the store ready for use: checks that it can be reached, and creates these top-level folders where it has folders.
+
+        Names then start with one of these folders. A local folder of them that is gone later is an unmounted share, not an empty one.
+        """
+        ...
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The objects whose names start with `prefix`, in order of name, lazily and page by page, those after `start_after`.
 
@@ -50,12 +57,15 @@ class Store(Protocol):
         """Its bytes from the start, seekable. Raises `ObjectChanged` if it is not that version any more."""
         ...
 
-    def create(self, name: str, chunks: Iterator[bytes]) -> StoredObject | None:
+    def create(self, name: str, chunks: Iterable[bytes]) -> StoredObject | None:
         """Writes a complete new object; None, with nothing changed, if the name is taken. Half of it is never seen."""
         ...
 
-    def move(self, stored: StoredObject, name: str) -> None:
-        """Renames that version; an object of the new name is replaced. Raises `ObjectChanged` if it is not there any more."""
+    def move(self, stored: StoredObject, name: str) -> StoredObject:
+        """Renames that version, and returns it; an object of the new name is replaced.
+
+        Raises `ObjectChanged` if it is not there any more. Where a move is a copy and a removal, doing it again completes it.
+        """
         ...
 
     def delete(self, stored: StoredObject) -> None:

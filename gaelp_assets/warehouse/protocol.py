@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+
+# The two relations that the platform itself writes: the only catalogue names that code knows.
+LEDGER: Final = "ops.import_logs"
+DEAD_LETTER: Final = "ops.dead_letter"
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ class Fates:
     rejected: int
     sorted: int = 0
     already_in_ledger: bool = False
-    """Append only: the ledger held the batch for this slice, and nothing was written; the counts are the ledger's."""
+    """The ledger held the batch for this slice, and nothing was written (never so in a rebuild); the counts are the ledger's.
+    Also true of a batch that stands in `batches` a second time."""
 
     @property
     def balanced(self) -> bool:
@@ -150,7 +155,10 @@ class Warehouse(Protocol):
         ...
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
-        """The ledger's rows of a slice in order of loading: the fields of `ops.import_logs`."""
+        """The ledger's rows of the batches that a slice holds, in order of loading: the fields of `ops.import_logs`.
+
+        Without the rows of `SORT`: a raw file that was sorted has, by that, not been loaded.
+        """
         ...
 
     def write(self, write: SliceWrite) -> list[Fates]:
@@ -168,7 +176,12 @@ class Warehouse(Protocol):
         ...
 
     def query(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, *, labels: Mapping[str, str] | None = None, row_limit: int | None = None
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        row_limit: int | None = None,
     ) -> QueryResult:
         """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such."""
         ...
@@ -182,5 +195,8 @@ class Warehouse(Protocol):
         ...
 
     def drop(self, relation: Relation) -> None:
-        """Removes the relation and its rows; nothing happens if it is not there."""
+        """Removes the relation, its rows and what the ledger and the dead letter say of them; nothing happens if it is not there.
+
+        Its files in `sent/` can be loaded again afterwards. The ledger's rows of sorted raw files stay.
+        """
         ...

@@ -1,0 +1,178 @@
+"""What the UI shows of a relation and of a load: column schemas, and the metadata of materializations and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.partitions import asset_key
+from gaelp_assets.catalog import Catalog, Check, Field, Kind, Relation
+from gaelp_assets.catalog.model import walk_fields
+from gaelp_assets.errors import Problem
+
+if TYPE_CHECKING:
+    from gaelp_assets.ingest.report import FileReport, SliceReport
+
+ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
+"""The columns, as (relation's id, column), that each column of a derived relation is computed from."""
+
+# A run over many slices reports the first files and the commonest reasons; the ledger and the dead letter have them all.
+TABLE_ROWS: Final = 200
+KIND_WORDS: Final = {
+    Kind.TABLE: "table",
+    Kind.LEDGER: "table",
+    Kind.VIEW: "view",
+    Kind.MATERIALIZED_VIEW: "materializedview",
+    Kind.DERIVED_TABLE: "sql",
+}
+
+
+def describe(relation: Relation, engine: str) -> dict[str, Any]:
+    """The arguments that every asset spec of the relation shares: description, group, owners, kinds and tags."""
+    return {
+        "description": relation.description,
+        "group_name": relation.dataset,
+        "owners": [relation.owner],
+        "kinds": {engine, KIND_WORDS[relation.kind]},
+        "tags": {**relation.tags, "dataset": relation.dataset, "kind": relation.kind.value},
+    }
+
+
+def definition_metadata(relation: Relation, catalog: Catalog, sources: ColumnSources) -> dict[str, Any]:
+    """Column schema, column lineage, the table's name, and how it is kept."""
+    metadata: dict[str, Any] = {
+        "dagster/table_name": relation.id,
+        "dagster/column_schema": column_schema(relation, sources),
+    }
+    if sources:
+        metadata["dagster/column_lineage"] = dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(asset_key(catalog[source]), name) for source, name in found]
+                for column, found in sources.items()
+                if found
+            }
+        )
+    if relation.primary_key:
+        metadata["primary key"] = ", ".join(relation.primary_key)
+    if relation.clustering:
+        metadata["clustered by"] = ", ".join(relation.clustering)
+    if relation.retention_days is not None:
+        metadata["retention days"] = relation.retention_days
+    return metadata
+
+
+def column_schema(relation: Relation, sources: ColumnSources) -> dg.TableSchema:
+    """The columns, nested ones by their dotted path, with types, nullability, checks and sources."""
+    key = relation.primary_key
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=path,
+                type=f"ARRAY<{field.type}>" if field.repeated else field.type,
+                description=_column_description(field, sources.get(path, ())),
+                constraints=dg.TableColumnConstraints(
+                    nullable=not field.required,
+                    unique=key == (path,),
+                    other=[check_words(check) for check in field.checks] + ["sensitive"] * field.sensitive,
+                ),
+            )
+            for path, field in walk_fields(relation.fields)
+        ],
+        constraints=dg.TableConstraints(other=[check_words(check) for check in relation.checks]),
+    )
+
+
+def check_words(check: Check) -> str:
+    """`in_range(min_value=0)`."""
+    return f"{check.name}({', '.join(f'{name}={value!r}' for name, value in check.arguments.items())})"
+
+
+def _column_description(field: Field, found: Sequence[tuple[str, str]]) -> str | None:
+    # The open-source UI does not draw column lineage, so that it has to stand here too.
+    origin = "from " + ", ".join(f"{relation}.{column}" for relation, column in found) if found else ""
+    return "; ".join(part for part in (field.description, origin) if part) or None
+
+
+def load_metadata(report: SliceReport) -> dict[str, Any]:
+    """What one load or rebuild of one slice did."""
+    metadata: dict[str, Any] = {
+        "rows loaded": report.total("loaded"),
+        "duplicates": report.total("duplicate"),
+        "rejected": report.total("rejected"),
+        "lines": report.total("lines"),
+        "files": len(report.files),
+        "set aside": len(report.set_aside),
+        "mode": report.mode.value,
+        "seconds": round(report.seconds, 3),
+    }
+    if report.seconds > 0 and report.total("lines"):
+        metadata["rows per second"] = round(report.total("lines") / report.seconds)
+    if report.files:
+        metadata["files and fates"] = files_table(report.files)
+    if report.reasons.height:
+        metadata["reasons of rejection"] = reasons_table(report)
+    return metadata
+
+
+def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
+    """One row for each file, with its lines' fates."""
+    rows = []
+    for file in files:
+        fates = file.fates
+        counts = (fates.lines, fates.loaded, fates.duplicate, fates.rejected, fates.sorted) if fates else (0,) * 5
+        if file.problems:
+            outcome = "set aside"
+        elif fates is not None and fates.already_in_ledger:
+            outcome = "had been loaded before"
+        else:
+            outcome = "loaded"
+        rows.append(
+            {
+                "file": file.file,
+                "outcome": outcome,
+                "bytes": file.size,
+                **dict(zip(("lines", "loaded", "duplicate", "rejected", "sorted"), counts, strict=True)),
+            }
+        )
+    return table(rows, file="string", outcome="string", bytes="int", lines="int", loaded="int",
+                 duplicate="int", rejected="int", sorted="int")  # fmt: skip
+
+
+def reasons_table(*reports: SliceReport) -> dg.TableMetadataValue:
+    """Why lines were rejected: field, rule, message and the number of lines; never a value."""
+    rows = [row for report in reports for row in report.reasons.head(TABLE_ROWS).to_dicts()]
+    return table(rows, field="string", rule="string", message="string", lines="int")
+
+
+def problems_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
+    """The problems of files that were set aside whole."""
+    rows = [
+        {"file": file.file, "problem": problem.what, "where": problem.where, "expected": problem.expected,
+         "remedy": problem.remedy}
+        for file in files for problem in file.problems
+    ]  # fmt: skip
+    return table(rows, file="string", problem="string", where="string", expected="string", remedy="string")
+
+
+def table(rows: Sequence[Mapping[str, Any]], **columns: str) -> dg.TableMetadataValue:
+    """A table of metadata with the first `TABLE_ROWS` rows; a value of None is shown as empty."""
+    records = [
+        dg.TableRecord({name: "" if row[name] is None else row[name] for name in columns})
+        for row in rows[:TABLE_ROWS]
+    ]
+    schema = dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in columns.items()])
+    return dg.MetadataValue.table(records, schema)
+
+
+def failure(problems: Sequence[Problem], *, again: bool) -> dg.Failure:
+    """The failure of a step, in the problems' own words."""
+    remark = " It can go away by itself: the sensor tries again, or materialize the slice again." if again else ""
+    return dg.Failure(
+        "\n".join(str(problem) for problem in problems) + remark,
+        metadata={
+            f"problem {number}": str(problem) for number, problem in enumerate(problems[:TABLE_ROWS], start=1)
+        },
+        allow_retries=False,
+    )

@@ -1,0 +1,117 @@
+"""How the catalogue's slices appear in Dagster: partition definitions, asset keys, and the slices that a run is about."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import dagster as dg
+
+from gaelp_assets.catalog import WHOLE, Kind, Relation, Slice
+from gaelp_assets.catalog.slices import parse_partition_key
+
+ENVIRONMENTS: Final = dg.DynamicPartitionsDefinition(name="environments")
+GATEWAY: Final = dg.AssetKey(["gateway", "export_gateway"])
+
+PARTITION_TAG: Final = "dagster/partition"
+RANGE_START_TAG: Final = "dagster/asset_partition_range_start"
+RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
+
+
+def asset_key(relation: Relation) -> dg.AssetKey:
+    """`[dataset, name]`."""
+    return dg.AssetKey([relation.dataset, relation.name])
+
+
+def partition_set(relation: Relation) -> str:
+    """`date|environment`, `date`, or `whole`: relations of the same set can share a run of one slice.
+
+    A plain view holds nothing that could be materialized slice by slice, whatever its rows are sliced by.
+    """
+    if relation.partitioning is None or relation.kind is Kind.VIEW:
+        return "whole"
+    return "date" if relation.partitioning.environment is None else "date|environment"
+
+
+def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefinition[Any] | None:
+    """The partitions of a relation: days since `first_date`, times environments; None where it is a single slice.
+
+    The days end tomorrow (UTC), as the rows do that a load takes (`Platform.last_date`).
+    """
+    kind = partition_set(relation)
+    if kind == "whole":
+        return None
+    days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), timezone="UTC", end_offset=2)
+    if kind == "date":
+        return days
+    return dg.MultiPartitionsDefinition({"date": days, "environment": ENVIRONMENTS})
+
+
+def slices_of(
+    tags: Mapping[str, str], partitions: dg.PartitionsDefinition[Any] | None, instance: dg.DagsterInstance
+) -> list[Slice]:
+    """The slices that a run with these tags is about; empty if it names none of a partitioned relation's.
+
+    Raises:
+        dagster.Failure: the run's range is empty, because its ends are reversed, or unknown.
+    """
+    if partitions is None:
+        return [WHOLE]
+    if PARTITION_TAG in tags:
+        return [parse_partition_key(tags[PARTITION_TAG])]
+    if RANGE_START_TAG not in tags:
+        return []
+    start, end = tags[RANGE_START_TAG], tags[RANGE_END_TAG]
+    keys = partitions.get_partition_keys_in_range(
+        dg.PartitionKeyRange(start, end), dynamic_partitions_store=instance
+    )
+    if not keys:
+        raise empty_selection(f"{start} ... {end}")
+    return [parse_partition_key(str(key)) for key in keys]
+
+
+def empty_selection(selected: str) -> dg.Failure:
+    """What a run ends with that would touch no slice at all, rather than with a quiet success."""
+    return dg.Failure(
+        f"No partition lies in {selected}. A range runs from the earlier date and the environment that was added "
+        "first to the later date and the environment that was added last.",
+        allow_retries=False,
+    )
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A rectangle of a table for SQL: the days from `first` to `last` of one environment, or of all."""
+
+    first: dt.date
+    last: dt.date
+    environment: str | None = None
+
+    def condition(self, relation: Relation, alias: str, *, prefix: str = "") -> tuple[str, dict[str, Any]]:
+        """A GoogleSQL condition on the table's partitioning fields, and its parameters (named with the prefix)."""
+        if relation.partitioning is None:
+            return "TRUE", {}
+        date = f"{alias}.`{relation.partitioning.date}`"
+        first: dt.date = self.first
+        after: dt.date = self.last + dt.timedelta(days=1)
+        if relation.field(relation.partitioning.date).type == "TIMESTAMP":
+            first, after = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (first, after))
+        sql = f"{date} >= @{prefix}first AND {date} < @{prefix}after"
+        parameters: dict[str, Any] = {f"{prefix}first": first, f"{prefix}after": after}
+        if self.environment is not None and relation.partitioning.environment is not None:
+            sql += f" AND {alias}.`{relation.partitioning.environment}` = @{prefix}environment"
+            parameters[f"{prefix}environment"] = self.environment
+        return sql, parameters
+
+
+def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> list[Scope]:
+    """The rectangles that cover the slices of a run, one for each environment; without slices, the whole table."""
+    days: dict[str | None, list[dt.date]] = {}
+    for slice_ in slices:
+        if slice_.date is not None:
+            days.setdefault(slice_.environment, []).append(slice_.date)
+    if not days:
+        return [Scope(first_date, last_date)]
+    return [Scope(min(dates), max(dates), environment) for environment, dates in sorted(days.items(), key=str)]

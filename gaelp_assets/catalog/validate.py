@@ -1,0 +1,217 @@
+"""What a relation's parts, and the relations among themselves, must agree on. Every problem names file and key."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
+from gaelp_assets.catalog.references import references, topological_order
+from gaelp_assets.errors import GaelpError, Problem, unknown
+
+CheckProblems = Callable[[Check, Field | None, Relation], list[str]]
+"""What is wrong with a check on a field (or, with None, on a relation), in words; empty if nothing is."""
+
+PARTITION_TYPES = {"DATE", "TIMESTAMP"}
+# BigQuery clusters by these; [BQ:clustered-tables].
+CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
+KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
+
+
+def cross_file_problems(
+    relations: Sequence[Relation],
+    check_problems: CheckProblems | None = None,
+    *,
+    unread: Collection[str] = (),
+) -> list[Problem]:
+    """Everything that is wrong with these relations, each by itself and among one another.
+
+    `unread` are names of relations whose files could not be read: what refers to them is not called dangling as well.
+    """
+    problems = [problem for relation in relations for problem in _relation_problems(relation, check_problems)]
+    problems += _duplicate_names(relations)
+    problems += [
+        problem for relation in relations for problem in _foreign_key_problems(relation, relations, unread)
+    ]
+    problems += _sql_problems(relations, unread)
+    return problems
+
+
+def upstream_of(relations: Iterable[Relation]) -> dict[str, frozenset[str]]:
+    """For each derived relation, the ids of the relations that its SQL reads."""
+    by_name = _by_name(relations)
+    return {
+        relation.id: frozenset(by_name[name].id for name in references(relation.sql))
+        for relation in relations
+        if relation.sql is not None
+    }
+
+
+def _by_name(relations: Iterable[Relation]) -> dict[str, Relation]:
+    return {name: relation for relation in relations for name in (relation.id, relation.name)}
+
+
+def _last_part(name: str) -> str:
+    return name.rpartition(".")[2]
+
+
+def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
+    file = f"{relation.dataset}/{relation.name}.{'sql' if sql else 'json'}"
+    return f"{file}, {key}" if key else file
+
+
+def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
+    yield from _kind_problems(relation)
+    yield from _field_problems(relation)
+    if check_problems is not None:
+        for path, field in walk_fields(relation.fields):
+            for check in field.checks:
+                for text in check_problems(check, field, relation):
+                    yield Problem(text, _where(relation, f"field {path}, check {check.name}"))
+        for check in relation.checks:
+            for text in check_problems(check, None, relation):
+                yield Problem(text, _where(relation, f"check {check.name}"))
+
+
+def _kind_problems(relation: Relation) -> Iterable[Problem]:
+    derived = relation.kind in {Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DERIVED_TABLE}
+    if derived and relation.sql is None:
+        yield Problem(f"a {relation.kind} without SQL", _where(relation), f"{relation.name}.sql beside it")
+    if not derived and relation.sql is not None:
+        yield Problem(
+            f"a {relation.kind} with SQL", _where(relation, sql=True), "no SQL, or the kind of a view"
+        )
+    if relation.is_loaded and not relation.primary_key:
+        yield Problem("no primary_key", _where(relation), "at least one field: every loaded table has a key")
+    if not relation.is_loaded and relation.on_key_conflict != "reject":
+        yield Problem(
+            f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
+        )
+
+
+def _field_problems(relation: Relation) -> Iterable[Problem]:
+    names = Counter(field.name.lower() for field in relation.fields)
+    for name in sorted(name for name, count in names.items() if count > 1):
+        yield Problem(
+            f"field {name!r} stands {names[name]} times", _where(relation, "fields"), "each name once"
+        )
+    for name in sorted(n for n in relation.field_names if n.startswith("_") and relation.is_loaded):
+        yield Problem(
+            f"field {name!r} starts with '_'", _where(relation, "fields"), "a letter: '_' is the platform's"
+        )
+    key_fields = [("primary_key", name, KEY_TYPES) for name in relation.primary_key]
+    key_fields += [("clustering", name, CLUSTERING_TYPES) for name in relation.clustering]
+    if relation.partitioning is not None:
+        key_fields.append(("partitioning.date", relation.partitioning.date, PARTITION_TYPES))
+        if relation.partitioning.environment is not None:
+            key_fields.append(("partitioning.environment", relation.partitioning.environment, {"STRING"}))
+    if isinstance(relation.on_key_conflict, Latest):
+        key_fields.append(
+            ("on_key_conflict.latest", relation.on_key_conflict.latest, {"INTEGER", "TIMESTAMP", "DATE"})
+        )
+    for key, name, types in key_fields:
+        yield from _typed_field(relation, key, name, types)
+    required = (
+        {name for key, name, _ in key_fields if not key.startswith("clustering")}
+        if relation.is_loaded
+        else set()
+    )
+    for name in sorted(required & set(relation.field_names)):
+        if not relation.field(name).required:
+            yield Problem(
+                f"field {name!r} is {relation.field(name).mode}",
+                _where(relation, "fields"),
+                "mode REQUIRED, since it is part of a key, a partition or a version",
+            )
+    if relation.chart is not None:
+        chart = relation.chart
+        for key in ("x", "y", "series", "facet", "low", "high"):
+            name = getattr(chart, key)
+            if name is not None and name not in relation.field_names:
+                yield unknown("field", name, relation.field_names, where=_where(relation, f"chart.{key}"))
+            elif name is not None and relation.field(name).sensitive:
+                yield Problem(
+                    f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
+                )
+
+
+def _typed_field(relation: Relation, key: str, name: str, types: set[str]) -> Iterable[Problem]:
+    if name not in relation.field_names:
+        yield unknown("field", name, relation.field_names, where=_where(relation, key))
+        return
+    field = relation.field(name)
+    if field.repeated or field.type not in types:
+        found = f"{field.type}, REPEATED" if field.repeated else field.type
+        yield Problem(
+            f"field {name!r} is {found}", _where(relation, key), "one of " + ", ".join(sorted(types))
+        )
+
+
+def _duplicate_names(relations: Sequence[Relation]) -> Iterable[Problem]:
+    for name, count in sorted(Counter(relation.name for relation in relations).items()):
+        if count > 1:
+            files = ", ".join(_where(relation) for relation in relations if relation.name == name)
+            yield Problem(
+                f"the name {name!r} is used {count} times", files, "a name unique in the whole catalogue"
+            )
+
+
+def _foreign_key_problems(
+    relation: Relation, relations: Sequence[Relation], unread: Collection[str]
+) -> Iterable[Problem]:
+    by_name = _by_name(relations)
+    for index, key in enumerate(relation.foreign_keys):
+        where = _where(relation, f"foreign_keys.{index}")
+        for name in key.fields:
+            if name not in relation.field_names:
+                yield unknown("field", name, relation.field_names, where=where)
+        target = by_name.get(key.references)
+        if target is None:
+            if _last_part(key.references) not in unread:
+                yield unknown("relation", key.references, [r.id for r in relations], where=where)
+            continue
+        if len(key.targets) != len(key.fields):
+            yield Problem(
+                f"{len(key.fields)} fields refer to {len(key.targets)}",
+                where,
+                "as many of the one as of the other",
+            )
+        for name, target_name in zip(key.fields, key.targets, strict=False):
+            if target_name not in target.field_names:
+                yield unknown("field", target_name, target.field_names, where=f"{where}, {target.id}")
+            elif name in relation.field_names and relation.field(name).type != target.field(target_name).type:
+                yield Problem(
+                    f"{name} is {relation.field(name).type}, {target.id}.{target_name} is {target.field(target_name).type}",
+                    where,
+                    "the same type on both sides",
+                )
+
+
+def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> list[Problem]:
+    by_name = _by_name(relations)
+    problems: list[Problem] = []
+    upstream: dict[str, frozenset[str]] = {}
+    for relation in relations:
+        if relation.sql is None:
+            continue
+        where = _where(relation, sql=True)
+        try:
+            read = references(relation.sql)
+        except ValueError as error:
+            problems.append(Problem(str(error), where, "one GoogleSQL SELECT statement"))
+            continue
+        problems += [
+            unknown("relation", name, [r.id for r in relations], where=where)
+            for name in sorted(read - by_name.keys())
+            if _last_part(name) not in unread
+        ]
+        problems += [
+            Problem(f"reads {name!r}", where, f"the dataset before it: {by_name[name].id}")
+            for name in sorted(read & {r.name for r in relations})
+        ]
+        upstream[relation.id] = frozenset(by_name[name].id for name in read if name in by_name)
+    try:
+        topological_order(upstream)
+    except GaelpError as error:
+        problems.extend(error.problems)
+    return problems

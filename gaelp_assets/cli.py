@@ -1,0 +1,178 @@
+"""The command line: parses arguments, calls what does the work, prints what came of it. Nothing is decided here."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gaelp_assets import console
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.settings import load_settings
+
+if TYPE_CHECKING:
+    from gaelp_assets.ingest.platform import Platform
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+catalog_app = typer.Typer(no_args_is_help=True, help="The relations that the platform knows.")
+gateway_app = typer.Typer(no_args_is_help=True, help="The files that producers hand over.")
+dead_letter_app = typer.Typer(no_args_is_help=True, help="The lines that were rejected, and why.")
+app.add_typer(catalog_app, name="catalog")
+app.add_typer(gateway_app, name="gateway")
+app.add_typer(dead_letter_app, name="dead-letter")
+
+# sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
+EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
+
+
+def main() -> None:
+    """Runs the command line; a user's mistake ends with its problems on stderr and no traceback."""
+    try:
+        app()
+    except GaelpError as error:
+        console.print_problems(error.problems)
+        sys.exit(EXIT_PROBLEM if error.permanent else EXIT_TRY_AGAIN)
+
+
+def _platform() -> Platform:
+    from gaelp_assets.ingest.platform import open_platform
+
+    platform = open_platform(load_settings())
+    platform.gateway.prepare()
+    return platform
+
+
+@app.command()
+def ingest() -> None:
+    """Load everything that is pending, once, and refresh what is derived from it."""
+    from sensors.run_pending import run_pending
+
+    platform = _platform()
+    with console.progress() as on_progress:
+        outcomes = run_pending(platform, on_progress=on_progress)
+    console.print_outcomes(outcomes)
+    if any(not outcome.success for outcome in outcomes):
+        raise typer.Exit(EXIT_PROBLEM)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Show the queue, failures, stuck files, and each table's rows, last import and freshness."""
+    from gaelp_assets.ingest.status import status as read_status
+
+    platform = _platform()
+    console.print_status(read_status(platform), platform.warehouse.location, platform.gateway.url, as_json=as_json)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="one GoogleSQL SELECT")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .csv, .parquet or .json file")] = None,
+    limit: Annotated[int | None, typer.Option(help="rows at most; 1,000 on the screen")] = None,
+) -> None:
+    """Run a GoogleSQL query and print the result, or write it to a file."""
+    from gaelp_assets.ingest.export import writer_for
+
+    write = writer_for(output) if output is not None else None
+    platform = _platform()
+    result = platform.warehouse.query(sql, row_limit=limit if write or limit else 1000)
+    if write is None:
+        console.print_frame(result.frame)
+    else:
+        write(result.frame)
+        console.print_line(f"{result.frame.height:,} rows in {output}")
+
+
+@catalog_app.command("validate")
+def catalog_validate(
+    folder: Annotated[Path | None, typer.Argument(help="a catalogue folder; the platform's own if left out")] = None,
+) -> None:
+    """Look for problems in all catalogue files, and report all of them."""
+    from gaelp_assets.catalog.load import FOLDER
+    from gaelp_assets.ingest.platform import read_catalog
+
+    catalog = read_catalog(folder or FOLDER)
+    console.print_line(f"{len(catalog)} relations, no problems")
+
+
+@catalog_app.command("list")
+def catalog_list() -> None:
+    """List the relations."""
+    from gaelp_assets.ingest.platform import read_catalog
+
+    console.print_relations(list(read_catalog()))
+
+
+@catalog_app.command("show")
+def catalog_show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME")]) -> None:
+    """Show one relation: its fields, rules, keys, slices, and what it reads and feeds."""
+    from gaelp_assets.ingest.platform import read_catalog
+
+    catalog = read_catalog()
+    relation = catalog.find(name)
+    console.print_relation(
+        relation,
+        reads=sorted(catalog.upstream.get(relation.id, ())),
+        feeds=[derived.id for derived in catalog.downstream({relation.id})],
+    )
+
+
+@catalog_app.command("new")
+def catalog_new(
+    name: Annotated[str, typer.Argument(help="DATASET.NAME")],
+    view: Annotated[bool, typer.Option("--view", help="a materialized view, with its SQL beside it")] = False,
+) -> None:
+    """Write the file (for a view: the two files) of a new relation, to be filled in."""
+    from gaelp_assets.catalog.new import new_relation
+
+    for path in new_relation(name, view=view):
+        console.print_line(str(path))
+
+
+@gateway_app.command("list")
+def gateway_list() -> None:
+    """List what waits, what was set aside, and why."""
+    gateway = _platform().gateway
+    console.print_gateway(gateway.pending(), gateway.unsorted(), gateway.failed())
+
+
+@gateway_app.command("retry")
+def gateway_retry(
+    pattern: Annotated[str, typer.Argument(help="failed files whose names match, such as 'training/*'")] = "*",
+) -> None:
+    """Put failed files back where they came from."""
+    for name in _platform().gateway.retry(pattern):
+        console.print_line(name)
+
+
+@dead_letter_app.command("list")
+def dead_letter_list(
+    table: Annotated[str | None, typer.Option(help="only this table's")] = None,
+    limit: Annotated[int, typer.Option(help="lines at most")] = 50,
+    raw: Annotated[bool, typer.Option("--raw", help="the lines themselves too: they may hold sensitive values")] = False,
+) -> None:
+    """List rejected lines with file, line number and reasons."""
+    from gaelp_assets.ingest.replay import dead_letters
+
+    platform = _platform()
+    relation = platform.catalog.find(table) if table else None
+    console.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
+
+
+@dead_letter_app.command("replay")
+def dead_letter_replay(
+    table: Annotated[str | None, typer.Option(help="only this table's")] = None,
+    rule: Annotated[str | None, typer.Option(help="only those that this rule rejected")] = None,
+) -> None:
+    """Put rejected lines back into the gateway, once a rule or a producer is mended."""
+    from gaelp_assets.ingest.replay import replay
+
+    platform = _platform()
+    replayed = replay(platform, relation=platform.catalog.find(table) if table else None, rule=rule)
+    for item in replayed:
+        console.print_line(f"{item.lines} lines of {item.relation_id} in {item.file}")
+    console.print_line(f"{sum(item.lines for item in replayed)} lines replayed; load them with: gaelp ingest")

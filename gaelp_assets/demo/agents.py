@@ -1,0 +1,228 @@
+"""The learners of the demo, written with NumPy: how an observation becomes an action, and a reward a better policy.
+
+What an episode, a day or a row is stands elsewhere: a learner knows nothing but observations, actions and rewards.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats: TypeAlias = NDArray[np.float64]
+Choice: TypeAlias = tuple[int, float]
+"""An action, and the probability with which the policy chose it."""
+EPSILON_NOISE: Final = 1e-6
+"""Breaks ties between the values of actions that were never tried."""
+
+
+class Tiles:
+    """Tile coding of a bounded box: several grids, each displaced against the others (Sutton & Barto 2018, 9.5.4).
+
+    With one grid it is a plain discretisation. Numbers beyond the bounds count as lying on them.
+    """
+
+    def __init__(self, low: Sequence[float], high: Sequence[float], bins: Sequence[int], grids: int) -> None:
+        self._low = np.asarray(low, dtype=np.float64)
+        self._span = np.asarray(high, dtype=np.float64) - self._low
+        self._bins = np.asarray(bins, dtype=np.float64)
+        # A displaced grid reaches one cell further; displacements by odd numbers avoid diagonal artefacts.
+        sizes = np.asarray(bins, dtype=np.int64) + (1 if grids > 1 else 0)
+        displacement = np.outer(np.arange(grids), 2 * np.arange(len(bins)) + 1) % grids / grids
+        self._displacement: Floats = displacement
+        self._strides = np.concatenate(([1], np.cumprod(sizes[:-1]))).astype(np.int64)
+        cells = int(np.prod(sizes))
+        self._starts = np.arange(grids, dtype=np.int64) * cells
+        self.size = cells * grids
+        self.active = grids
+
+    def __call__(self, observation: Floats) -> NDArray[np.int64]:
+        """The numbers of the cells that hold the observation, one in each grid: shape (grids,)."""
+        scaled = (observation - self._low) / self._span * self._bins
+        scaled = np.minimum(np.maximum(scaled, 0.0), self._bins - 1e-9)
+        cells = (scaled + self._displacement).astype(np.int64)
+        return np.asarray(cells @ self._strides + self._starts, dtype=np.int64)
+
+
+class OneHot:
+    """The encoding of a Discrete space: the state's number itself."""
+
+    def __init__(self, states: int) -> None:
+        self.size = states
+        self.active = 1
+
+    def __call__(self, observation: Floats) -> NDArray[np.int64]:
+        """The state's number: shape (1,)."""
+        return observation.astype(np.int64)
+
+
+Encoder: TypeAlias = Tiles | OneHot
+
+
+class Learner(ABC):
+    """A policy that is told what follows from its actions. `exploration` is its probability of a random action."""
+
+    def __init__(self, actions: int, rng: np.random.Generator) -> None:
+        self._actions = actions
+        self._rng = rng
+        self.exploration = 1.0
+        self.updates = 0
+
+    @abstractmethod
+    def begin(self, observation: Floats) -> Choice:
+        """The first action of an episode."""
+
+    @abstractmethod
+    def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        """Takes in what the last action led to; the next action. A truncated episode still has a value: say False."""
+
+    @abstractmethod
+    def best(self, observation: Floats) -> int:
+        """The action of the evaluated policy, without exploration."""
+
+    @abstractmethod
+    def state(self) -> Mapping[str, Floats]:
+        """What a checkpoint keeps."""
+
+
+class RandomPolicy(Learner):
+    """The baseline: every action equally likely, and nothing learnt. Its evaluated policy is random too."""
+
+    def begin(self, observation: Floats) -> Choice:
+        del observation
+        return int(self._rng.integers(self._actions)), 1.0 / self._actions
+
+    def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        del reward, terminated
+        return self.begin(observation)
+
+    def best(self, observation: Floats) -> int:
+        return self.begin(observation)[0]
+
+    def state(self) -> Mapping[str, Floats]:
+        return {"probabilities": np.full(self._actions, 1.0 / self._actions)}
+
+
+class LinearLearner(Learner):
+    """What learners share whose action values are sums of weights: shape (actions, features), exploration by epsilon."""
+
+    def __init__(
+        self, encoder: Encoder, actions: int, rng: np.random.Generator, *, learning_rate: float, discount: float
+    ) -> None:
+        super().__init__(actions, rng)
+        self._encode = encoder
+        self._step_size = learning_rate / encoder.active
+        self._discount = discount
+        self._weights: Floats = rng.uniform(0.0, EPSILON_NOISE, (actions, encoder.size))
+
+    def _values(self, features: NDArray[np.int64]) -> Floats:
+        values: Floats = self._weights[:, features].sum(axis=1)
+        return values
+
+    def _choose(self, values: Floats) -> Choice:
+        greedy = int(values.argmax())
+        explored = self.exploration / self._actions
+        if self._rng.random() < self.exploration:
+            action = int(self._rng.integers(self._actions))
+            return action, explored + (1.0 - self.exploration if action == greedy else 0.0)
+        return greedy, explored + 1.0 - self.exploration
+
+    def best(self, observation: Floats) -> int:
+        return int(self._values(self._encode(observation)).argmax())
+
+    def state(self) -> Mapping[str, Floats]:
+        return {"weights": self._weights}
+
+
+class QLearning(LinearLearner):
+    """Tabular Q-learning (Watkins 1989); continuous observations are discretised."""
+
+    def begin(self, observation: Floats) -> Choice:
+        self._features = self._encode(observation)
+        self._action, probability = self._choose(self._values(self._features))
+        return self._action, probability
+
+    def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        following = self._encode(observation)
+        values = self._values(following)
+        target = reward if terminated else reward + self._discount * float(values.max())
+        error = target - float(self._weights[self._action, self._features].sum())
+        self._weights[self._action, self._features] += self._step_size * error
+        self.updates += 1
+        self._features = following
+        self._action, probability = self._choose(self._values(following))
+        return self._action, probability
+
+
+class SarsaLambda(LinearLearner):
+    """True online SARSA(lambda) over tile coding (van Seijen et al. 2016; Sutton & Barto 2018, 12.7)."""
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        actions: int,
+        rng: np.random.Generator,
+        *,
+        learning_rate: float,
+        discount: float,
+        trace_decay: float,
+    ) -> None:
+        super().__init__(encoder, actions, rng, learning_rate=learning_rate, discount=discount)
+        self._decay = discount * trace_decay
+        self._trace = np.zeros_like(self._weights)
+
+    def begin(self, observation: Floats) -> Choice:
+        self._trace[:] = 0.0
+        self._previous_value = 0.0
+        self._features = self._encode(observation)
+        self._action, probability = self._choose(self._values(self._features))
+        return self._action, probability
+
+    def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        following = self._encode(observation)
+        values = self._values(following)
+        action, probability = self._choose(values)
+        here = (self._action, self._features)
+        value = float(self._weights[here].sum())
+        next_value = 0.0 if terminated else float(values[action])
+        error = reward + self._discount * next_value - value
+        overlap = float(self._trace[here].sum())
+        self._trace *= self._decay
+        self._trace[here] += 1.0 - self._step_size * self._decay * overlap
+        correction = value - self._previous_value
+        self._weights += (self._step_size * (error + correction)) * self._trace
+        self._weights[here] -= self._step_size * correction
+        self._previous_value = next_value
+        self.updates += 1
+        self._features, self._action = following, action
+        return action, probability
+
+
+def make_learner(
+    algorithm: str, hyperparameters: Mapping[str, Any], encoder: Encoder, actions: int, rng: np.random.Generator
+) -> Learner:
+    """The learner of that algorithm. Raises KeyError for one that is not here, or a hyperparameter that is missing."""
+    if algorithm == "random":
+        return RandomPolicy(actions, rng)
+    common = {name: float(hyperparameters[name]) for name in ("learning_rate", "discount")}
+    if algorithm == "q_learning":
+        return QLearning(encoder, actions, rng, **common)
+    if algorithm == "sarsa_lambda":
+        return SarsaLambda(encoder, actions, rng, **common, trace_decay=float(hyperparameters["trace_decay"]))
+    raise KeyError(algorithm)
+
+
+def checkpoint_bytes(state: Mapping[str, Floats]) -> bytes:
+    """The arrays as an .npz file, the same bytes for the same arrays (`numpy.savez` leaves that to the zip library)."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in sorted(state.items()):
+            content = io.BytesIO()
+            np.lib.format.write_array(content, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), content.getvalue(), zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()

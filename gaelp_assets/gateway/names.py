@@ -1,0 +1,46 @@
+"""Names of stored objects, whatever the store: which are refused, which are unfinished, and how they are shown."""
+
+from __future__ import annotations
+
+from gaelp_assets.errors import GaelpError, Problem
+
+
+def is_unfinished(name: str) -> bool:
+    """Whether a writer is still at it: a part of the name starts with a dot, or the name ends in `.tmp`."""
+    return name.startswith(".") or "/." in name or name.endswith(".tmp")
+
+
+def escape_problem(name: str) -> Problem | None:
+    """What would let the name point outside of its store, or to nothing that a store can hold; None if it is sound."""
+    if not name or "\0" in name or any(part in {"", ".", ".."} for part in name.split("/")):
+        return Problem(
+            f"the name {shown(name)!r} is refused",
+            expected='folders and a file name separated by "/", without "..", ".", empty parts and NUL',
+        )
+    return None
+
+
+def check_new_name(name: str) -> None:
+    r"""Refuses a name that an object must not get.
+
+    Raises:
+        GaelpError: the name leads out of the store, is unfinished by its looks, or has a backslash (a separator elsewhere).
+    """
+    problem = escape_problem(name)
+    if problem is None and ("\\" in name or is_unfinished(name)):
+        problem = Problem(
+            f"the name {shown(name)!r} is refused",
+            expected="no backslash, no part that starts with a dot, and no .tmp at the end",
+        )
+    if problem:
+        raise GaelpError(problem)
+
+
+def shown(name: str) -> str:
+    r"""The name as it can be printed anywhere: undecodable bytes and control characters as `\xNN` or `\uNNNN`."""
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for character in name
+    )

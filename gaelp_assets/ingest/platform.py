@@ -1,0 +1,49 @@
+"""The platform's parts, put together from the settings: what the command line, the assets and the sensors all work with."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from pathlib import Path
+
+from gaelp_assets.catalog import Catalog, load_catalog
+from gaelp_assets.catalog.load import FOLDER
+from gaelp_assets.gateway import Gateway, open_gateway
+from gaelp_assets.settings import Settings
+from gaelp_assets.validation.rules import check_problems
+from gaelp_assets.warehouse import Warehouse, open_warehouse
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A catalogue, a gateway and a warehouse that belong together."""
+
+    settings: Settings
+    catalog: Catalog
+    gateway: Gateway
+    warehouse: Warehouse
+
+    @property
+    def last_date(self) -> dt.date:
+        """The last day of which rows are taken: tomorrow in UTC, for producers whose day has begun already."""
+        return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+
+
+def read_catalog(folder: Path = FOLDER) -> Catalog:
+    """The catalogue, its check rules looked at too.
+
+    Raises:
+        GaelpError: with every problem of every file.
+    """
+    return load_catalog(folder, check_problems)
+
+
+def open_platform(settings: Settings, catalog: Catalog | None = None) -> Platform:
+    """The platform that the settings describe. Touches neither gateway nor warehouse yet."""
+    catalog = catalog if catalog is not None else read_catalog()
+    return Platform(
+        settings=settings,
+        catalog=catalog,
+        gateway=open_gateway(settings.gateway, catalog),
+        warehouse=open_warehouse(settings, catalog),
+    )

@@ -1,0 +1,56 @@
+"""What a load, a rebuild or a sort did: for asset metadata, the command line and the accounting law."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from gaelp_assets.catalog import Slice
+from gaelp_assets.errors import Problem
+from gaelp_assets.warehouse.protocol import Fates, WriteMode
+
+REASON_SCHEMA = {"field": pl.String, "rule": pl.String, "message": pl.String, "lines": pl.Int64}
+
+
+@dataclass(frozen=True)
+class FileReport:
+    """One gateway file: its lines' fates, or the problems for which it was set aside whole."""
+
+    file: str
+    size: int
+    fates: Fates | None = None
+    problems: tuple[Problem, ...] = ()
+
+
+@dataclass(frozen=True)
+class SliceReport:
+    """One slice of one table after a load or rebuild (or one raw file's relation after a sort)."""
+
+    relation_id: str
+    slice: Slice
+    mode: WriteMode
+    files: Sequence[FileReport]
+    seconds: float
+    reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
+    """Why lines were rejected before their keys were compared: `field`, `rule`, `message`, `lines`."""
+
+    @property
+    def fates(self) -> list[Fates]:
+        """The fates of the files that were loaded, or had been loaded before."""
+        return [file.fates for file in self.files if file.fates is not None]
+
+    @property
+    def written(self) -> list[Fates]:
+        """The fates of what this run itself wrote: without batches that the ledger held already."""
+        return [fates for fates in self.fates if not fates.already_in_ledger]
+
+    @property
+    def set_aside(self) -> list[FileReport]:
+        """The files that could not be loaded and were moved to `failed/`."""
+        return [file for file in self.files if file.problems]
+
+    def total(self, count: str) -> int:
+        """The sum of one count (`lines`, `loaded`, `duplicate`, `rejected`, `sorted`) over what this run wrote."""
+        return sum(int(getattr(fates, count)) for fates in self.written)

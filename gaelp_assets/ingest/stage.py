@@ -1,0 +1,175 @@
+"""Proves one gateway file and stages it: clean rows and rejected lines as Parquet, ready for one transaction."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.gateway import Gateway, GatewayFile
+from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.platform import Platform
+from gaelp_assets.ingest.prove import Chunk, Prover
+from gaelp_assets.ingest.report import REASON_SCHEMA
+from gaelp_assets.warehouse.protocol import ProvenBatch
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with a file's name, the lines proven so far, and the bytes read so far."""
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A gateway file, its proven batch, and why lines of it were rejected (`REASON_SCHEMA`)."""
+
+    file: GatewayFile
+    batch: ProvenBatch
+    reasons: pl.DataFrame
+
+
+@contextmanager
+def staging_folder(platform: Platform) -> Iterator[Path]:
+    """A folder of one's own for staged files, removed afterwards."""
+    platform.settings.staging.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=platform.settings.staging))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def stage_file(
+    platform: Platform,
+    file: GatewayFile,
+    slice_: Slice,
+    folder: Path,
+    *,
+    on_chunk: Callable[[Chunk], None] | None = None,
+    on_progress: OnProgress | None = None,
+) -> StagedFile:
+    """Reads and proves a file, whose rows must belong to the slice.
+
+    With `on_chunk`, the clean rows go there instead of being staged, and count as sorted.
+
+    Raises:
+        GaelpError: the file cannot be loaded as a whole (not what its ending says, empty, too many rejected lines).
+        ObjectChanged: somebody else has moved or replaced the file.
+    """
+    relation = file.relation
+    prover = Prover(relation, first_date=platform.settings.first_date, last_date=platform.last_date)
+    parts = Parts(folder, file)
+    lines = 0
+    with platform.gateway.open(file) as stream:
+        reader = LineReader(stream, file.name)
+        for chunk in prover.prove(reader, slice_=None if slice_ == WHOLE else slice_):
+            lines += chunk.lines
+            parts.add_rejects(chunk.rejects)
+            if on_chunk is None:
+                parts.add_rows(chunk.rows)
+            else:
+                on_chunk(chunk)
+            if on_progress is not None:
+                on_progress(file.name, lines, reader.size)
+    rejected = parts.rejected
+    if rejected > relation.max_reject_fraction * lines:
+        raise GaelpError(too_many_rejected(relation, lines, rejected, parts.reasons))
+    batch = ProvenBatch(
+        batch_id=reader.digest,
+        file=file.path,
+        size=reader.size,
+        lines=lines,
+        rejected=rejected,
+        sorted=lines - rejected if on_chunk is not None else 0,
+        rows=tuple(parts.rows),
+        rejects=tuple(parts.rejects),
+        raw_line=RawLines(platform.gateway, file),
+    )
+    return StagedFile(file, batch, parts.reasons)
+
+
+class Parts:
+    """The Parquet files that a batch is staged in, and the tally of reasons."""
+
+    def __init__(self, folder: Path, file: GatewayFile) -> None:
+        self._folder = Path(tempfile.mkdtemp(dir=folder))
+        self.rows: list[Path] = []
+        self.rejects: list[Path] = []
+        self.rejected = 0
+        self._reasons: list[pl.DataFrame] = []
+
+    def add_rows(self, frame: pl.DataFrame) -> None:
+        """Stages clean rows."""
+        if frame.height:
+            self.rows.append(self._write(frame, f"rows-{len(self.rows)}.parquet"))
+
+    def add_rejects(self, frame: pl.DataFrame) -> None:
+        """Stages rejected lines and counts their reasons."""
+        if frame.height:
+            self.rejects.append(self._write(frame, f"rejects-{len(self.rejects)}.parquet"))
+            self.rejected += frame.height
+            self._reasons.append(frame.select(pl.col("reasons").explode().struct.unnest()))
+
+    @property
+    def reasons(self) -> pl.DataFrame:
+        """How many lines each reason rejected, the commonest first."""
+        if not self._reasons:
+            return pl.DataFrame(schema=REASON_SCHEMA)
+        return tally(pl.concat(self._reasons).with_columns(lines=pl.lit(1, pl.Int64)))
+
+    def _write(self, frame: pl.DataFrame, name: str) -> Path:
+        path = self._folder / name
+        # The file is read once, minutes later at most: LZ4 costs less than the disk traffic that it saves.
+        frame.write_parquet(path, compression="lz4", statistics=False)
+        return path
+
+
+def tally(reasons: pl.DataFrame) -> pl.DataFrame:
+    """Adds up the `lines` of equal reasons (`REASON_SCHEMA`), the commonest first."""
+    return (
+        reasons.group_by("field", "rule", "message")
+        .agg(pl.col("lines").sum())
+        .sort("lines", "field", "rule", descending=[True, False, False])
+    )
+
+
+def too_many_rejected(relation: Relation, lines: int, rejected: int, reasons: pl.DataFrame) -> Problem:
+    """The problem of a file so bad that it is set aside whole."""
+    commonest = "; ".join(
+        f"{row['field'] or 'line'}: {row['rule']} ({row['lines']} lines)" for row in reasons.head(3).to_dicts()
+    )
+    return Problem(
+        f"{rejected} of {lines} lines are rejected, most for {commonest}",
+        expected=f"at most {relation.max_reject_fraction:.0%} of the lines (max_reject_fraction of {relation.id})",
+        remedy="Mend the producer, or raise max_reject_fraction, then: gaelp gateway retry",
+    )
+
+
+class RawLines:
+    """Fetches raw lines of a file by their byte offsets; cheapest when the offsets ascend."""
+
+    def __init__(self, gateway: Gateway, file: GatewayFile) -> None:
+        self._gateway = gateway
+        self._file = file
+        self._cursor: Iterator[tuple[int, bytes]] = iter(())
+        self._passed = -1
+
+    def __call__(self, offset: int) -> bytes:
+        """The line that starts at that byte of the decompressed file, without its end."""
+        if offset <= self._passed or self._passed < 0:
+            self._cursor = self._read()
+        for start, line in self._cursor:
+            self._passed = start
+            if start == offset:
+                return line
+        raise LookupError(f"{self._file.name} has no line that starts at byte {offset}")
+
+    def _read(self) -> Iterator[tuple[int, bytes]]:
+        with self._gateway.open(self._file) as stream:
+            for block in LineReader(stream, self._file.name):
+                yield from zip(block.offsets, block.lines, strict=True)

@@ -1,0 +1,197 @@
+"""Opening the DuckDB file, one short operation at a time, and what its errors mean to people.
+
+A process that has the file open for writing keeps every other process from opening it at all. So each operation takes a
+lock beside the file (shared to read, exclusive to write), opens, works and closes; all of it waits, for a bounded time.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import duckdb
+from filelock import ReadWriteLock, Timeout
+
+from gaelp_assets.errors import GaelpError, Problem, TransientError
+
+# A commit of a million rows was measured to stay below 600 MB with it, in the whole process; what exceeds it spills to disk.
+MEMORY_LIMIT: Final = "512MB"
+_NO_SPACE = re.compile(r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I)
+_FOREIGN_LOCK = "Could not set lock on file"
+_HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+# The messages of these speak of statements and files. Those of others may quote a row's values.
+_SPEAKS_OF_SQL = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.IOException,
+    duckdb.NotImplementedException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+    duckdb.SyntaxException,
+)
+_BROKEN_FILE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+
+
+class Sessions:
+    """Connections to one DuckDB file, each under its lock; `lock_timeout` in seconds is the longest that one waits."""
+
+    def __init__(self, file: Path, lock_timeout: float) -> None:
+        self.file = file
+        self._timeout = lock_timeout
+        self._lock_file = file.with_name(f"{file.name}.lock")
+        self._holder_note = file.with_name(f"{file.name}.lock.holder")
+
+    @contextmanager
+    def reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that only reads, beside others that read. The file must exist.
+
+        Raises:
+            TransientError: somebody writes for longer than the timeout, or the disk is full.
+            GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
+        """
+        with self._locked(write=False, purpose=purpose) as deadline, self._session(True, purpose, deadline) as con:
+            yield con
+
+    @contextmanager
+    def writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The only connection, in one transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            TransientError: others use the file for longer than the timeout, or the disk is full.
+            GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
+        """
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise GaelpError(Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))) from error
+        with self._locked(write=True, purpose=purpose) as deadline, self._session(False, purpose, deadline) as con:
+            con.begin()
+            try:
+                yield con
+            except BaseException:
+                # After a fatal error DuckDB has rolled back by itself, and refuses to do it again.
+                with suppress(duckdb.Error):
+                    con.rollback()
+                raise
+            con.commit()
+
+    @contextmanager
+    def _locked(self, *, write: bool, purpose: str) -> Iterator[float]:
+        deadline = time.monotonic() + self._timeout
+        # Not the shared instance: threads of one process wait for each other only with one instance each.
+        lock = ReadWriteLock(self._lock_file, timeout=self._timeout, is_singleton=False)
+        try:
+            try:
+                lock.acquire_write() if write else lock.acquire_read()
+            except Timeout:
+                raise TransientError(self._busy(purpose)) from None
+            except (OSError, sqlite3.Error) as error:
+                raise GaelpError(
+                    Problem(f"cannot lock the warehouse: {error}", str(self._lock_file), "a folder that can be written to")
+                ) from error
+            try:
+                if write:
+                    with suppress(OSError):
+                        self._holder_note.write_text(f"process {os.getpid()} ({purpose})", encoding="utf-8")
+                yield deadline
+            finally:
+                if write:
+                    with suppress(OSError):
+                        self._holder_note.unlink(missing_ok=True)
+                lock.release()
+        finally:
+            lock.close()
+
+    def _busy(self, purpose: str) -> Problem:
+        try:
+            holder = self._holder_note.read_text(encoding="utf-8")
+        except OSError:
+            holder = "a process that reads it"
+        return Problem(
+            f"waited {self._timeout:g} s to {purpose}; {holder} is using the warehouse",
+            where=str(self.file),
+            expected="a turn within that time",
+            remedy="Try again later, or end that process if it hangs.",
+        )
+
+    @contextmanager
+    def _session(self, read_only: bool, purpose: str, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            con = self._open(read_only, purpose, deadline)
+            try:
+                con.execute("SET TimeZone = 'UTC'")
+                yield con
+            finally:
+                con.close()
+        except duckdb.Error as error:
+            raise explain(error, self.file, purpose) from _safe_cause(error)
+
+    def _open(self, read_only: bool, purpose: str, deadline: float) -> duckdb.DuckDBPyConnection:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": f"{self.file}.tmp",
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # A query has no business with other files; a write reads the staged ones.
+            "enable_external_access": not read_only,
+            # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
+            "preserve_insertion_order": read_only,
+        }
+        pause = 0.02
+        while True:
+            try:
+                return duckdb.connect(str(self.file), read_only=read_only, config=config)
+            except duckdb.IOException as error:
+                if _FOREIGN_LOCK not in str(error):
+                    raise
+                if time.monotonic() + pause > deadline:
+                    raise TransientError(self._held(str(error), purpose)) from None
+            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - a pause, not a secret
+            pause = min(pause * 2, 1)
+
+    def _held(self, message: str, purpose: str) -> Problem:
+        found = _HOLDER.search(message)
+        who = f"{found['program']} (process {found['pid']})" if found else "another program"
+        return Problem(
+            f"waited {self._timeout:g} s to {purpose}; {who} holds the file open",
+            where=str(self.file),
+            expected="no other program that keeps the warehouse open",
+            remedy="Close it there; `gaelp query` reads the warehouse without keeping it open.",
+        )
+
+
+def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
+    """DuckDB's error in the project's words, without any row's values; transient where trying again can help."""
+    message = str(error)
+    first_line = message.splitlines()[0] if message else type(error).__name__
+    if _NO_SPACE.search(message):
+        return TransientError(
+            Problem(f"no space left on the disk to {purpose}", str(file), remedy="Free some space; nothing was changed.")
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return TransientError(
+            Problem(f"out of memory ({MEMORY_LIMIT}) to {purpose}", str(file), remedy="Use smaller files or slices.")
+        )
+    if isinstance(error, _BROKEN_FILE) or "not a valid DuckDB" in message:
+        return GaelpError(
+            Problem(
+                f"the warehouse file cannot be read ({type(error).__name__})",
+                str(file),
+                "a DuckDB database",
+                "Move the file aside; the files in the gateway's sent folder rebuild it.",
+            )
+        )
+    if isinstance(error, _SPEAKS_OF_SQL):
+        return GaelpError(Problem(f"cannot {purpose}: {first_line}", str(file)))
+    return GaelpError(Problem(f"cannot {purpose}: {first_line.partition(':')[0]}", str(file)))
+
+
+def _safe_cause(error: duckdb.Error) -> duckdb.Error | None:
+    return error if isinstance(error, (*_SPEAKS_OF_SQL, *_BROKEN_FILE)) else None
