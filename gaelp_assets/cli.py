@@ -65,13 +65,17 @@ def status(
     from gaelp_assets.ingest.status import status as read_status
 
     platform = _platform()
-    console.print_status(read_status(platform), platform.warehouse.location, platform.gateway.url, as_json=as_json)
+    console.print_status(
+        read_status(platform), platform.warehouse.location, platform.gateway.url, as_json=as_json
+    )
 
 
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="one GoogleSQL SELECT")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="a .csv, .parquet or .json file")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="a .csv, .parquet or .json file")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="rows at most; 1,000 on the screen")] = None,
 ) -> None:
     """Run a GoogleSQL query and print the result, or write it to a file."""
@@ -89,7 +93,9 @@ def query(
 
 @catalog_app.command("validate")
 def catalog_validate(
-    folder: Annotated[Path | None, typer.Argument(help="a catalogue folder; the platform's own if left out")] = None,
+    folder: Annotated[
+        Path | None, typer.Argument(help="a catalogue folder; the platform's own if left out")
+    ] = None,
 ) -> None:
     """Look for problems in all catalogue files, and report all of them."""
     from gaelp_assets.catalog.load import FOLDER
@@ -133,6 +139,19 @@ def catalog_new(
         console.print_line(str(path))
 
 
+@catalog_app.command("pages")
+def catalog_pages() -> None:
+    """Write the generated pages of docs/tables and the editors' JSON Schema anew."""
+    from gaelp_assets.catalog.json_schema import write_json_schema
+    from gaelp_assets.catalog.pages import write_pages
+    from gaelp_assets.ingest.platform import read_catalog
+    from gaelp_assets.settings import CHECKOUT
+
+    write_json_schema()
+    for path in write_pages(read_catalog(), CHECKOUT / "docs" / "tables"):
+        console.print_line(str(path))
+
+
 @gateway_app.command("list")
 def gateway_list() -> None:
     """List what waits, what was set aside, and why."""
@@ -142,18 +161,22 @@ def gateway_list() -> None:
 
 @gateway_app.command("retry")
 def gateway_retry(
-    pattern: Annotated[str, typer.Argument(help="failed files whose names match, such as 'training/*'")] = "*",
+    pattern: Annotated[
+        str, typer.Argument(help="failed files whose names match, such as 'training/*'")
+    ] = "*",
 ) -> None:
     """Put failed files back where they came from."""
-    for name in _platform().gateway.retry(pattern):
-        console.print_line(name)
+    for failed, name in _platform().gateway.retry(pattern):
+        console.print_line(f"{failed} -> {name}")
 
 
 @dead_letter_app.command("list")
 def dead_letter_list(
     table: Annotated[str | None, typer.Option(help="only this table's")] = None,
     limit: Annotated[int, typer.Option(help="lines at most")] = 50,
-    raw: Annotated[bool, typer.Option("--raw", help="the lines themselves too: they may hold sensitive values")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="the lines themselves too: they may hold sensitive values")
+    ] = False,
 ) -> None:
     """List rejected lines with file, line number and reasons."""
     from gaelp_assets.ingest.replay import dead_letters

@@ -17,7 +17,7 @@ from gaelp_assets.assets.metadata import (
 )
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
 from gaelp_assets.catalog import Catalog, Kind
-from gaelp_assets.errors import GaelpError, TransientError
+from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
 
@@ -48,7 +48,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
             reports = sort_raw(opened, run_id=context.run_id, on_progress=None)
             pending = opened.gateway.pending_slices()
         except GaelpError as error:
-            raise failure(error.problems, again=isinstance(error, TransientError)) from error
+            raise failure(error) from error
         queue = [
             {"relation": relation_id, "slice": str(slice_), "files": waiting.files, "bytes": waiting.bytes,
              "oldest": waiting.oldest.isoformat(timespec="seconds")}
@@ -64,7 +64,9 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
                 "slices waiting": len(queue),
                 "files waiting": sum(waiting.files for waiting in pending.values()),
                 "bytes waiting": sum(waiting.bytes for waiting in pending.values()),
-                "queue": table(queue, relation="string", slice="string", files="int", bytes="int", oldest="string"),
+                "queue": table(
+                    queue, relation="string", slice="string", files="int", bytes="int", oldest="string"
+                ),
                 **({"problems": problems_table(aside)} if aside else {}),
                 **(
                     {"reasons of rejection": reasons_table(*reports)}
@@ -82,7 +84,9 @@ def ledger_assets(catalog: Catalog, engine: str) -> list[dg.AssetSpec]:
     nothing: ColumnSources = {}
     return [
         dg.AssetSpec(
-            asset_key(relation), metadata=definition_metadata(relation, catalog, nothing), **describe(relation, engine)
+            asset_key(relation),
+            metadata=definition_metadata(relation, catalog, nothing),
+            **describe(relation, engine),
         )
         for relation in catalog
         if relation.kind is Kind.LEDGER

@@ -10,7 +10,7 @@ import dagster as dg
 from gaelp_assets.assets.partitions import asset_key
 from gaelp_assets.catalog import Catalog, Check, Field, Kind, Relation
 from gaelp_assets.catalog.model import walk_fields
-from gaelp_assets.errors import Problem
+from gaelp_assets.errors import GaelpError
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.report import FileReport, SliceReport
@@ -121,7 +121,9 @@ def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
     rows = []
     for file in files:
         fates = file.fates
-        counts = (fates.lines, fates.loaded, fates.duplicate, fates.rejected, fates.sorted) if fates else (0,) * 5
+        counts = (
+            (fates.lines, fates.loaded, fates.duplicate, fates.rejected, fates.sorted) if fates else (0,) * 5
+        )
         if file.problems:
             outcome = "set aside"
         elif fates is not None and fates.already_in_ledger:
@@ -156,23 +158,24 @@ def problems_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
     return table(rows, file="string", problem="string", where="string", expected="string", remedy="string")
 
 
-def table(rows: Sequence[Mapping[str, Any]], **columns: str) -> dg.TableMetadataValue:
-    """A table of metadata with the first `TABLE_ROWS` rows; a value of None is shown as empty."""
+def table(rows: Sequence[Mapping[str, Any]], /, **columns: str) -> dg.TableMetadataValue:
+    """A table of metadata with the first `TABLE_ROWS` rows; a value of None is shown as empty. `columns` are names and types."""
     records = [
         dg.TableRecord({name: "" if row[name] is None else row[name] for name in columns})
         for row in rows[:TABLE_ROWS]
     ]
-    schema = dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in columns.items()])
-    return dg.MetadataValue.table(records, schema)
+    return dg.MetadataValue.table(
+        records, dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in columns.items()])
+    )
 
 
-def failure(problems: Sequence[Problem], *, again: bool) -> dg.Failure:
-    """The failure of a step, in the problems' own words."""
-    remark = " It can go away by itself: the sensor tries again, or materialize the slice again." if again else ""
+def failure(error: GaelpError) -> dg.Failure:
+    """The failure of a step, in the problems' own words. Never retried by itself: a sensor tries again, if anyone."""
+    remark = "" if error.permanent else " This can go away by itself: try again later."
     return dg.Failure(
-        "\n".join(str(problem) for problem in problems) + remark,
+        str(error) + remark,
         metadata={
-            f"problem {number}": str(problem) for number, problem in enumerate(problems[:TABLE_ROWS], start=1)
+            f"problem {number}": str(problem) for number, problem in enumerate(error.problems[:TABLE_ROWS], 1)
         },
         allow_retries=False,
     )

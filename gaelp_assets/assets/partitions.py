@@ -64,9 +64,8 @@ def slices_of(
     if RANGE_START_TAG not in tags:
         return []
     start, end = tags[RANGE_START_TAG], tags[RANGE_END_TAG]
-    keys = partitions.get_partition_keys_in_range(
-        dg.PartitionKeyRange(start, end), dynamic_partitions_store=instance
-    )
+    with dg.partition_loading_context(dynamic_partitions_store=instance):
+        keys = partitions.get_partition_keys_in_range(dg.PartitionKeyRange(start, end))
     if not keys:
         raise empty_selection(f"{start} ... {end}")
     return [parse_partition_key(str(key)) for key in keys]
@@ -114,4 +113,6 @@ def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> 
             days.setdefault(slice_.environment, []).append(slice_.date)
     if not days:
         return [Scope(first_date, last_date)]
-    return [Scope(min(dates), max(dates), environment) for environment, dates in sorted(days.items(), key=str)]
+    return [
+        Scope(min(dates), max(dates), environment) for environment, dates in sorted(days.items(), key=str)
+    ]

@@ -20,12 +20,18 @@ def new_relation(name: str, *, view: bool = False, folder: Path = FOLDER) -> lis
     """
     match = re.fullmatch(r"([a-z][a-z0-9_]*)\.([a-z][a-z0-9_]*)", name)
     if not match:
-        raise GaelpError(Problem(f"{name!r} is no name", expected="DATASET.NAME in lower case, such as media.frames"))
+        raise GaelpError(
+            Problem(f"{name!r} is no name", expected="DATASET.NAME in lower case, such as media.frames")
+        )
     dataset, last = match.groups()
     taken = next(folder.glob(f"*/{last}.json"), None)
     if taken is not None:
         raise GaelpError(
-            Problem(f"the name {last!r} is taken", str(taken.relative_to(folder)), "a name unique in the catalogue")
+            Problem(
+                f"the name {last!r} is taken",
+                str(taken.relative_to(folder)),
+                "a name unique in the catalogue",
+            )
         )
     path = folder / dataset / f"{last}.json"
     content: dict[str, object] = {

@@ -94,17 +94,21 @@ class RandomPolicy(Learner):
     """The baseline: every action equally likely, and nothing learnt. Its evaluated policy is random too."""
 
     def begin(self, observation: Floats) -> Choice:
+        """Any action."""
         del observation
         return int(self._rng.integers(self._actions)), 1.0 / self._actions
 
     def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        """Any action, whatever happened."""
         del reward, terminated
         return self.begin(observation)
 
     def best(self, observation: Floats) -> int:
+        """Any action: this policy has no best one."""
         return self.begin(observation)[0]
 
     def state(self) -> Mapping[str, Floats]:
+        """The probability of each action: shape (actions,)."""
         return {"probabilities": np.full(self._actions, 1.0 / self._actions)}
 
 
@@ -112,7 +116,13 @@ class LinearLearner(Learner):
     """What learners share whose action values are sums of weights: shape (actions, features), exploration by epsilon."""
 
     def __init__(
-        self, encoder: Encoder, actions: int, rng: np.random.Generator, *, learning_rate: float, discount: float
+        self,
+        encoder: Encoder,
+        actions: int,
+        rng: np.random.Generator,
+        *,
+        learning_rate: float,
+        discount: float,
     ) -> None:
         super().__init__(actions, rng)
         self._encode = encoder
@@ -133,9 +143,11 @@ class LinearLearner(Learner):
         return greedy, explored + 1.0 - self.exploration
 
     def best(self, observation: Floats) -> int:
+        """The action of the greatest value."""
         return int(self._values(self._encode(observation)).argmax())
 
     def state(self) -> Mapping[str, Floats]:
+        """The weights: shape (actions, features)."""
         return {"weights": self._weights}
 
 
@@ -143,11 +155,13 @@ class QLearning(LinearLearner):
     """Tabular Q-learning (Watkins 1989); continuous observations are discretised."""
 
     def begin(self, observation: Floats) -> Choice:
+        """The greedy action, or by chance any other."""
         self._features = self._encode(observation)
         self._action, probability = self._choose(self._values(self._features))
         return self._action, probability
 
     def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        """Moves the value of the last action towards its reward and the best value that follows."""
         following = self._encode(observation)
         values = self._values(following)
         target = reward if terminated else reward + self._discount * float(values.max())
@@ -177,6 +191,7 @@ class SarsaLambda(LinearLearner):
         self._trace = np.zeros_like(self._weights)
 
     def begin(self, observation: Floats) -> Choice:
+        """The greedy action, or by chance any other, with all traces cleared."""
         self._trace[:] = 0.0
         self._previous_value = 0.0
         self._features = self._encode(observation)
@@ -184,6 +199,7 @@ class SarsaLambda(LinearLearner):
         return self._action, probability
 
     def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
+        """Moves the values of all recent actions, each by its trace, towards what followed under this policy."""
         following = self._encode(observation)
         values = self._values(following)
         action, probability = self._choose(values)
@@ -204,7 +220,11 @@ class SarsaLambda(LinearLearner):
 
 
 def make_learner(
-    algorithm: str, hyperparameters: Mapping[str, Any], encoder: Encoder, actions: int, rng: np.random.Generator
+    algorithm: str,
+    hyperparameters: Mapping[str, Any],
+    encoder: Encoder,
+    actions: int,
+    rng: np.random.Generator,
 ) -> Learner:
     """The learner of that algorithm. Raises KeyError for one that is not here, or a hyperparameter that is missing."""
     if algorithm == "random":

@@ -22,7 +22,7 @@ class Box:
     """Cells along each axis of each displaced grid (tile coding)."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Environment:
     """An environment that agents are trained in, and the returns that count as score 0 and 1."""
 
@@ -55,7 +55,7 @@ class Size:
     """How much a demo does."""
 
     steps_per_day: int
-    """Training steps of each run on each date; the episode that is then under way is finished."""
+    """Training steps of each run on each date, on average; the episode that is then under way is finished."""
     evaluation_episodes: int
     record_every: int
     """Each so-manieth training episode, and the first of each evaluation, has its transitions recorded."""
@@ -99,7 +99,13 @@ ENVIRONMENTS: Final = (
 )
 
 AGENTS: Final = (
-    Agent("random", "random", "baseline", "Every action equally likely; the line that a learner has to leave.", {}),
+    Agent(
+        "random",
+        "random",
+        "baseline",
+        "Every action equally likely; the line that a learner has to leave.",
+        {},
+    ),
     Agent(
         "q-learning",
         "q_learning",
@@ -110,7 +116,7 @@ AGENTS: Final = (
             "discount": 0.99,
             "exploration_first": 1.0,
             "exploration_last": 0.02,
-            "exploration_decay_fraction": 0.3,
+            "exploration_decay_fraction": 0.5,
         },
     ),
     Agent(
@@ -131,7 +137,7 @@ AGENTS: Final = (
 )
 
 SIZES: Final[Mapping[str, Size]] = {
-    "default": Size(steps_per_day=8_000, evaluation_episodes=10, record_every=12),
+    "default": Size(steps_per_day=5_900, evaluation_episodes=10, record_every=12),
     "quick": Size(steps_per_day=150, evaluation_episodes=2, record_every=3),
 }
 DEFAULT_SEEDS: Final = (0, 1, 2)

@@ -17,8 +17,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.gateway import GatewayFile, Stage
-from gaelp_assets.gateway.store import ObjectChanged
+from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.stage import OnProgress, StagedFile, stage_file, staging_folder, tally
@@ -67,7 +66,12 @@ def load_slice(
 
 class _Load:
     def __init__(
-        self, platform: Platform, relation: Relation, slice_: Slice, run_id: str, on_progress: OnProgress | None
+        self,
+        platform: Platform,
+        relation: Relation,
+        slice_: Slice,
+        run_id: str,
+        on_progress: OnProgress | None,
     ) -> None:
         self._platform = platform
         self._relation = relation
@@ -154,13 +158,25 @@ class _Load:
 
     def _finish(self, staged: Sequence[StagedFile], fates: Sequence[Fates]) -> None:
         for proven, fate in zip(staged, fates, strict=True):
-            self._archive(proven)
-            self.reports.append(FileReport(proven.file.path, proven.batch.size, fate))
+            problems = self._archive(proven)
+            self.reports.append(FileReport(proven.file.path, proven.batch.size, fate, problems))
             self.reasons.append(proven.reasons)
 
-    def _archive(self, proven: StagedFile) -> None:
-        if proven.file.stage is Stage.CLOUD_READY:
+    def _archive(self, proven: StagedFile) -> tuple[Problem, ...]:
+        if proven.file.stage is not Stage.CLOUD_READY:
+            return ()
+        try:
             self._platform.gateway.archive(proven.file, proven.batch.batch_id)
+        except ObjectChanged:
+            return (
+                Problem(
+                    "was replaced or removed while it was being loaded; the rows that were read are in the table",
+                    proven.file.path,
+                    "files that are written once",
+                    "Give new content a new name. A rebuild of the slice needs the replaced file back in sent/.",
+                ),
+            )
+        return ()
 
 
 def _groups(files: Sequence[GatewayFile]) -> list[list[GatewayFile]]:

@@ -10,6 +10,8 @@ import datetime as dt
 import hashlib
 from dataclasses import dataclass
 
+import polars as pl
+
 from gaelp_assets.catalog import WHOLE, Relation
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.warehouse.protocol import DEAD_LETTER
@@ -25,8 +27,11 @@ class Replayed:
     file: str
 
 
-def replay(platform: Platform, *, relation: Relation | None = None, rule: str | None = None) -> list[Replayed]:
+def replay(
+    platform: Platform, *, relation: Relation | None = None, rule: str | None = None
+) -> list[Replayed]:
     """Replays dead letters that have not been replayed: all, or those of one table, or those that one rule rejected."""
+    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
     conditions, parameters = _conditions(relation, rule)
     batches = platform.warehouse.query(
         f"SELECT dataset, `table`, batch_id FROM {DEAD_LETTER} WHERE {conditions} "
@@ -38,6 +43,29 @@ def replay(platform: Platform, *, relation: Relation | None = None, rule: str | 
         for dataset, table, batch_id in batches.iter_rows()
         if f"{dataset}.{table}" in platform.catalog.relations
     ]
+
+
+def dead_letters(
+    platform: Platform, *, relation: Relation | None = None, limit: int = 50, raw: bool = False
+) -> pl.DataFrame:
+    """Rejected lines that have not been replayed, newest first: where they stood and why; with `raw`, what they said."""
+    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
+    conditions, parameters = _conditions(relation, None)
+    frame = platform.warehouse.query(
+        "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, file, line_number, byte_offset, reasons"
+        f"{', raw' if raw else ''} FROM {DEAD_LETTER} WHERE {conditions} ORDER BY rejected_at DESC, file, line_number",
+        parameters,
+        row_limit=limit,
+    ).frame
+    reason = pl.element().struct
+    words = pl.concat_str(
+        pl.element().struct.field("field").fill_null("line"),
+        pl.lit(": "),
+        reason.field("rule"),
+        pl.lit(", "),
+        reason.field("message"),
+    )
+    return frame.with_columns(reasons=pl.col("reasons").list.eval(words).list.join("; "))
 
 
 def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: str | None) -> Replayed:

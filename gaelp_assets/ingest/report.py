@@ -16,7 +16,7 @@ REASON_SCHEMA = {"field": pl.String, "rule": pl.String, "message": pl.String, "l
 
 @dataclass(frozen=True)
 class FileReport:
-    """One gateway file: its lines' fates, or the problems for which it was set aside whole."""
+    """One gateway file: its lines' fates, and the problems with the file itself. Without fates it was set aside whole."""
 
     file: str
     size: int
@@ -49,7 +49,7 @@ class SliceReport:
     @property
     def set_aside(self) -> list[FileReport]:
         """The files that could not be loaded and were moved to `failed/`."""
-        return [file for file in self.files if file.problems]
+        return [file for file in self.files if file.problems and file.fates is None]
 
     def total(self, count: str) -> int:
         """The sum of one count (`lines`, `loaded`, `duplicate`, `rejected`, `sorted`) over what this run wrote."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.gateway import GatewayFile
-from gaelp_assets.gateway.store import ObjectChanged
+from gaelp_assets.gateway import GatewayFile, ObjectChanged
+from gaelp_assets.gateway.paths import split_name
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.prove import Chunk, slice_columns
 from gaelp_assets.ingest.report import FileReport, SliceReport
@@ -26,28 +27,33 @@ BLOCK_BYTES: Final = 1 << 20
 
 
 def sort_raw(platform: Platform, *, run_id: str, on_progress: OnProgress | None = None) -> list[SliceReport]:
-    """Sorts every file of `raw/`, and those of `cloud_ready/` that name no slice; misplaced files are set aside in `failed/`.
+    """Sorts every file of `raw/`, and those of `cloud_ready/` that name no slice. A file that cannot be sorted goes to `failed/`.
+
+    Misplaced objects, whose names say nothing that the catalogue knows, go to `failed/` too.
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
     """
     listing = platform.gateway.unsorted()
-    for stored, problem in listing.misplaced:
-        platform.gateway.fail(stored, [problem])
+    for stored, problem in (*listing.misplaced, *platform.gateway.pending().misplaced):
+        with suppress(ObjectChanged):  # somebody else has set it aside
+            platform.gateway.fail(stored, [problem])
     return [_sort_file(platform, file, run_id, on_progress) for file in listing.files]
 
 
-def _sort_file(platform: Platform, file: GatewayFile, run_id: str, on_progress: OnProgress | None) -> SliceReport:
+def _sort_file(
+    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnProgress | None
+) -> SliceReport:
     started = time.monotonic()
     try:
-        claimed = platform.gateway.claim(file)
-        report = _sort_claimed(platform, claimed, run_id, on_progress)
+        file = platform.gateway.claim(file)
+        report = _sort_claimed(platform, file, run_id, on_progress)
     except ObjectChanged:
         report = FileReport(file.path, file.stored.size)  # somebody else sorts it
     except GaelpError as error:
         if not error.permanent:
             raise
-        platform.gateway.fail(claimed, error.problems)
+        platform.gateway.fail(file, error.problems)
         report = FileReport(file.path, file.stored.size, problems=error.problems)
     return SliceReport(file.relation.id, WHOLE, WriteMode.SORT, [report], time.monotonic() - started)
 
@@ -60,7 +66,7 @@ def _sort_claimed(
         sorter = _Sorter(file.relation, folder)
         staged = stage_file(platform, file, file.slice, folder, on_chunk=sorter.add, on_progress=on_progress)
         for slice_, path in sorter.files.items():
-            name = f"{_stem(file)}~{staged.batch.batch_id[:12]}.ndjson"
+            name = f"{split_name(file.name)[0]}~{staged.batch.batch_id[:12]}.ndjson"
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
         fates = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
@@ -85,24 +91,25 @@ class _Sorter:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
     def __init__(self, relation: Relation, folder: Path) -> None:
-        self._relation = relation
+        self._columns = slice_columns(relation)
         self._folder = folder
         self.files: dict[Slice, Path] = {}
 
     def add(self, chunk: Chunk) -> None:
-        columns = slice_columns(self._relation)
-        if not columns:
-            self._write(WHOLE, chunk.raw)
+        """Sorts the clean rows of a chunk."""
+        if not self._columns:
+            self._append(WHOLE, chunk.raw)
             return
-        groups = chunk.rows.select(*columns).with_row_index("_row").group_by(*columns.keys() if isinstance(columns, dict) else [])
-        raise AssertionError(groups)
+        slices = chunk.rows.select(*self._columns)
+        for key, rows in slices.with_row_index("_row").group_by(slices.columns, maintain_order=True):
+            named = dict(zip(slices.columns, key, strict=True))
+            self._append(Slice(**named), [chunk.raw[row] for row in rows["_row"]])
 
-    def _write(self, slice_: Slice, lines: object) -> None:
-        raise AssertionError
-
-
-def _stem(file: GatewayFile) -> str:
-    return file.name.split(".")[0]
+    def _append(self, slice_: Slice, lines: Sequence[bytes]) -> None:
+        path = self.files.setdefault(slice_, self._folder / f"slice-{len(self.files)}.ndjson")
+        # Opened for each chunk: a raw file may hold more slices than a process may have files open.
+        with path.open("ab") as stream:
+            stream.writelines(line + b"\n" for line in lines)
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -141,7 +141,8 @@ def tally(reasons: pl.DataFrame) -> pl.DataFrame:
 def too_many_rejected(relation: Relation, lines: int, rejected: int, reasons: pl.DataFrame) -> Problem:
     """The problem of a file so bad that it is set aside whole."""
     commonest = "; ".join(
-        f"{row['field'] or 'line'}: {row['rule']} ({row['lines']} lines)" for row in reasons.head(3).to_dicts()
+        f"{row['field'] or 'line'}: {row['rule']} ({row['lines']} lines)"
+        for row in reasons.head(3).to_dicts()
     )
     return Problem(
         f"{rejected} of {lines} lines are rejected, most for {commonest}",
@@ -172,4 +173,5 @@ class RawLines:
     def _read(self) -> Iterator[tuple[int, bytes]]:
         with self._gateway.open(self._file) as stream:
             for block in LineReader(stream, self._file.name):
-                yield from zip(block.offsets, block.lines, strict=True)
+                for start, line in zip(block.offsets.tolist(), block.lines, strict=True):
+                    yield start, line.rstrip(b"\r\n")

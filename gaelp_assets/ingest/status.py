@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
-from gaelp_assets.gateway import Failure, GatewayFile, StageCount
+from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.warehouse.protocol import LEDGER
 
@@ -33,8 +33,8 @@ class Status:
     """The platform at one moment (UTC)."""
 
     at: dt.datetime
-    stages: list[StageCount]
-    failures: list[Failure]
+    stages: dict[Stage, StageCount]
+    failures: list[FailedFile]
     stuck: list[GatewayFile]
     tables: list[TableStatus]
 

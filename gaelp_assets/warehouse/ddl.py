@@ -6,11 +6,15 @@ import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.types import duckdb_type, literal, quote
+
+# DuckDB's own names of a row's place; a column of that name would hide it.
+RESERVED: Final = ("rowid", "file_index")
 
 
 @dataclass(frozen=True)
@@ -48,7 +52,13 @@ def names(fields: tuple[Field, ...], prefix: str = "") -> str:
 
 
 def create_statements(relation: Relation) -> list[str]:
-    """What makes the relation where there is none. Plain views are translated; stored ones start empty."""
+    """What makes the relation where there is none. Plain views are translated; stored ones start empty.
+
+    Raises:
+        GaelpError: a column has a name that DuckDB keeps for itself, or a view's SQL cannot be translated.
+    """
+    for name in set(RESERVED) & {field.name.lower() for field in relation.fields}:
+        raise GaelpError(Problem(f"the field name {name!r} is DuckDB's own", relation.id, "another name"))
     schema = f"CREATE SCHEMA IF NOT EXISTS {quote(relation.dataset)}"
     if not relation.is_stored:
         name, sql = table_name(relation), view_sql(relation)
@@ -174,9 +184,15 @@ def slice_predicate(relation: Relation, slice_: Slice, prefix: str = "") -> str:
     partitioning = relation.partitioning
     wanted = (partitioning is not None, partitioning is not None and partitioning.environment is not None)
     if wanted != (slice_.date is not None, slice_.environment is not None):
-        dimensions = " and ".join(name for name, has in zip(("date", "environment"), wanted, strict=True) if has)
+        dimensions = " and ".join(
+            name for name, has in zip(("date", "environment"), wanted, strict=True) if has
+        )
         raise GaelpError(
-            Problem(f"the slice {slice_} is not one of this relation", relation.id, dimensions or "the whole table")
+            Problem(
+                f"the slice {slice_} is not one of this relation",
+                relation.id,
+                dimensions or "the whole table",
+            )
         )
     if partitioning is None or slice_.date is None:
         return "TRUE"

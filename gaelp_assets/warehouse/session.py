@@ -23,7 +23,9 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 
 # A commit of a million rows was measured to stay below 600 MB with it, in the whole process; what exceeds it spills to disk.
 MEMORY_LIMIT: Final = "512MB"
-_NO_SPACE = re.compile(r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I)
+_NO_SPACE = re.compile(
+    r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
+)
 _FOREIGN_LOCK = "Could not set lock on file"
 _HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 # The messages of these speak of statements and files. Those of others may quote a row's values.
@@ -56,7 +58,10 @@ class Sessions:
             TransientError: somebody writes for longer than the timeout, or the disk is full.
             GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
         """
-        with self._locked(write=False, purpose=purpose) as deadline, self._session(True, purpose, deadline) as con:
+        with (
+            self._locked(write=False, purpose=purpose) as deadline,
+            self._session(True, purpose, deadline) as con,
+        ):
             yield con
 
     @contextmanager
@@ -70,8 +75,13 @@ class Sessions:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise GaelpError(Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))) from error
-        with self._locked(write=True, purpose=purpose) as deadline, self._session(False, purpose, deadline) as con:
+            raise GaelpError(
+                Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
+            ) from error
+        with (
+            self._locked(write=True, purpose=purpose) as deadline,
+            self._session(False, purpose, deadline) as con,
+        ):
             con.begin()
             try:
                 yield con
@@ -94,7 +104,11 @@ class Sessions:
                 raise TransientError(self._busy(purpose)) from None
             except (OSError, sqlite3.Error) as error:
                 raise GaelpError(
-                    Problem(f"cannot lock the warehouse: {error}", str(self._lock_file), "a folder that can be written to")
+                    Problem(
+                        f"cannot lock the warehouse: {error}",
+                        str(self._lock_file),
+                        "a folder that can be written to",
+                    )
                 ) from error
             try:
                 if write:
@@ -110,10 +124,9 @@ class Sessions:
             lock.close()
 
     def _busy(self, purpose: str) -> Problem:
-        try:
+        holder = "a process that reads it"
+        with suppress(OSError):
             holder = self._holder_note.read_text(encoding="utf-8")
-        except OSError:
-            holder = "a process that reads it"
         return Problem(
             f"waited {self._timeout:g} s to {purpose}; {holder} is using the warehouse",
             where=str(self.file),
@@ -136,10 +149,9 @@ class Sessions:
     def _open(self, read_only: bool, purpose: str, deadline: float) -> duckdb.DuckDBPyConnection:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
-            "temp_directory": f"{self.file}.tmp",
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
-            # A query has no business with other files; a write reads the staged ones.
+            # A query has no business with other files; a write reads the staged ones. Both spill to `FILE.tmp`.
             "enable_external_access": not read_only,
             # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
             "preserve_insertion_order": read_only,
@@ -173,11 +185,19 @@ def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
     first_line = message.splitlines()[0] if message else type(error).__name__
     if _NO_SPACE.search(message):
         return TransientError(
-            Problem(f"no space left on the disk to {purpose}", str(file), remedy="Free some space; nothing was changed.")
+            Problem(
+                f"no space left on the disk to {purpose}",
+                str(file),
+                remedy="Free some space, then run it again.",
+            )
         )
     if isinstance(error, duckdb.OutOfMemoryException):
         return TransientError(
-            Problem(f"out of memory ({MEMORY_LIMIT}) to {purpose}", str(file), remedy="Use smaller files or slices.")
+            Problem(
+                f"out of memory ({MEMORY_LIMIT}) to {purpose}",
+                str(file),
+                remedy="Use smaller files or slices.",
+            )
         )
     if isinstance(error, _BROKEN_FILE) or "not a valid DuckDB" in message:
         return GaelpError(

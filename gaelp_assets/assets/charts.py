@@ -1,0 +1,138 @@
+"""The picture of a relation: y over x, a line for each series, a panel for each facet."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+from gaelp_assets.assets.partitions import Scope
+from gaelp_assets.catalog import Relation
+from gaelp_assets.catalog.model import Chart
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gaelp_assets.ingest.platform import Platform
+
+# Okabe and Ito's palette (2008), which readers with any kind of colour vision tell apart; without its yellow and black.
+PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+STYLES: Final = ("-", "--", ":", "-.")
+ROW_LIMIT: Final = 20_000
+PANELS: Final = 12
+SERIES: Final = len(PALETTE) * len(STYLES)
+
+
+def chart_frame(platform: Platform, relation: Relation, environment: str | None) -> pl.DataFrame:
+    """The rows to draw, in order of x: of one environment, or of all, over all dates; `ROW_LIMIT` rows at most."""
+    chart = _chart(relation)
+    scope = Scope(platform.settings.first_date, platform.last_date, environment)
+    condition, parameters = scope.condition(relation, "t")
+    columns = ", ".join(f"t.`{name}`" for name in _columns(chart))
+    return platform.warehouse.query(
+        f"SELECT {columns} FROM `{relation.dataset}`.`{relation.name}` AS t "
+        f"WHERE {condition} AND t.`{chart.x}` IS NOT NULL AND t.`{chart.y}` IS NOT NULL ORDER BY t.`{chart.x}`",
+        parameters,
+        labels={"asset": relation.id, "purpose": "chart"},
+        row_limit=ROW_LIMIT,
+    ).frame
+
+
+def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> bytes:
+    """The chart of these rows, as PNG of 30 to 100 kB; at most `PANELS` facets and `SERIES` series, those that sort first."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    chart = _chart(relation)
+    facets = _values(frame, chart.facet)[:PANELS]
+    series = _values(frame, chart.series)[:SERIES]
+    columns = min(len(facets), 3)
+    rows = math.ceil(len(facets) / columns)
+    figure = Figure(figsize=(3.6 * columns + 1.9, 2.7 * rows + 0.7), dpi=80, layout="constrained")
+    FigureCanvasAgg(figure)
+    grid: Any = figure.subplots(rows, columns, squeeze=False)
+    panels = list(grid.flat)
+    for panel, facet in zip(panels, facets, strict=False):
+        _draw_panel(panel, chart, _only(frame, chart.facet, facet), series)
+        panel.set_title(str(facet) if chart.facet else "", fontsize=9)
+        panel.set_xlabel(chart.x.replace("_", " "), fontsize=8)
+        panel.set_ylabel(chart.y.replace("_", " "), fontsize=8)
+    for panel in panels[len(facets) :]:
+        panel.set_visible(False)
+    figure.suptitle(_title(relation, chart, environment), fontsize=10)
+    if chart.series is not None:
+        _draw_legend(figure, panels[: len(facets)], chart.series, series)
+    image = io.BytesIO()
+    figure.savefig(image, format="png")
+    return image.getvalue()
+
+
+def _draw_legend(figure: Any, panels: list[Any], name: str, series: list[Any]) -> None:
+    lines: dict[str, Any] = {}
+    for panel in panels:
+        handles, labels = panel.get_legend_handles_labels()
+        lines |= dict(zip(labels, handles, strict=True))
+    labels = [str(value) for value in series if str(value) in lines]
+    figure.legend(
+        [lines[label] for label in labels],
+        labels,
+        loc="outside right upper",
+        title=name.replace("_", " "),
+        fontsize=8,
+        title_fontsize=8,
+        frameon=False,
+    )
+
+
+def _draw_panel(panel: Any, chart: Chart, frame: pl.DataFrame, series: list[Any]) -> None:
+    for number, value in enumerate(series):
+        part = _only(frame, chart.series, value)
+        if part.is_empty():
+            continue
+        color = PALETTE[number % len(PALETTE)]
+        style = STYLES[number // len(PALETTE) % len(STYLES)]
+        x, y = part[chart.x].to_list(), part[chart.y].to_list()
+        # A single point has no line to be seen by.
+        marker = "o" if len(x) == 1 else None
+        panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=str(value))
+        if chart.low is not None and chart.high is not None:
+            band = part.drop_nulls([chart.low, chart.high])
+            panel.fill_between(
+                band[chart.x].to_list(), band[chart.low].to_list(), band[chart.high].to_list(),
+                color=color, alpha=0.15, linewidth=0,
+            )  # fmt: skip
+    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
+    panel.tick_params(labelsize=7)
+    if frame[chart.x].dtype.is_numeric():
+        panel.locator_params(axis="x", nbins=5)
+    else:
+        panel.tick_params(axis="x", labelrotation=30)
+    for side in ("top", "right"):
+        panel.spines[side].set_visible(False)
+
+
+def _chart(relation: Relation) -> Chart:
+    if relation.chart is None:
+        raise ValueError(f"{relation.id} has no chart")
+    return relation.chart
+
+
+def _columns(chart: Chart) -> list[str]:
+    names = (chart.facet, chart.series, chart.x, chart.y, chart.low, chart.high)
+    return list(dict.fromkeys(name for name in names if name is not None))
+
+
+def _title(relation: Relation, chart: Chart, environment: str | None) -> str:
+    title = chart.title or f"{relation.name}: {chart.y} over {chart.x}"
+    return f"{title} ({environment})" if environment and chart.facet is None else title
+
+
+def _values(frame: pl.DataFrame, column: str | None) -> list[Any]:
+    return frame[column].unique().sort().to_list() if column is not None else [None]
+
+
+def _only(frame: pl.DataFrame, column: str | None, value: Any) -> pl.DataFrame:
+    if column is None:
+        return frame
+    matches = frame[column].is_null() if value is None else frame[column] == value
+    return frame.filter(matches)

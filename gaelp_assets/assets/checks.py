@@ -1,0 +1,230 @@
+"""Asset checks of what lies in the warehouse, apart from any load: schema, keys and references of loaded tables.
+
+A check ends passed, failed, or could-not-run: the last is a warning with its reason, never silence and never a failure of the data.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.metadata import table
+from gaelp_assets.assets.partitions import Scope, asset_key, partitions_def, scopes, slices_of
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
+from gaelp_assets.errors import GaelpError
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gaelp_assets.ingest.platform import Platform
+
+SAMPLE_ROWS: Final = 20_000
+"""Rows of a rectangle that are proven again. Every row was proven when it was loaded; this finds what was changed since."""
+
+Outcome = tuple[bool, dict[str, Any]]
+"""Whether the check passed, and its metadata."""
+
+
+def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
+    """The checks of one loaded table, for the slice or the range of a run, or else the whole table."""
+    key = asset_key(relation)
+    checks: dict[str, tuple[str, Callable[[Platform, Sequence[Scope]], Outcome]]] = {
+        AssetCheckName.SCHEMA_CONFORMANCE.value: (
+            f"The table has the declared columns, and the first {SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
+            lambda platform, found: schema_conformance(platform, relation, found),
+        ),
+        AssetCheckName.KEY_UNIQUENESS.value: (
+            f"No two rows of the slice have the same {', '.join(relation.primary_key)}.",
+            lambda platform, found: key_uniqueness(platform, relation, found),
+        ),
+    }
+    if relation.foreign_keys:
+        targets = ", ".join(foreign.references for foreign in relation.foreign_keys)
+        checks[AssetCheckName.FOREIGN_KEYS.value] = (
+            f"What the slice's rows refer to is there: {targets}.",
+            lambda platform, found: foreign_keys(platform, relation, catalog, found),
+        )
+
+    @dg.multi_asset_check(
+        name=f"{relation.name}_in_warehouse",
+        specs=[
+            dg.AssetCheckSpec(name, asset=key, description=description)
+            for name, (description, _) in checks.items()
+        ],
+        can_subset=True,
+    )
+    def in_warehouse(
+        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[PlatformResource]
+    ) -> Iterator[dg.AssetCheckResult]:
+        slices = slices_of(context.run.tags, partitions_def(relation, first_date), context.instance)
+        opened = platform.open()
+        covered = scopes(slices, first_date, opened.last_date)
+        for check_key in sorted(context.selected_asset_check_keys, key=lambda found: found.name):
+            _, evaluate = checks[check_key.name]
+            yield _result(key, check_key.name, relation, _words(slices), partial(evaluate, opened, covered))
+
+    return in_warehouse
+
+
+def _words(slices: Sequence[Slice]) -> str:
+    if not slices:
+        return str(WHOLE)
+    return str(slices[0]) if len(slices) == 1 else f"{slices[0]} ... {slices[-1]} ({len(slices)} slices)"
+
+
+def _result(
+    key: dg.AssetKey, name: str, relation: Relation, covered: str, evaluate: Callable[[], Outcome]
+) -> dg.AssetCheckResult:
+    try:
+        passed, metadata = evaluate()
+    except GaelpError as error:
+        return dg.AssetCheckResult(
+            asset_key=key,
+            check_name=name,
+            passed=False,
+            severity=dg.AssetCheckSeverity.WARN,
+            description=f"Could not run: {error}",
+            metadata={"outcome": "could not run", "checked": covered},
+        )
+    return dg.AssetCheckResult(
+        asset_key=key,
+        check_name=name,
+        passed=passed,
+        severity=dg.AssetCheckSeverity(relation.severity(AssetCheckName(name))),
+        metadata={"outcome": "passed" if passed else "failed", "checked": covered, **metadata},
+    )
+
+
+def schema_conformance(platform: Platform, relation: Relation, covered: Sequence[Scope]) -> Outcome:
+    """Declared columns against the warehouse's, and the first rows of each rectangle against the Pandera schema."""
+    columns = _column_differences(platform, relation)
+    metadata: dict[str, Any] = {}
+    if columns:
+        metadata["columns"] = table(columns, column="string", declared="string", found="string")
+    rows = 0
+    failures: list[dict[str, Any]] = []
+    names = ", ".join(f"t.`{name}`" for name in relation.field_names)
+    if not any(difference["found"] == "" for difference in columns):
+        for scope in covered:
+            condition, parameters = scope.condition(relation, "t")
+            frame = platform.warehouse.query(
+                f"SELECT {names} FROM {_quoted(relation)} AS t WHERE {condition}",
+                parameters,
+                labels={"asset": relation.id, "purpose": "schema_conformance"},
+                row_limit=SAMPLE_ROWS,
+            ).frame
+            rows += frame.height
+            failures += _rule_failures(relation, frame)
+    metadata |= {"rows proven": rows, "rows proven at most": SAMPLE_ROWS * len(covered)}
+    if failures:
+        metadata["failures"] = table(failures, column="string", check="string", rows="int")
+    return not columns and not failures, metadata
+
+
+def _column_differences(platform: Platform, relation: Relation) -> list[dict[str, str]]:
+    from gaelp_assets.warehouse.ddl import same_type, stored_fields
+    from gaelp_assets.warehouse.types import duckdb_type, googlesql_type
+
+    state = platform.warehouse.describe(relation)
+    found = dict(state.columns) if state is not None else {}
+    duckdb = platform.warehouse.capabilities.dialect == "duckdb"
+    differences = []
+    for field in stored_fields(relation):
+        declared = duckdb_type(field) if duckdb else googlesql_type(field)
+        actual = found.pop(field.name, "")
+        if not actual or not (same_type(actual, declared) if duckdb else actual == declared):
+            differences.append({"column": field.name, "declared": declared, "found": actual})
+    return differences + [{"column": name, "declared": "", "found": actual} for name, actual in found.items()]
+
+
+def _rule_failures(relation: Relation, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Which rules the rows break, and how many rows each; never the values."""
+    import pandera.errors
+    import polars as pl
+
+    from gaelp_assets.validation.schema import pandera_schema
+
+    try:
+        pandera_schema(relation).validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as errors:
+        cases: pl.DataFrame = errors.failure_cases
+        return (
+            cases.group_by(pl.col("column").cast(pl.String), pl.col("check").cast(pl.String))
+            .agg(rows=pl.len())
+            .sort("column", "check")
+            .to_dicts()
+        )
+    return []
+
+
+def key_uniqueness(platform: Platform, relation: Relation, covered: Sequence[Scope]) -> Outcome:
+    """Counts keys that several rows of a rectangle have."""
+    keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
+    repeated = surplus = 0
+    for scope in covered:
+        condition, parameters = scope.condition(relation, "t")
+        frame = platform.warehouse.query(
+            "SELECT COUNT(*) AS repeated, COALESCE(SUM(k.n), 0) - COUNT(*) AS surplus FROM "
+            f"(SELECT COUNT(*) AS n FROM {_quoted(relation)} AS t WHERE {condition} "
+            f"GROUP BY {keys} HAVING COUNT(*) > 1) AS k",
+            parameters,
+            labels={"asset": relation.id, "purpose": "key_uniqueness"},
+        ).frame
+        repeated += int(frame["repeated"].item())
+        surplus += int(frame["surplus"].item())
+    return not repeated, {"keys with several rows": repeated, "surplus rows": surplus}
+
+
+def foreign_keys(
+    platform: Platform, relation: Relation, catalog: Catalog, covered: Sequence[Scope]
+) -> Outcome:
+    """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
+    rows: list[dict[str, Any]] = []
+    for foreign in relation.foreign_keys:
+        target = catalog.find(foreign.references)
+        platform.warehouse.ensure([target])
+        missing = sum(_missing(platform, relation, foreign, target, scope) for scope in covered)
+        rows.append(
+            {
+                "fields": ", ".join(foreign.fields),
+                "references": f"{target.id} ({', '.join(foreign.targets)})",
+                "rows without it": missing,
+            }
+        )
+    passed = not any(row["rows without it"] for row in rows)
+    columns = {"fields": "string", "references": "string", "rows without it": "int"}
+    return passed, {
+        "rows without what they refer to": sum(int(row["rows without it"]) for row in rows),
+        "foreign keys": table(rows, **columns),
+    }
+
+
+def _missing(
+    platform: Platform, relation: Relation, foreign: ForeignKey, target: Relation, scope: Scope
+) -> int:
+    condition, parameters = scope.condition(relation, "c")
+    # All of the target's dates: only so that tables which insist on a filter of their partitions have one.
+    everywhere = Scope(platform.settings.first_date, platform.last_date)
+    target_condition, target_parameters = everywhere.condition(target, "t", prefix="target_")
+    pairs = list(zip(foreign.fields, foreign.targets, strict=True))
+    present = " AND ".join(f"c.`{name}` IS NOT NULL" for name, _ in pairs)
+    keys = ", ".join(f"t.`{name}`" for _, name in pairs)
+    joined = " AND ".join(f"p.`{target_name}` = c.`{name}`" for name, target_name in pairs)
+    frame = platform.warehouse.query(
+        f"SELECT COUNT(*) AS missing FROM {_quoted(relation)} AS c "
+        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {_quoted(target)} AS t WHERE {target_condition}) AS p ON {joined} "
+        f"WHERE {condition} AND {present} AND p.`{pairs[0][1]}` IS NULL",
+        {**parameters, **target_parameters},
+        labels={"asset": relation.id, "purpose": "foreign_keys"},
+    ).frame
+    return int(frame.item())
+
+
+def _quoted(relation: Relation) -> str:
+    return f"`{relation.dataset}`.`{relation.name}`"

@@ -1,0 +1,242 @@
+"""Loaded tables as assets: one factory. A run appends what is pending for its slices, or rebuilds them.
+
+What a load proved is asserted by two asset checks in the same step, before anything is reported as materialized.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.metadata import (
+    definition_metadata,
+    describe,
+    failure,
+    files_table,
+    load_metadata,
+    problems_table,
+    reasons_table,
+    table,
+)
+from gaelp_assets.assets.partitions import (
+    GATEWAY,
+    Scope,
+    asset_key,
+    empty_selection,
+    partitions_def,
+)
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.model import AssetCheckName
+from gaelp_assets.catalog.slices import parse_partition_key
+from gaelp_assets.errors import GaelpError, Problem
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.ingest.report import SliceReport
+
+BACKFILL_TAG: Final = "dagster/backfill"
+
+
+class LoadConfig(dg.Config):
+    """How a run loads."""
+
+    rebuild: bool = False
+    """Replace the slices by all of their files, sent and pending; a backfill always does."""
+
+
+def freshness_policy(relation: Relation) -> dg.FreshnessPolicy | None:
+    """Stale after the catalogue's `freshness_hours`; None without them."""
+    if relation.freshness_hours is None:
+        return None
+    return dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=relation.freshness_hours))
+
+
+def table_asset(
+    relation: Relation, catalog: Catalog, engine: str, first_date: dt.date
+) -> dg.AssetsDefinition:
+    """The asset of a loaded table, with its checks `accounting` and `rejected_rows`."""
+    key = asset_key(relation)
+
+    @dg.multi_asset(
+        name=relation.name,
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[GATEWAY],
+                metadata=definition_metadata(relation, catalog, {}),
+                partitions_def=partitions_def(relation, first_date),
+                freshness_policy=freshness_policy(relation),
+                **describe(relation, engine),
+            )
+        ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                AssetCheckName.ACCOUNTING,
+                asset=key,
+                blocking=True,
+                description="Every line of every file has one fate: lines = loaded + duplicate + rejected.",
+            ),
+            dg.AssetCheckSpec(
+                AssetCheckName.REJECTED_ROWS,
+                asset=key,
+                description="No line was rejected, and no file was set aside.",
+            ),
+        ],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def load(
+        context: dg.AssetExecutionContext, config: LoadConfig, platform: dg.ResourceParam[PlatformResource]
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+        rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
+        slices = _slices(context)
+        loads = _Loads(platform.open(), relation)
+        for slice_ in slices:
+            loads.load(slice_, run_id=context.run_id, rebuild=rebuild)
+        yield loads.accounting(key)
+        yield loads.rejected_rows(key)
+        if loads.problems:
+            for slice_, metadata in loads.published.items():
+                context.log_event(
+                    dg.AssetMaterialization(key, partition=slice_.partition_key, metadata=metadata)
+                )
+            raise loads.failure()
+        if slices == [WHOLE]:
+            yield dg.MaterializeResult(asset_key=key, metadata=loads.published[WHOLE])
+            return
+        for slice_, metadata in loads.published.items():
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
+        yield dg.MaterializeResult(asset_key=key)
+
+    return load
+
+
+def _slices(context: dg.AssetExecutionContext) -> list[Slice]:
+    if context.assets_def.partitions_def is None:
+        return [WHOLE]
+    keys = context.partition_keys
+    if not keys:
+        # Dagster itself would end such a run with success.
+        raise empty_selection("the selected range")
+    return [parse_partition_key(key) for key in keys]
+
+
+class _Loads:
+    """The loads of a run's slices, and what is to be said of them."""
+
+    def __init__(self, platform: Platform, relation: Relation) -> None:
+        self._platform = platform
+        self._relation = relation
+        self.reports: list[SliceReport] = []
+        self.published: dict[Slice, dict[str, Any]] = {}
+        self.problems: list[Problem] = []
+        self._permanent = True
+
+    def load(self, slice_: Slice, *, run_id: str, rebuild: bool) -> None:
+        """Loads a slice. Its problems are kept, so that the other slices of the run are loaded all the same."""
+        from gaelp_assets.ingest.load import load_slice
+
+        try:
+            report = load_slice(
+                self._platform, self._relation, slice_, run_id=run_id, rebuild=rebuild, on_progress=None
+            )
+            self.reports.append(report)
+            if report.files and len(report.set_aside) == len(report.files):
+                self.problems += [
+                    Problem(problem.what, f"{file.file}, {problem.where}", problem.expected, problem.remedy)
+                    for file in report.set_aside
+                    for problem in file.problems
+                ]
+            elif all(fates.balanced for fates in report.fates):
+                self.published[slice_] = {**load_metadata(report), **self._row_count(slice_)}
+            else:
+                self.problems.append(
+                    Problem(
+                        "lines are unaccounted for",
+                        f"{self._relation.id}, {slice_}",
+                        "lines = loaded + duplicate + rejected for every file",
+                    )
+                )
+        except GaelpError as error:
+            self.problems += error.problems
+            self._permanent = self._permanent and error.permanent
+
+    def failure(self) -> dg.Failure:
+        """What the run ends with, if there are problems."""
+        error = GaelpError(*self.problems)
+        error.permanent = self._permanent
+        return failure(error)
+
+    def accounting(self, key: dg.AssetKey) -> dg.AssetCheckResult:
+        """The accounting law, for every batch of the run."""
+        fates = [fates for report in self.reports for fates in report.fates]
+        unbalanced = [
+            file for report in self.reports for file in report.files if file.fates and not file.fates.balanced
+        ]
+        return dg.AssetCheckResult(
+            asset_key=key,
+            check_name=AssetCheckName.ACCOUNTING,
+            passed=not unbalanced,
+            severity=dg.AssetCheckSeverity(self._relation.severity(AssetCheckName.ACCOUNTING)),
+            description=f"{len(unbalanced)} of {len(fates)} batches do not add up." if unbalanced else None,
+            metadata={
+                "batches": len(fates),
+                **{
+                    count: sum(report.total(count) for report in self.reports)
+                    for count in ("lines", "loaded", "duplicate", "rejected")
+                },
+                **({"unbalanced": files_table(unbalanced)} if unbalanced else {}),
+            },
+        )
+
+    def rejected_rows(self, key: dg.AssetKey) -> dg.AssetCheckResult:
+        """Fails with the catalogue's severity for rejected lines, and as an error for files set aside."""
+        rejected = sum(report.total("rejected") for report in self.reports)
+        aside = [file for report in self.reports for file in report.set_aside]
+        severity = "ERROR" if aside else self._relation.severity(AssetCheckName.REJECTED_ROWS)
+        metadata: dict[str, Any] = {"rejected": rejected, "files set aside": len(aside)}
+        words = []
+        if rejected:
+            words.append(f"{rejected} lines were rejected: gaelp dead-letter list {self._relation.id}.")
+            metadata["reasons of rejection"] = reasons_table(*self.reports)
+            metadata["slices"] = _slices_table(self.reports)
+        if aside:
+            words.append(f"{len(aside)} files were set aside whole: gaelp gateway list failed.")
+            metadata["problems"] = problems_table(aside)
+        return dg.AssetCheckResult(
+            asset_key=key,
+            check_name=AssetCheckName.REJECTED_ROWS,
+            passed=not rejected and not aside,
+            severity=dg.AssetCheckSeverity(severity),
+            description=" ".join(words) or None,
+            metadata=metadata,
+        )
+
+    def _row_count(self, slice_: Slice) -> dict[str, int]:
+        return row_count(self._platform, self._relation, slice_)
+
+
+def row_count(platform: Platform, relation: Relation, slice_: Slice) -> dict[str, int]:
+    """The rows that the slice holds now, under the name by which Dagster plots them."""
+    date = slice_.date or platform.settings.first_date
+    scope = Scope(date, slice_.date or platform.last_date, slice_.environment)
+    condition, parameters = scope.condition(relation, "t")
+    result = platform.warehouse.query(
+        f"SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t WHERE {condition}",
+        parameters,
+        labels={"asset": relation.id, "purpose": "row_count"},
+    )
+    name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
+    return {name: int(result.frame.item())}
+
+
+def _slices_table(reports: Sequence[SliceReport]) -> dg.TableMetadataValue:
+    rows = [
+        {"slice": str(report.slice), "lines": report.total("lines"), "rejected": report.total("rejected")}
+        for report in reports
+        if report.total("rejected")
+    ]
+    return table(rows, slice="string", lines="int", rejected="int")

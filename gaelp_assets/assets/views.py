@@ -1,0 +1,112 @@
+"""Derived relations as assets: what their SQL says is computed for the run's slices, with lineage and picture."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import hashlib
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.metadata import ColumnSources, definition_metadata, describe, failure
+from gaelp_assets.assets.partitions import asset_key, empty_selection, partitions_def
+from gaelp_assets.assets.tables import freshness_policy, row_count
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.slices import parse_partition_key
+from gaelp_assets.errors import GaelpError
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from gaelp_assets.ingest.platform import Platform
+
+READ_UNTIL: Final = "read until event"
+"""Metadata: the newest event of the relations read that a computation has seen; what is newer makes it stale."""
+
+
+def code_version(relation: Relation) -> str:
+    """Changes with the relation's SQL and fields."""
+    text = f"{relation.sql}\0{[field.model_dump(mode='json') for field in relation.fields]}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def view_asset(
+    relation: Relation, catalog: Catalog, engine: str, first_date: dt.date, sources: ColumnSources
+) -> dg.AssetsDefinition:
+    """The asset of a derived relation; `sources` are the columns that each of its columns comes from."""
+    key = asset_key(relation)
+    upstream = [catalog[relation_id] for relation_id in sorted(catalog.upstream[relation.id])]
+
+    @dg.multi_asset(
+        name=relation.name,
+        specs=[
+            dg.AssetSpec(
+                key,
+                deps=[asset_key(read) for read in upstream],
+                metadata={
+                    **definition_metadata(relation, catalog, sources),
+                    "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),
+                },
+                partitions_def=partitions_def(relation, first_date),
+                freshness_policy=freshness_policy(relation),
+                code_version=code_version(relation),
+                **describe(relation, engine),
+            )
+        ],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def refresh(
+        context: dg.AssetExecutionContext, platform: dg.ResourceParam[PlatformResource]
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        read_until = newest_event(context.instance, upstream)
+        partitioned = context.assets_def.partitions_def is not None
+        slices = [parse_partition_key(str(k)) for k in context.partition_keys] if partitioned else [WHOLE]
+        if not slices:
+            raise empty_selection("the selected range")
+        try:
+            found = _refresh(platform.open(), relation, slices)
+        except GaelpError as error:
+            raise failure(error) from error
+        for slice_, metadata in found.items() if partitioned else ():
+            context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
+        yield dg.MaterializeResult(
+            asset_key=key, metadata={READ_UNTIL: read_until, **({} if partitioned else found[WHOLE])}
+        )
+
+    return refresh
+
+
+def newest_event(instance: dg.DagsterInstance, relations: Sequence[Relation]) -> int:
+    """The storage id of the newest materialization of these relations; 0 without any."""
+    records = instance.get_asset_records([asset_key(relation) for relation in relations])
+    return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
+
+
+def _refresh(platform: Platform, relation: Relation, slices: Sequence[Slice]) -> dict[Slice, dict[str, Any]]:
+    platform.warehouse.ensure([relation])
+    found: dict[Slice, dict[str, Any]] = {}
+    for slice_ in slices:
+        if relation.is_stored:
+            name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
+            found[slice_] = {name: platform.warehouse.refresh(relation, slice_)}
+        else:
+            found[slice_] = row_count(platform, relation, slice_)
+    if relation.chart is not None:
+        # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
+        newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}
+        for environment, slice_ in newest.items():
+            picture = _picture(platform, relation, environment)
+            if picture is not None:
+                found[slice_]["picture"] = picture
+    return found
+
+
+def _picture(platform: Platform, relation: Relation, environment: str | None) -> dg.MetadataValue | None:
+    from gaelp_assets.assets.charts import chart_frame, draw
+
+    frame = chart_frame(platform, relation, environment)
+    if frame.is_empty():
+        return None
+    image = base64.b64encode(draw(relation, frame, environment)).decode()
+    return dg.MetadataValue.md(f"![{relation.name}](data:image/png;base64,{image})")

@@ -1,0 +1,80 @@
+"""Where everything meets: the catalogue becomes assets, checks and sensors. A wrong catalogue fails here, with all its problems."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.checks import warehouse_checks
+from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
+from gaelp_assets.assets.metadata import ColumnSources
+from gaelp_assets.assets.tables import table_asset
+from gaelp_assets.assets.views import view_asset
+from gaelp_assets.catalog import Catalog
+from gaelp_assets.settings import DuckDBWarehouse, LocalGateway, Settings, load_settings
+from resources.platform import PlatformResource
+from sensors.ingest import cloud_ready_sensor
+from sensors.raw import raw_sensor
+from sensors.refresh import refresh_sensor
+
+if TYPE_CHECKING:
+    from dagster import AssetsDefinition, AssetSpec
+
+LOCATION: Final = "gaelp_assets"
+"""The code location's name, in `workspace.yaml` too: run history and sensor state are kept by it."""
+
+
+def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.Definitions:
+    """The Dagster definitions of a catalogue (the committed one if none is given) on the places that the settings name.
+
+    Raises:
+        GaelpError: the catalogue has problems; all of them at once.
+    """
+    if catalog is None:
+        from gaelp_assets.ingest.platform import read_catalog
+
+        catalog = read_catalog()
+    engine = "duckdb" if isinstance(settings.warehouse, DuckDBWarehouse) else "bigquery"
+    store, address = _gateway_words(settings)
+    platform = PlatformResource(settings, catalog)
+    # Backfill policies are what lets a range be one run, and Dagster calls them beta.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        assets: list[AssetsDefinition | AssetSpec] = [
+            gateway_asset(address, store),
+            *ledger_assets(catalog, engine),
+        ]
+        assets += [table_asset(relation, catalog, engine, settings.first_date) for relation in catalog.loaded]
+        assets += [
+            view_asset(relation, catalog, engine, settings.first_date, _sources(catalog, relation.id))
+            for relation in catalog.derived
+        ]
+        return dg.Definitions(
+            assets=assets,
+            asset_checks=[
+                warehouse_checks(relation, catalog, settings.first_date) for relation in catalog.loaded
+            ],
+            sensors=[raw_sensor(platform), cloud_ready_sensor(platform), refresh_sensor(platform)],
+            resources={"platform": platform},
+            executor=dg.in_process_executor,
+        )
+
+
+def _gateway_words(settings: Settings) -> tuple[str, str]:
+    if isinstance(settings.gateway, LocalGateway):
+        return "filesystem", settings.gateway.folder.as_uri()
+    return "gcs", f"gs://{settings.gateway.bucket}/{settings.gateway.prefix}"
+
+
+def _sources(catalog: Catalog, relation_id: str) -> ColumnSources:
+    from gaelp_assets.sql.lineage import column_lineage
+
+    return column_lineage(catalog[relation_id], catalog)
+
+
+@dg.definitions
+def defs() -> dg.Definitions:
+    """What Dagster loads."""
+    return build_definitions(load_settings())

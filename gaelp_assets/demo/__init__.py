@@ -1,0 +1,1 @@
+"""The training orchestrator in miniature: real agents in real environments, written into the export gateway."""

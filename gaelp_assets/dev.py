@@ -1,0 +1,194 @@
+"""Dagster's UI and daemon on one machine, and whatever else should run beside them: started together, stopped together."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.settings import CHECKOUT, Settings
+
+TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
+WORKSPACE: Final = CHECKOUT / "workspace.yaml"
+GRACE_SECONDS: Final = 20
+POLL_SECONDS: Final = 0.2
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """The instance's folder, made if it is not there, with the template of `dagster.yaml` if it has none of its own."""
+    home = settings.dagster_home
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "dagster.yaml").exists():
+        shutil.copyfile(TEMPLATE, home / "dagster.yaml")
+    return home
+
+
+def run_dev(
+    settings: Settings,
+    *,
+    port: int = 3000,
+    host: str = "127.0.0.1",
+    children: Mapping[str, Sequence[str]] | None = None,
+    on_ready: Callable[[str], None] | None = None,
+) -> int:
+    """Runs the webserver, the daemon and the `children` (name -> command) until Ctrl-C or SIGTERM; the exit code.
+
+    `on_ready` is called with the UI's address once it answers. A child that ends by itself with 0 is done; the webserver, the daemon,
+    or a child with another code ends everything.
+
+    Raises:
+        GaelpError: the port is taken.
+    """
+    _require_free(host, port)
+    environment = {**os.environ, "DAGSTER_HOME": str(prepare_dagster_home(settings))}
+    services = {
+        "webserver": [
+            sys.executable,
+            "-m",
+            "dagster_webserver",
+            "-w",
+            str(WORKSPACE),
+            "-h",
+            host,
+            "-p",
+            str(port),
+        ],
+        "daemon": [
+            sys.executable,
+            "-m",
+            "dagster._daemon",
+            "run",
+            "-w",
+            str(WORKSPACE),
+            "--log-level",
+            "warning",
+        ],
+    }
+    with _stop_signals() as stopped, _processes({**services, **(children or {})}, environment) as running:
+        announced = False
+        while not stopped():
+            if not announced and _answers(host, port):
+                announced = True
+                if on_ready is not None:
+                    on_ready(f"http://{host}:{port}")
+            for name, process in list(running.items()):
+                code = process.poll()
+                if code is None:
+                    continue
+                if name in services or code != 0:
+                    print(f"{name} ended with exit code {code}: stopping everything", file=sys.stderr)
+                    return code or 1
+                del running[name]
+            time.sleep(POLL_SECONDS)
+    return 0
+
+
+@contextmanager
+def _stop_signals() -> Iterator[Callable[[], bool]]:
+    """Takes Ctrl-C and SIGTERM for as long as the block lasts, and tells whether one has come."""
+    received: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(received)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _processes(
+    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]
+) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """Starts the commands, each in a process group of its own, and ends whatever is left of the groups afterwards.
+
+    A group of its own: a Ctrl-C in the terminal reaches this process alone, which then stops the others in order.
+    """
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        running = {}
+        for name, command in commands.items():
+            process = subprocess.Popen(  # noqa: S603 - the commands are our own
+                list(command),
+                env=dict(environment),
+                cwd=CHECKOUT,
+                start_new_session=True,
+                preexec_fn=_default_signals,
+            )
+            started.append(process)
+            running[name] = process
+        yield running
+    finally:
+        _stop(started)
+
+
+def _default_signals() -> None:
+    # A background job of a shell inherits SIGINT as ignored, and Dagster handles SIGTERM as it would SIGINT: it could not be stopped.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+        # What the process itself started: code servers, and runs that are in flight.
+        try:
+            os.killpg(process.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            continue
+    for process in processes:
+        while time.monotonic() < deadline and _group_lives(process.pid):
+            time.sleep(POLL_SECONDS)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        process.wait()
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _require_free(host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise GaelpError(
+                Problem(
+                    f"port {port} of {host} cannot be used: {error.strerror}",
+                    remedy=f"Stop what listens there, or choose another: gaelp dev --port {port + 1}",
+                )
+            ) from None
+
+
+def _answers(host: str, port: int) -> bool:
+    try:
+        with socket.create_connection((host, port), timeout=1):
+            return True
+    except OSError:
+        return False

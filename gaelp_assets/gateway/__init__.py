@@ -1,0 +1,21 @@
+"""The export gateway: stages of files between producers and the warehouse, in a folder or a bucket."""
+
+from gaelp_assets.gateway.gateway import FailedFile, Gateway, Listing, PendingSlice, Queue, StageCount
+from gaelp_assets.gateway.open import open_gateway
+from gaelp_assets.gateway.paths import GatewayFile, Stage
+from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
+
+__all__ = [
+    "FailedFile",
+    "Gateway",
+    "GatewayFile",
+    "Listing",
+    "ObjectChanged",
+    "PendingSlice",
+    "Queue",
+    "Stage",
+    "StageCount",
+    "Store",
+    "StoredObject",
+    "open_gateway",
+]

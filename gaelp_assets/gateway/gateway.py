@@ -1,0 +1,358 @@
+"""The export gateway: what lies in which stage, and the moves between them. Works on any `Store`.
+
+No step here needs another one to have happened in the same process: after a crash, each is done again with the same result.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import fnmatch
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final, NamedTuple
+
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.gateway import paths
+from gaelp_assets.gateway.names import shown
+from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
+from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
+
+# After every name that starts with what stands before it.
+_LAST: Final = "\U0010ffff"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in the stages that were asked for: the files, and the objects whose names are wrong, with what is wrong."""
+
+    files: list[GatewayFile] = field(default_factory=list)
+    misplaced: list[tuple[StoredObject, Problem]] = field(default_factory=list)
+
+
+@dataclass
+class PendingSlice:
+    """What is still to load of a slice: number of files, their bytes as stored, and when the oldest was written."""
+
+    files: int
+    bytes: int
+    oldest: dt.datetime
+
+    def add(self, stored: StoredObject) -> None:
+        """Counts one more file."""
+        self.files += 1
+        self.bytes += stored.size
+        self.oldest = min(self.oldest, stored.modified)
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The load queue in one pass over `cloud_ready/`: bounded by the number of slices, whatever the number of files."""
+
+    slices: dict[tuple[str, Slice], PendingSlice] = field(default_factory=dict)
+    """By relation id and slice."""
+    unsorted: dict[str, PendingSlice] = field(default_factory=dict)
+    """By relation id: the files that `unsorted()` lists too, since their places name no whole slice."""
+    misplaced: list[tuple[StoredObject, Problem]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class StageCount:
+    """How much lies in a stage; `oldest` is None where there is nothing. Error files are not counted."""
+
+    files: int
+    bytes: int
+    oldest: dt.datetime | None
+
+
+class FailedFile(NamedTuple):
+    """A file in `failed/`, why it is there, and the name that it came with (None if nobody wrote it down)."""
+
+    stored: StoredObject
+    problems: tuple[Problem, ...]
+    original: str | None
+
+
+class Gateway:
+    """The stages in a store, read through a catalogue. Every operation raises what the store's operations raise."""
+
+    def __init__(self, store: Store, catalog: Catalog) -> None:
+        self.store = store
+        self.catalog = catalog
+
+    @property
+    def url(self) -> str:
+        """Where the gateway is: `file:///...` or `gs://...`."""
+        return self.store.url
+
+    def prepare(self) -> None:
+        """Makes the stages where they need making, and finds out whether the store can be reached. Idempotent."""
+        self.store.prepare([stage.value for stage in Stage])
+
+    def pending(self) -> Listing:
+        """The files in the load queue that can be loaded as they are, and what is misplaced there."""
+        listing = self._listing(Stage.CLOUD_READY)
+        return Listing([file for file in listing.files if file.sorted], listing.misplaced)
+
+    def unsorted(self) -> Listing:
+        """The files whose rows are still to be sorted into slices: `raw/`, `transformed/`, and those of the queue that name no whole slice.
+
+        What is misplaced in the queue is left to `pending`.
+        """
+        raw = self._listing(Stage.RAW, Stage.TRANSFORMED)
+        queued = [file for file in self._listing(Stage.CLOUD_READY).files if not file.sorted]
+        return Listing(raw.files + queued, raw.misplaced)
+
+    def _listing(self, *stages: Stage) -> Listing:
+        listing = Listing()
+        for stored, found in self._parsed(*stages):
+            if isinstance(found, Problem):
+                listing.misplaced.append((stored, found))
+            else:
+                listing.files.append(found)
+        return listing
+
+    def _parsed(self, *stages: Stage) -> Iterator[tuple[StoredObject, GatewayFile | Problem]]:
+        for stage in stages:
+            for stored in self.store.list(f"{stage}/"):
+                yield stored, paths.parse(stored, self.catalog)
+
+    def queue(self) -> Queue:
+        """The whole load queue, counted by slice."""
+        queue = Queue()
+        for stored, found in self._parsed(Stage.CLOUD_READY):
+            if isinstance(found, Problem):
+                queue.misplaced.append((stored, found))
+            elif found.sorted:
+                queue.slices.setdefault((found.relation.id, found.slice), _nothing(stored)).add(stored)
+            else:
+                queue.unsorted.setdefault(found.relation.id, _nothing(stored)).add(stored)
+        return queue
+
+    def pending_slices(self) -> dict[tuple[str, Slice], PendingSlice]:
+        """What is to load, by relation id and slice."""
+        return self.queue().slices
+
+    def slice_files(self, relation: Relation, slice_: Slice, *stages: Stage) -> list[GatewayFile]:
+        """The files of one slice in these stages, in order of name; only the slice's own folders are listed."""
+        files = []
+        for stage in stages:
+            for stored in self._direct(f"{stage}/{paths.folder(relation, slice_)}/"):
+                found = paths.parse(stored, self.catalog)
+                if isinstance(found, GatewayFile) and found.slice == slice_:
+                    files.append(found)
+            if slice_ == WHOLE:
+                for ending in ("json", "ndjson", "ndjson.gz", "ndjson.zst"):
+                    top = self.store.find(f"{stage}/{relation.name}.{ending}")
+                    file = paths.parse(top, self.catalog) if top else None
+                    if isinstance(file, GatewayFile):
+                        files.append(file)
+        return files
+
+    def _direct(self, prefix: str) -> Iterator[StoredObject]:
+        """The objects right below the prefix: what lies in a folder there is skipped without being listed."""
+        start_after: str | None = ""
+        while start_after is not None:
+            listed, start_after = self.store.list(prefix, start_after=start_after), None
+            for stored in listed:
+                inner, slash, _ = stored.name.removeprefix(prefix).partition("/")
+                if slash:
+                    start_after = f"{prefix}{inner}/{_LAST}"
+                    break
+                yield stored
+
+    def open(self, file: GatewayFile) -> BinaryIO:
+        """The file's bytes, seekable, from the start. Raises `ObjectChanged`, at the latest while reading, if it was replaced."""
+        return self.store.open(file.stored)
+
+    def claim(self, file: GatewayFile) -> GatewayFile:
+        """Takes a raw or unsorted file into `transformed/`; one that is there already stays. A crash leaves it there, still unsorted.
+
+        Raises:
+            ObjectChanged: it is gone: another process has it.
+        """
+        if file.stage is Stage.TRANSFORMED:
+            return file
+        return self._moved(file, paths.claimed_name(file))
+
+    def publish(
+        self, relation: Relation, slice_: Slice, name: str, chunks: Iterable[bytes]
+    ) -> GatewayFile | None:
+        """Writes a new file of a slice into the load queue; None, with nothing changed, if the name is taken.
+
+        Raises:
+            GaelpError: the name or the slice is not allowed.
+        """
+        stored = self.store.create(paths.published_name(relation, slice_, name), chunks)
+        return (
+            None
+            if stored is None
+            else GatewayFile(stored, Stage.CLOUD_READY, relation, slice_, name, sorted=True)
+        )
+
+    def archive(self, file: GatewayFile, batch_id: str) -> GatewayFile:
+        """Moves a loaded file to its slice in `sent/`, under its name and `~` with the first 12 digits of its batch id.
+
+        Raises:
+            ObjectChanged: it is gone, and is not in `sent/` either.
+        """
+        return self._archived(file, paths.archived_name(file, batch_id))
+
+    def archive_raw(self, file: GatewayFile, batch_id: str) -> GatewayFile:
+        """Moves a file whose lines went on in files of one slice each to `sent/DATASET/TABLE/_raw/`. Raises as `archive` does."""
+        return self._archived(file, paths.archived_raw_name(file, batch_id))
+
+    def _archived(self, file: GatewayFile, name: str) -> GatewayFile:
+        if file.stored.name == name:
+            return file
+        try:
+            return self._moved(file, name)
+        except ObjectChanged:
+            archived = self.store.find(name)
+            if archived is None:
+                raise
+            return self._file(archived)
+
+    def _moved(self, file: GatewayFile, name: str) -> GatewayFile:
+        return self._file(self.store.move(file.stored, name))
+
+    def _file(self, stored: StoredObject) -> GatewayFile:
+        found = paths.parse(stored, self.catalog)
+        if isinstance(found, Problem):
+            raise GaelpError(found)
+        return found
+
+    def fail(self, item: GatewayFile | StoredObject, problems: Sequence[Problem]) -> StoredObject:
+        """Sets a file aside in `failed/`, with `NAME.error.json` beside it, which is written first: nothing fails unexplained.
+
+        Raises:
+            ObjectChanged: it is gone, or was replaced; nothing lies in `failed/` then.
+        """
+        stored = item.stored if isinstance(item, GatewayFile) else item
+        target = paths.failed_name(stored)
+        explanation = {
+            "file": target,
+            "original_name": stored.name,
+            "when": dt.datetime.now(dt.UTC).isoformat(),
+            "problems": [
+                {"what": p.what, "where": p.where, "expected": p.expected, "remedy": p.remedy}
+                for p in problems
+            ],
+        }
+        error_file = self._explain(target + ERROR_ENDING, json.dumps(explanation, indent=2).encode())
+        try:
+            return self.store.move(stored, target)
+        except ObjectChanged:
+            moved_before = self.store.find(target)
+            if moved_before is not None:
+                return moved_before
+            if error_file is not None:
+                self.store.delete(error_file)
+            raise
+
+    def _explain(self, name: str, content: bytes) -> StoredObject | None:
+        """Writes the error file; one that is left of an earlier failure of the same file gives way."""
+        created = self.store.create(name, [content])
+        if created is None:
+            left = self.store.find(name)
+            if left is not None:
+                self.store.delete(left)
+            created = self.store.create(name, [content])
+        return created
+
+    def failed(self) -> list[FailedFile]:
+        """The files in `failed/`, in order of name, each with its explanation."""
+        stored = [
+            stored for stored in self.store.list(f"{Stage.FAILED}/") if not stored.name.endswith(ERROR_ENDING)
+        ]
+        return [self._explained(each) for each in stored]
+
+    def _explained(self, stored: StoredObject) -> FailedFile:
+        error_file = self.store.find(stored.name + ERROR_ENDING)
+        try:
+            if error_file is None:
+                raise KeyError(stored.name)
+            with self.store.open(error_file) as file:
+                content = json.load(file)
+            problems = tuple(
+                Problem(p["what"], p.get("where", ""), p.get("expected", ""), p.get("remedy", ""))
+                for p in content["problems"]
+            )
+            return FailedFile(stored, problems, str(content["original_name"]))
+        except (ValueError, LookupError, TypeError, AttributeError, ObjectChanged):
+            missing = Problem(
+                "there is no readable explanation beside it",
+                shown(stored.name),
+                f"NAME{ERROR_ENDING}",
+                "Move the file back to where it came from by hand.",
+            )
+            return FailedFile(stored, (missing,), None)
+
+    def retry(self, pattern: str) -> list[tuple[str, str]]:
+        """Moves failed files back to where they came from: those of that name, or (`*`, `?`, `[...]`) of names like it.
+
+        The pattern can stand for the name in `failed/`, with or without that folder, the original name, or its last part.
+        A place that is taken meanwhile stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
+
+        Raises:
+            GaelpError: no file is meant, or one that is meant has no known origin; nothing is moved then.
+        """
+        failed = self.failed()
+        meant = [file for file in failed if _is_meant(file, pattern)]
+        if not meant:
+            known = (
+                ", ".join(shown(file.stored.name) for file in failed[:10])
+                or "nothing, there are no failed files"
+            )
+            raise GaelpError(
+                Problem(
+                    f"no failed file is called {pattern!r}", f"{self.url}/{Stage.FAILED}", f"one of {known}"
+                )
+            )
+        lost = [file.problems[0] for file in meant if file.original is None]
+        if lost:
+            raise GaelpError(*lost)
+        return [(file.stored.name, self._restore(file, str(file.original))) for file in meant]
+
+    def _restore(self, file: FailedFile, original: str) -> str:
+        name, number = original, 1
+        while self.store.find(name) is not None:
+            number += 1
+            name = paths.free_name(original, number)
+        self.store.move(file.stored, name)
+        error_file = self.store.find(file.stored.name + ERROR_ENDING)
+        if error_file is not None:
+            self.store.delete(error_file)
+        return name
+
+    def counts(self, *stages: Stage) -> dict[Stage, StageCount]:
+        """How much lies in these stages, or in all."""
+        result = {}
+        for stage in stages or tuple(Stage):
+            files = size = 0
+            oldest: dt.datetime | None = None
+            for stored in self.store.list(f"{stage}/"):
+                if stage is Stage.FAILED and stored.name.endswith(ERROR_ENDING):
+                    continue
+                files += 1
+                size += stored.size
+                oldest = stored.modified if oldest is None else min(oldest, stored.modified)
+            result[stage] = StageCount(files, size, oldest)
+        return result
+
+
+def _nothing(stored: StoredObject) -> PendingSlice:
+    return PendingSlice(0, 0, stored.modified)
+
+
+def _is_meant(file: FailedFile, pattern: str) -> bool:
+    original = file.original or ""
+    names = {
+        file.stored.name,
+        file.stored.name.removeprefix(f"{Stage.FAILED}/"),
+        original,
+        original.rpartition("/")[2],
+        shown(original),
+    }
+    return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names if name)

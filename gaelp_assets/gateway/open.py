@@ -1,0 +1,35 @@
+"""From settings to a gateway: one registry line for each kind of store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from gaelp_assets.catalog import Catalog
+from gaelp_assets.gateway.gateway import Gateway
+from gaelp_assets.gateway.store import Store
+from gaelp_assets.settings import GcsGateway, LocalGateway
+
+
+def open_gateway(where: LocalGateway | GcsGateway, catalog: Catalog) -> Gateway:
+    """The gateway that the settings name. Its `prepare()` is for the caller to call, once per process.
+
+    Raises:
+        GaelpError: there are no credentials for Google Cloud Storage.
+    """
+    return Gateway(_STORES[type(where)](where), catalog)
+
+
+def _local(where: LocalGateway) -> Store:
+    from gaelp_assets.gateway.local import LocalStore
+
+    return LocalStore(where.folder)
+
+
+def _gcs(where: GcsGateway) -> Store:
+    from gaelp_assets.gateway.gcs import GcsStore, default_client
+
+    return GcsStore(default_client(), where.bucket, where.prefix)
+
+
+_STORES: Final[Mapping[type, Callable[[Any], Store]]] = {LocalGateway: _local, GcsGateway: _gcs}

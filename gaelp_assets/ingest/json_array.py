@@ -1,0 +1,98 @@
+"""A `.json` file, one object or an array of them, as lines of one object each.
+
+Only the outline is looked at: where the elements of the outermost array begin and end. An element that is no proper JSON becomes a line
+that is no proper JSON, and costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+_OUTSIDE: Final = re.compile(rb'["\[\]{},]')
+_IN_STRING: Final = re.compile(rb'["\\\r\n]')
+_LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")  # between tokens only; inside a string they are no JSON
+
+
+class OpenArrayError(Exception):
+    """The text ends before the outermost array does."""
+
+
+def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
+    """Each element with its byte offset, on one line: line ends between its tokens become spaces. `offset` is where `chunks` starts.
+
+    Raises:
+        OpenArrayError: after the last element, if the array is not closed.
+    """
+    splitter = _Splitter(offset)
+    for chunk in chunks:
+        yield from splitter.feed(chunk)
+    yield from splitter.finish()
+
+
+class _Splitter:
+    """Follows strings and brackets through the chunks, and collects the bytes of one element."""
+
+    def __init__(self, offset: int) -> None:
+        self._parts: list[bytes] = []
+        self._start = offset
+        self._position = offset
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+        self._broken = False  # a line end inside a string: must not be mended by accident
+        self._array: bool | None = None  # whether the outermost value is an array; None before it is known
+
+    def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
+        taken = at = 0
+        base = self._position
+        if self._array is None:
+            stripped = chunk.lstrip(b" \t\r\n")
+            if stripped:
+                self._array = stripped.startswith(b"[")
+                if self._array:
+                    taken = at = len(chunk) - len(stripped) + 1
+                    self._start = base + taken
+        while at < len(chunk):
+            if self._escaped:
+                self._escaped = False
+                at += 1
+                continue
+            found = (_IN_STRING if self._in_string else _OUTSIDE).search(chunk, at)
+            if found is None:
+                break
+            at = found.end()
+            token = found.group()
+            if token == b"\\":
+                self._escaped = True
+            elif self._in_string and token in b"\r\n":
+                self._broken = True
+            elif token == b'"':
+                self._in_string = not self._in_string
+            elif token in b"{[":
+                self._depth += 1
+            elif token != b"," and not (self._array and self._depth == 0):
+                self._depth -= 1
+            elif self._array and self._depth == 0:  # the end of an element, or of the array
+                yield from self._element(chunk[taken : found.start()])
+                taken = at
+                self._start = base + taken
+                if token == b"]":
+                    self._array = False  # what follows the array should be nothing
+        self._parts.append(chunk[taken:])
+        self._position = base + len(chunk)
+
+    def finish(self) -> Iterator[tuple[int, bytes]]:
+        yield from self._element(b"")
+        if self._array:
+            raise OpenArrayError
+
+    def _element(self, last: bytes) -> Iterator[tuple[int, bytes]]:
+        raw = b"".join((*self._parts, last))
+        self._parts = []
+        text = raw.strip(b" \t\r\n")
+        if text:
+            start = self._start + len(raw) - len(raw.lstrip(b" \t\r\n"))
+            yield start, text if self._broken else text.translate(_LINE_ENDS)
+        self._broken = False

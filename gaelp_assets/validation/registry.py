@@ -1,0 +1,249 @@
+"""The registry of check rules: which there are, which fields each fits, and what it asks of a value.
+
+A rule is a row of the registry: its arguments, the field types that it fits, a Polars expression, what it expects in words, and an
+example that it passes and one that it rejects. The built-in ones carry Pandera's names and arguments. What turns rules
+into a schema stands in `validation.schema`, what looks for mistakes in a catalogue's checks in `validation.rules`.
+
+A NULL passes every rule: whether a value may be missing is the field's mode.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, cast
+
+import polars as pl
+
+Scope = Literal["value", "array", "row"]
+ArgumentKind = Literal["value", "values", "number", "boolean", "pattern", "text", "field", "operator", "rule"]
+
+NUMBERS: Final = frozenset({"INTEGER", "FLOAT", "NUMERIC"})
+TIMES: Final = frozenset({"DATE", "DATETIME", "TIMESTAMP", "TIME"})
+ORDERED: Final = NUMBERS | TIMES | {"STRING"}
+ANY: Final = ORDERED | {"BYTES", "BOOLEAN", "JSON", "RECORD"}
+TEXT: Final = frozenset({"STRING"})
+
+OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "!=": operator.ne,
+    ">=": operator.ge,
+    ">": operator.gt,
+}
+
+
+@dataclass(frozen=True)
+class Argument:
+    """An argument of a rule: what it has to be, and whether it can be left out."""
+
+    kind: ArgumentKind
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Example:
+    """Values (for a row rule: rows) of a type that a rule with these arguments passes and rejects."""
+
+    type: str
+    passes: Any
+    rejects: Any
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A check rule.
+
+    `expression` gets the value's expression (a row rule gets none) and the arguments; True, or NULL, is a pass.
+    `expected` says in words, from the arguments, what is asked. `built_in`: Pandera's own check of that name does the same.
+    (Not so `str_matches`: it looks at the beginning of the text only.)
+    """
+
+    name: str
+    scope: Scope
+    types: frozenset[str]
+    arguments: Mapping[str, Argument]
+    expression: Callable[..., pl.Expr]
+    expected: Callable[..., str]
+    example: Example
+    built_in: bool = False
+
+
+def whole(pattern: str) -> str:
+    """The regular expression that matches a whole string where `pattern` does; `$` would let a final newline pass."""
+    return rf"\A(?:{pattern})\z"
+
+
+def expectation(name: str, arguments: Mapping[str, Any]) -> str:
+    """What the rule asks with these arguments, in words: `expected a value from 0 to 1`."""
+    return f"expected {RULES[name].expected(**arguments)}"
+
+
+def matches(value: pl.Expr, pattern: str) -> pl.Expr:
+    """Whether the whole text matches the pattern."""
+    return value.str.contains(whole(pattern))
+
+
+def in_range(
+    value: pl.Expr, min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True
+) -> pl.Expr:
+    """Whether the value lies between two others."""
+    low = value.ge(min_value) if include_min else value.gt(min_value)
+    return low & (value.le(max_value) if include_max else value.lt(max_value))
+
+
+def _in_range_words(min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True) -> str:
+    low = f"from {min_value}" if include_min else f"above {min_value}"
+    return f"a value {low} " + (f"to {max_value}" if include_max else f"and below {max_value}")
+
+
+def _between(value: pl.Expr, minimum: int | None, maximum: int | None) -> pl.Expr:
+    return value.is_between(minimum or 0, 2**32 - 1 if maximum is None else maximum)
+
+
+def str_length(
+    value: pl.Expr, min_value: int | None = None, max_value: int | None = None, exact_value: int | None = None
+) -> pl.Expr:
+    """Whether the text has that many characters."""
+    length = value.str.len_chars()
+    return length.eq(exact_value) if exact_value is not None else _between(length, min_value, max_value)
+
+
+def _count_words(minimum: int | None, maximum: int | None, exact: int | None, what: str) -> str:
+    if exact is not None:
+        return f"exactly {exact} {what}"
+    if maximum is None:
+        return f"at least {minimum} {what}"
+    return f"at most {maximum} {what}" if not minimum else f"{minimum} to {maximum} {what}"
+
+
+def _str_length_words(
+    min_value: int | None = None, max_value: int | None = None, exact_value: int | None = None
+) -> str:
+    return _count_words(min_value, max_value, exact_value, "characters")
+
+
+def array_length(value: pl.Expr, min_value: int | None = None, max_value: int | None = None) -> pl.Expr:
+    """Whether the array has that many elements."""
+    return _between(value.list.len(), min_value, max_value)
+
+
+def imei(value: pl.Expr) -> pl.Expr:
+    """Whether the text is 15 digits of which the last is the Luhn check digit of the others (3GPP TS 23.003, annex B)."""
+    number = value.cast(pl.Int64, strict=False)
+    total = pl.lit(0, pl.Int64)
+    for position in range(15):  # from the check digit leftwards; every second digit counts double
+        digit = number // 10**position % 10
+        total = total + (digit if position % 2 == 0 else digit * 2 - (digit > 4).cast(pl.Int64) * 9)
+    return matches(value, "[0-9]{15}") & total.mod(10).eq(0)
+
+
+def when(field: str, equals: Any, then: Mapping[str, Any]) -> pl.Expr:
+    """Whether a field keeps a rule, in the rows where another field has that value."""
+    rule = RULES[then["name"]]
+    return pl.col(field).ne(equals) | rule.expression(pl.col(then["field"]), **then.get("arguments", {}))
+
+
+def compare(left: str, operator: str, right: str) -> pl.Expr:
+    """Whether one field stands in that relation to another."""
+    return cast(pl.Expr, OPERATORS[operator](pl.col(left), pl.col(right)))
+
+
+def not_both(first: str, second: str, unless: str | None = None) -> pl.Expr:
+    """Whether at most one of two BOOLEAN fields is true; a third one, where true, allows both."""
+    one = ~(pl.col(first) & pl.col(second))
+    return one if unless is None else one | pl.col(unless)
+
+
+def _one_of(values: Any) -> str:
+    return "one of " + ", ".join(str(value) for value in values)
+
+
+_VALUE: Final = {"value": Argument("value")}
+_BUILT_IN: Final = (
+    Rule("equal_to", "value", ORDERED | {"BOOLEAN"}, _VALUE, lambda v, value: v.eq(value),
+         lambda value: f"{value}", Example("INTEGER", 1, 2, {"value": 1}), True),
+    Rule("not_equal_to", "value", ORDERED | {"BOOLEAN"}, _VALUE, lambda v, value: v.ne(value),
+         lambda value: f"anything but {value}", Example("INTEGER", 2, 1, {"value": 1}), True),
+    Rule("greater_than", "value", ORDERED, {"min_value": Argument("value")}, lambda v, min_value: v.gt(min_value),
+         lambda min_value: f"a value above {min_value}", Example("FLOAT", 0.5, 0.0, {"min_value": 0}), True),
+    Rule("greater_than_or_equal_to", "value", ORDERED, {"min_value": Argument("value")}, lambda v, min_value: v.ge(min_value),
+         lambda min_value: f"a value of at least {min_value}", Example("INTEGER", 0, -1, {"min_value": 0}), True),
+    Rule("less_than", "value", ORDERED, {"max_value": Argument("value")}, lambda v, max_value: v.lt(max_value),
+         lambda max_value: f"a value below {max_value}", Example("INTEGER", 9, 10, {"max_value": 10}), True),
+    Rule("less_than_or_equal_to", "value", ORDERED, {"max_value": Argument("value")}, lambda v, max_value: v.le(max_value),
+         lambda max_value: f"a value of at most {max_value}",
+         Example("DATE", "2026-01-31", "2026-02-01", {"max_value": "2026-01-31"}), True),
+    Rule("in_range", "value", ORDERED,
+         {"min_value": Argument("value"), "max_value": Argument("value"), "include_min": Argument("boolean", False),
+          "include_max": Argument("boolean", False)},
+         in_range, _in_range_words, Example("NUMERIC", "0.5", "1", {"min_value": 0, "max_value": 1, "include_max": False}), True),
+    Rule("isin", "value", ORDERED - {"FLOAT"}, {"allowed_values": Argument("values")},
+         lambda v, allowed_values: v.is_in(list(allowed_values)), lambda allowed_values: _one_of(allowed_values),
+         Example("STRING", "cpu", "CPU", {"allowed_values": ["cpu", "gpu"]}), True),
+    Rule("notin", "value", ORDERED - {"FLOAT"}, {"forbidden_values": Argument("values")},
+         lambda v, forbidden_values: ~v.is_in(list(forbidden_values)), lambda forbidden_values: f"not {_one_of(forbidden_values)}",
+         Example("STRING", "a", "none", {"forbidden_values": ["none", "null"]}), True),
+    Rule("str_matches", "value", TEXT, {"pattern": Argument("pattern")}, matches,
+         lambda pattern: f"text that matches {pattern} as a whole", Example("STRING", "DE", "DE\n", {"pattern": "^[A-Z]{2}$"})),
+    Rule("str_contains", "value", TEXT, {"pattern": Argument("pattern")}, lambda v, pattern: v.str.contains(pattern),
+         lambda pattern: f"text with a part that matches {pattern}", Example("STRING", "a1", "a", {"pattern": "[0-9]"}), True),
+    Rule("str_startswith", "value", TEXT, {"string": Argument("text")}, lambda v, string: v.str.starts_with(string),
+         lambda string: f"text that starts with {string}", Example("STRING", "gs://b", "b", {"string": "gs://"}), True),
+    Rule("str_endswith", "value", TEXT, {"string": Argument("text")}, lambda v, string: v.str.ends_with(string),
+         lambda string: f"text that ends with {string}", Example("STRING", "a.pt", "a.pt\n", {"string": ".pt"}), True),
+    Rule("str_length", "value", TEXT,
+         {"min_value": Argument("number", False), "max_value": Argument("number", False), "exact_value": Argument("number", False)},
+         str_length, _str_length_words, Example("STRING", "éé", "ééé", {"max_value": 2}), True),
+)  # fmt: skip
+
+VIN_PATTERN: Final = "[A-HJ-NPR-Z0-9]{17}"  # ISO 3779: no I, O, Q
+MAC_PATTERN: Final = "[0-9A-Fa-f]{2}(?:[:-]?[0-9A-Fa-f]{2}){5}"
+UUID_PATTERN: Final = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
+_LENGTHS: Final = {"min_value": Argument("number", False), "max_value": Argument("number", False)}
+_OWN: Final = (
+    Rule("finite", "value", frozenset({"FLOAT"}), {}, lambda v: v.is_finite(), lambda: "a finite number",
+         Example("FLOAT", 1e300, float("inf"))),
+    Rule("vin", "value", TEXT, {}, lambda v: matches(v, VIN_PATTERN),
+         lambda: "a VIN of 17 characters (digits and capital letters without I, O and Q)",
+         Example("STRING", "1HGCM82633A004352", "1HGCM82633A00435O")),
+    Rule("imei", "value", TEXT, {}, imei, lambda: "an IMEI of 15 digits, the last of them its check digit",
+         Example("STRING", "490154203237518", "490154203237519")),
+    Rule("mac", "value", TEXT, {}, lambda v: matches(v, MAC_PATTERN),
+         lambda: "a MAC address of 6 bytes in hexadecimal, with ':', '-' or nothing between them",
+         Example("STRING", "00:1b:44:11:3A:B7", "00:1b:44:11:3A")),
+    Rule("uuid", "value", TEXT, {}, lambda v: matches(v, UUID_PATTERN), lambda: "a UUID as 8-4-4-4-12 hexadecimal digits",
+         Example("STRING", "123e4567-e89b-12d3-a456-426614174000", "123e4567e89b12d3a456426614174000")),
+    Rule("sha256_hex", "value", TEXT, {}, lambda v: matches(v, "[0-9a-f]{64}"),
+         lambda: "a SHA-256 as 64 hexadecimal digits in small letters", Example("STRING", "a0" * 32, "A0" * 32)),
+    Rule("json_object", "value", frozenset({"JSON"}), {}, lambda v: v.str.starts_with("{"), lambda: "a JSON object",
+         Example("JSON", "{}", "[]")),
+    Rule("array_length", "array", ANY, _LENGTHS, array_length,
+         lambda min_value=None, max_value=None: _count_words(min_value, max_value, None, "elements"),
+         Example("FLOAT", [1.0], [], {"min_value": 1})),
+    Rule("when", "row", ANY, {"field": Argument("field"), "equals": Argument("value"), "then": Argument("rule")}, when,
+         lambda field, equals, then: f"{RULES[then['name']].expected(**then.get('arguments', {}))} where {field} is {equals}",
+         Example("STRING", {"kind": "VIN", "text": "1HGCM82633A004352"}, {"kind": "VIN", "text": "1"},
+                 {"field": "kind", "equals": "VIN", "then": {"name": "vin", "field": "text"}})),
+    Rule("compare", "row", ORDERED, {"left": Argument("field"), "operator": Argument("operator"), "right": Argument("field")}, compare,
+         lambda left, operator, right: f"{left} {operator} {right}",
+         Example("INTEGER", {"a": 1, "b": 1}, {"a": 2, "b": 1}, {"left": "a", "operator": "<=", "right": "b"})),
+    Rule("not_both", "row", frozenset({"BOOLEAN"}),
+         {"first": Argument("field"), "second": Argument("field"), "unless": Argument("field", False)}, not_both,
+         lambda first, second, unless=None: f"{first} and {second} not both true" + (f" unless {unless}" if unless else ""),
+         Example("BOOLEAN", {"terminated": True, "truncated": False}, {"terminated": True, "truncated": True},
+                 {"first": "terminated", "second": "truncated"})),
+)  # fmt: skip
+
+RULES: Final[Mapping[str, Rule]] = {rule.name: rule for rule in (*_BUILT_IN, *_OWN)}
+
+
+def blamed_field(name: str, arguments: Mapping[str, Any]) -> str:
+    """The field that a reason of this row rule names."""
+    if name == "when":
+        return str(arguments["then"]["field"])
+    return str(arguments.get("left", arguments.get("first", "")))
+

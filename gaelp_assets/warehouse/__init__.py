@@ -1,0 +1,33 @@
+"""Warehouses: what one must be able to do (`protocol`), the engines that do it, and which one the settings mean."""
+
+from gaelp_assets.warehouse.open import open_warehouse
+from gaelp_assets.warehouse.protocol import (
+    DEAD_LETTER,
+    LEDGER,
+    Capabilities,
+    Cost,
+    Fates,
+    ProvenBatch,
+    QueryResult,
+    RelationState,
+    SliceChanged,
+    SliceWrite,
+    Warehouse,
+    WriteMode,
+)
+
+__all__ = [
+    "DEAD_LETTER",
+    "LEDGER",
+    "Capabilities",
+    "Cost",
+    "Fates",
+    "ProvenBatch",
+    "QueryResult",
+    "RelationState",
+    "SliceChanged",
+    "SliceWrite",
+    "Warehouse",
+    "WriteMode",
+    "open_warehouse",
+]

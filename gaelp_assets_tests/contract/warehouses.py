@@ -1,0 +1,325 @@
+"""The engines that the warehouse contract runs on, and what its tests load: relations, lines, and batches staged from them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+import xxhash
+
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.load import FOLDER
+from gaelp_assets.catalog.validate import upstream_of
+from gaelp_assets.warehouse.protocol import (
+    DEAD_LETTER,
+    LEDGER,
+    Fates,
+    ProvenBatch,
+    SliceWrite,
+    Warehouse,
+    WriteMode,
+)
+
+DAY: Final = dt.date(2026, 11, 20)
+CARTPOLE: Final = Slice(DAY, "CartPole-v1")
+NOW: Final = dt.datetime(2026, 11, 21, 8, 30, tzinfo=dt.UTC)
+
+
+def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
+    from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+
+    return DuckDBWarehouse(place / "warehouse.duckdb", catalog, lock_timeout=lock_timeout)
+
+
+ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {"duckdb": _duckdb}
+"""An engine's name, and how it is opened at a place; an engine is added here, and every promise is asked of it."""
+
+
+def open_engine(name: str, place: Path, lock_timeout: float = 60) -> Warehouse:
+    """The engine at that place, with every relation of this module in its catalogue."""
+    return ENGINES[name](place, CATALOG, lock_timeout)
+
+
+def relation(dataset: str, name: str, fields: Sequence[Mapping[str, Any]], **keys: Any) -> Relation:
+    content = {"description": "for tests", "owner": "team:tests", "fields": fields, "dataset": dataset, "name": name}
+    return Relation.model_validate({**content, **keys})
+
+
+def _field(name: str, type_: str, mode: str = "NULLABLE", **more: Any) -> dict[str, Any]:
+    return {"name": name, "type": type_, "mode": mode, **more}
+
+
+def _platform_relation(relation_id: str) -> Relation:
+    dataset, name = relation_id.split(".")
+    content = json.loads((FOLDER / dataset / f"{name}.json").read_text(encoding="utf-8"))
+    content.pop("$schema", None)
+    return Relation.model_validate({**content, "dataset": dataset, "name": name})
+
+
+EPISODES: Final = relation(
+    "lab",
+    "episodes",
+    [
+        _field("environment_id", "STRING", "REQUIRED"),
+        _field("date", "DATE", "REQUIRED"),
+        _field("episode_id", "STRING", "REQUIRED"),
+        _field("step", "INTEGER", "REQUIRED"),
+        _field("score", "FLOAT"),
+        _field("rewards", "FLOAT", "REPEATED"),
+        _field("info", "JSON"),
+        _field("table", "RECORD", fields=[_field("group", "STRING"), _field("order", "INTEGER")]),
+    ],
+    primary_key=["episode_id", "step"],
+    partitioning={"date": "date", "environment": "environment_id"},
+)
+VERSIONS: Final = relation(
+    "lab",
+    "versions",
+    [
+        _field("batch", "STRING", "REQUIRED"),
+        _field("version", "INTEGER", "REQUIRED"),
+        _field("rank", "STRING"),
+    ],
+    primary_key=["batch"],
+    on_key_conflict={"latest": "version"},
+)
+EVENTS: Final = relation(
+    "lab",
+    "events",
+    [_field("event_id", "INTEGER", "REQUIRED"), _field("at", "TIMESTAMP", "REQUIRED")],
+    primary_key=["event_id"],
+    partitioning={"date": "at"},
+)
+EVERY_TYPE: Final = relation(
+    "lab",
+    "every_type",
+    [
+        _field("id", "INTEGER", "REQUIRED"),
+        *(
+            _field(f"{type_.lower()}_value", type_)
+            for type_ in (
+                "STRING", "BYTES", "INTEGER", "FLOAT", "NUMERIC", "BOOLEAN", "TIMESTAMP", "DATE", "DATETIME", "TIME", "JSON",
+            )
+        ),
+        _field("many", "RECORD", "REPEATED", fields=[_field("name", "STRING"), _field("values", "INTEGER", "REPEATED")]),
+    ],
+    primary_key=["id"],
+)  # fmt: skip
+BEST: Final = relation(
+    "lab_views",
+    "best",
+    [_field("environment_id", "STRING", "REQUIRED"), _field("date", "DATE", "REQUIRED"), _field("best", "FLOAT"), _field("steps", "INTEGER")],
+    kind="derived_table",
+    partitioning={"date": "date", "environment": "environment_id"},
+    sql="SELECT MAX(score) AS best, SUM(step) AS steps, environment_id, date FROM lab.episodes GROUP BY environment_id, date",
+)  # fmt: skip
+GOOD: Final = relation(
+    "lab_views",
+    "good",
+    [_field("date", "DATE"), _field("environment_id", "STRING"), _field("best", "FLOAT")],
+    kind="view",
+    sql="SELECT date, environment_id, best FROM lab_views.best WHERE best > 0.5",
+)
+
+RELATIONS: Final = (
+    _platform_relation(LEDGER),
+    _platform_relation(DEAD_LETTER),
+    EPISODES,
+    VERSIONS,
+    EVENTS,
+    EVERY_TYPE,
+    BEST,
+    GOOD,
+)
+CATALOG: Final = Catalog(RELATIONS, upstream_of(RELATIONS))
+
+
+def episode(number: int, **more: Any) -> dict[str, Any]:
+    """The row of an episode, different for each number."""
+    row = {
+        "environment_id": "CartPole-v1",
+        "date": DAY.isoformat(),
+        "episode_id": f"episode-{number // 10}",
+        "step": number % 10,
+        "score": number / 10,
+        "rewards": [1.0, number / 4],
+        "info": {"lives": number},
+        "table": {"group": "a", "order": number},
+    }
+    return {**row, **more}
+
+
+def episodes(numbers: Sequence[int]) -> list[dict[str, Any]]:
+    return [episode(number) for number in numbers]
+
+
+def encode(rows: Sequence[Mapping[str, Any]], *, indent: bool = False) -> list[bytes]:
+    """The rows as lines; with `indent`, of the same content in other bytes."""
+    separators = (" , ", " : ") if indent else (",", ":")
+    return [json.dumps(row, separators=separators).encode() for row in rows]
+
+
+@dataclass(frozen=True)
+class RawLines:
+    """A file's lines by their byte offset. A class, so that a batch can be sent to another process."""
+
+    lines: Mapping[int, bytes]
+
+    def __call__(self, offset: int) -> bytes:
+        return self.lines[offset]
+
+
+@dataclass
+class Stager:
+    """Stages batches as the ingest does, below a folder of the test."""
+
+    folder: Path
+    count: int = field(default=0)
+
+    def __call__(
+        self,
+        relation_: Relation,
+        lines: Sequence[bytes],
+        *,
+        rejects: Sequence[bytes] = (),
+        parts: int = 1,
+        mode: WriteMode = WriteMode.APPEND,
+    ) -> ProvenBatch:
+        """A file of these lines, then of these rejected ones; the rows staged in that many Parquet files."""
+        self.count += 1
+        everything = [*lines, *rejects]
+        offsets = [0]
+        for line in everything:
+            offsets.append(offsets[-1] + len(line) + 1)
+        content = b"".join(line + b"\n" for line in everything)
+        batch_id = hashlib.sha256(content).hexdigest()
+        frame = stage_frame(relation_, lines).with_columns(
+            pl.Series("_line_number", range(1, len(lines) + 1), dtype=pl.Int64),
+            pl.Series("_byte_offset", offsets[: len(lines)], dtype=pl.Int64),
+        )
+        prefix = self.folder / f"{self.count:04}"
+        paths = []
+        size = -(-len(lines) // parts) or 1
+        for part, start in enumerate(range(0, len(lines), size)):
+            paths.append(Path(f"{prefix}-rows-{part}.parquet"))
+            frame[start : start + size].write_parquet(paths[-1])
+        reject_path = Path(f"{prefix}-rejects.parquet")
+        if rejects:
+            _stage_rejects(rejects, offsets, len(lines)).write_parquet(reject_path)
+        sorts = mode is WriteMode.SORT
+        return ProvenBatch(
+            batch_id=batch_id,
+            file=f"{relation_.dataset}/{relation_.name}/{batch_id[:8]}.ndjson",
+            size=len(content),
+            lines=len(everything),
+            rejected=len(rejects),
+            sorted=len(lines) if sorts else 0,
+            rows=() if sorts else tuple(paths),
+            rejects=(reject_path,) if rejects else (),
+            raw_line=RawLines(dict(zip(offsets, everything, strict=False))),
+        )
+
+
+def stage_frame(relation_: Relation, lines: Sequence[bytes]) -> pl.DataFrame:
+    rows = [json.loads(line) for line in lines]
+    columns = {
+        f.name: pl.Series(f.name, [_staged(row.get(f.name), f.type) for row in rows], dtype=_DTYPES.get(f.type))
+        if not f.repeated and f.type != "RECORD"
+        else pl.Series(f.name, [row.get(f.name) for row in rows], dtype=_nested(f))
+        for f in relation_.fields
+    }
+    hashes = [xxhash.xxh3_64_intdigest(line) - 2**63 for line in lines]
+    return pl.DataFrame(columns).with_columns(pl.Series("_row_hash", hashes, dtype=pl.Int64))
+
+
+_DTYPES: Final[Mapping[str, pl.DataType]] = {
+    "STRING": pl.String(),
+    "BYTES": pl.Binary(),
+    "INTEGER": pl.Int64(),
+    "FLOAT": pl.Float64(),
+    "NUMERIC": pl.Decimal(38, 9),
+    "BOOLEAN": pl.Boolean(),
+    "TIMESTAMP": pl.Datetime("us", "UTC"),
+    "DATE": pl.Date(),
+    "DATETIME": pl.Datetime("us"),
+    "TIME": pl.Time(),
+    "JSON": pl.String(),
+}
+
+
+def _nested(field_: Any) -> pl.DataType:
+    inner = (
+        pl.Struct([pl.Field(f.name, _nested(f)) for f in field_.fields])
+        if field_.type == "RECORD"
+        else _DTYPES[field_.type]
+    )
+    return pl.List(inner) if field_.repeated else inner
+
+
+def _staged(value: Any, type_: str) -> Any:
+    if value is None:
+        return None
+    match type_:
+        case "DATE":
+            return dt.date.fromisoformat(value)
+        case "TIMESTAMP":
+            return dt.datetime.fromisoformat(value).astimezone(dt.UTC)
+        case "DATETIME":
+            return dt.datetime.fromisoformat(value)
+        case "TIME":
+            return dt.time.fromisoformat(value)
+        case "JSON":
+            return value if isinstance(value, str) else json.dumps(value)
+        case "BYTES":
+            return value.encode()
+        case "NUMERIC":
+            import decimal
+
+            return decimal.Decimal(value)
+        case _:
+            return value
+
+
+def _stage_rejects(rejects: Sequence[bytes], offsets: Sequence[int], first: int) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "line_number": range(first + 1, first + 1 + len(rejects)),
+            "byte_offset": offsets[first : first + len(rejects)],
+            "raw": list(rejects),
+            "reasons": [[{"field": "score", "rule": "type", "message": "expected FLOAT, found a string"}]] * len(rejects),
+        },
+        schema_overrides={"line_number": pl.Int64, "byte_offset": pl.Int64, "raw": pl.Binary},
+    )
+
+
+def write(
+    warehouse: Warehouse,
+    relation_: Relation,
+    batches: Sequence[ProvenBatch],
+    slice_: Slice = WHOLE,
+    mode: WriteMode = WriteMode.APPEND,
+    loaded_at: dt.datetime = NOW,
+    run_id: str = "run",
+) -> list[Fates]:
+    """One write; every fate must be balanced."""
+    fates = warehouse.write(SliceWrite(relation_, slice_, mode, batches, loaded_at, run_id))
+    assert [f.batch_id for f in fates] == [b.batch_id for b in batches]
+    assert all(f.balanced for f in fates)
+    return fates
+
+
+def rows_of(warehouse: Warehouse, relation_: Relation) -> list[tuple[Any, ...]]:
+    """All rows with everything that the platform adds, in an order of their own."""
+    frame = warehouse.query(f"SELECT * FROM {relation_.id}").frame
+    return sorted(frame.rows(), key=repr)
+
+
+def counts(fates: Fates) -> tuple[int, int, int]:
+    """Loaded, duplicate, rejected."""
+    return fates.loaded, fates.duplicate, fates.rejected

@@ -1,0 +1,66 @@
+"""Sorts and loads everything below a home, and kills itself at the step whose number it is given: run as a module, by tests.
+
+The steps are the calls that leave something behind: moves and creations in the gateway, and the warehouse's commits. Each counts twice, before
+and after. Without a step to die at, it prints how many there were.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from gaelp_assets.gateway.local import LocalStore
+from gaelp_assets.ingest import load, sort
+from gaelp_assets.ingest.platform import Platform
+from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+from gaelp_assets_tests.platforms import platform_in
+
+STEPS = (
+    (LocalStore, ("create", "move", "delete")),
+    (DuckDBWarehouse, ("ensure", "write")),
+    (load, ("stage_file",)),
+    (sort, ("stage_file",)),
+)
+
+
+class Killer:
+    """Counts steps, and dies at one."""
+
+    def __init__(self, fatal_step: int | None) -> None:
+        self.fatal_step = fatal_step
+        self.step = 0
+
+    def pass_by(self) -> None:
+        if self.step == self.fatal_step:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.step += 1
+
+    def watch(self, owner: Any, name: str) -> None:
+        original: Callable[..., Any] = getattr(owner, name)
+
+        def watched(*args: Any, **kwargs: Any) -> Any:
+            self.pass_by()
+            result = original(*args, **kwargs)
+            self.pass_by()
+            return result
+
+        setattr(owner, name, watched)
+
+
+def load_everything(platform: Platform) -> None:
+    sort.sort_raw(platform, run_id="test")
+    for relation_id, slice_ in platform.gateway.pending_slices():
+        load.load_slice(platform, platform.catalog[relation_id], slice_, run_id="test")
+
+
+if __name__ == "__main__":
+    killer = Killer(int(sys.argv[2]) if len(sys.argv) > 2 else None)
+    for owner, names in STEPS:
+        for name in names:
+            killer.watch(owner, name)
+    load_everything(platform_in(Path(sys.argv[1])))
+    print(killer.step)

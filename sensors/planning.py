@@ -1,0 +1,225 @@
+"""What should run next, as pure functions of the queue and of what has run before. Nothing here does I/O or knows Dagster's instance.
+
+A *slot* is a partition set with a key: `2026-11-20|CartPole-v1`, `2026-11-20`, or `whole`; the gateway is a slot of its own. At most
+one planned run of a slot is in flight. A run key names the slot's previous run (compare-and-swap): of two planners that saw the same
+history, Dagster starts one run.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+import dagster as dg
+
+from gaelp_assets.assets.partitions import ENVIRONMENTS, GATEWAY, asset_key, partition_set
+from gaelp_assets.catalog import Catalog, Slice
+
+SLOT_TAG: Final = "gaelp/slot"
+RUNS_PER_TICK: Final = 50
+FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
+LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
+# Dead workers are found by the launcher's health check; this is for a worker that lives and hangs.
+LONGEST_RUN_SECONDS: Final = 6 * 3600
+
+
+class Outcome(Enum):
+    """How far a run got."""
+
+    IN_FLIGHT = "in flight"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run of a slot: when it was created and, if it has ended, when (UTC)."""
+
+    run_id: str
+    outcome: Outcome
+    created: dt.datetime
+    ended: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A slice of an asset with work to do, and since when; None if the age of the work is not known."""
+
+    asset: dg.AssetKey
+    slice: Slice
+    since: dt.datetime | None = None
+
+    @property
+    def slot(self) -> str:
+        """`2026-11-20|CartPole-v1`, `2026-11-20`, `whole`, or `gateway`."""
+        return "gateway" if self.asset == GATEWAY else self.slice.partition_key or "whole"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to start: which assets, for which partition, under which run key."""
+
+    slot: str
+    slice: Slice
+    assets: tuple[dg.AssetKey, ...]
+    run_key: str
+    tags: Mapping[str, str]
+
+    @property
+    def partition_key(self) -> str | None:
+        """Dagster's partition key; None for relations that are a single slice."""
+        return self.slice.partition_key
+
+    def request(self) -> dg.RunRequest:
+        """The plan as Dagster takes it from a sensor."""
+        return dg.RunRequest(
+            run_key=self.run_key,
+            partition_key=self.partition_key,
+            asset_selection=list(self.assets),
+            tags=dict(self.tags),
+        )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs to start, in order, and why other work waits (a text for each slot)."""
+
+    runs: list[PlannedRun] = field(default_factory=list)
+    waits: dict[str, str] = field(default_factory=dict)
+
+    def new_environments(self) -> list[dg.AddDynamicPartitionsRequest]:
+        """What makes the runs' environments known to Dagster; adding a known one changes nothing."""
+        found = sorted({run.slice.environment for run in self.runs if run.slice.environment is not None})
+        return [ENVIRONMENTS.build_add_request(found)] if found else []
+
+    def result(self) -> dg.SensorResult | dg.SkipReason:
+        """The plan as a sensor's result, or why there is nothing to start."""
+        if not self.runs:
+            waits = "; ".join(f"{slot}: {why}" for slot, why in sorted(self.waits.items())[:20])
+            return dg.SkipReason(waits or "Nothing to do.")
+        return dg.SensorResult(
+            run_requests=[run.request() for run in self.runs],
+            dynamic_partitions_requests=self.new_environments(),
+        )
+
+
+Select = Callable[[Sequence[dg.AssetKey]], Sequence[dg.AssetKey]]
+"""Adds to the assets of a slot with work those that should run with them."""
+
+
+def previous_run_key(slot: str, history: Sequence[PastRun]) -> str:
+    """The run key of the slot's next run."""
+    return f"{slot}<-{history[0].run_id if history else 'none'}"
+
+
+def backoff(history: Sequence[PastRun]) -> dt.timedelta:
+    """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes."""
+    failed = 0
+    for run in history:
+        if run.outcome is not Outcome.FAILED:
+            break
+        failed += 1
+    if not failed:
+        return dt.timedelta(0)
+    return min(FIRST_BACKOFF * (1 << min(failed - 1, 16)), LONGEST_BACKOFF)
+
+
+def plan_runs(
+    waiting: Sequence[Waiting],
+    history: Mapping[str, Sequence[PastRun]],
+    select: Select,
+    *,
+    now: dt.datetime,
+    first_date: dt.date,
+    last_date: dt.date,
+    limit: int = RUNS_PER_TICK,
+) -> Plan:
+    """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
+
+    `history` has each slot's runs, the newest first. `select` adds to the relations of a slot with work those that should run with
+    them. No more than `limit` slots are in flight: a long queue stays in the gateway, where it is seen, and is not copied into runs.
+    """
+    slots: dict[str, list[Waiting]] = {}
+    for work in waiting:
+        slots.setdefault(work.slot, []).append(work)
+    plan = Plan()
+    in_flight = 0
+    ready: list[tuple[str, list[Waiting]]] = []
+    for slot, found in slots.items():
+        past = history.get(slot, ())
+        date = found[0].slice.date
+        rest = _resting_until(past, found)
+        if date is not None and not first_date <= date <= last_date:
+            side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
+            plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
+        elif past and past[0].outcome is Outcome.IN_FLIGHT:
+            plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
+            in_flight += 1
+        elif rest is not None and rest > now:
+            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rest:%H:%M:%S} UTC"
+        else:
+            ready.append((slot, found))
+    ready.sort(key=lambda item: (_since(item[1]), item[0]))
+    for number, (slot, found) in enumerate(ready):
+        if number < limit - in_flight:
+            plan.runs.append(_planned(slot, found, history.get(slot, ()), select))
+        else:
+            plan.waits[slot] = f"{limit} runs are in flight or about to start"
+    return plan
+
+
+def _planned(slot: str, found: Sequence[Waiting], past: Sequence[PastRun], select: Select) -> PlannedRun:
+    return PlannedRun(
+        slot=slot,
+        slice=found[0].slice,
+        assets=tuple(select([work.asset for work in found])),
+        run_key=previous_run_key(slot, past),
+        tags={SLOT_TAG: slot, "dagster/max_retries": "0", "dagster/max_runtime": str(LONGEST_RUN_SECONDS)},
+    )
+
+
+def _since(found: Sequence[Waiting]) -> dt.datetime:
+    oldest = dt.datetime.min.replace(tzinfo=dt.UTC)
+    return min((work.since or oldest for work in found), default=oldest)
+
+
+def _resting_until(past: Sequence[PastRun], found: Sequence[Waiting]) -> dt.datetime | None:
+    """When a failed slot is tried again; None at once. Work that came after the failure does not pay for it: a derived relation
+    with wrong SQL fails its slot's runs, and must not hold up the files that come later."""
+    if not past or past[0].outcome is not Outcome.FAILED:
+        return None
+    ended = past[0].ended or past[0].created
+    if all(work.since is not None and work.since > ended for work in found):
+        return None
+    return ended + backoff(past)
+
+
+def with_derived(catalog: Catalog) -> Select:
+    """Selects, beside a slot's tables, the derived relations that read them slice by slice in the same partition set.
+
+    What is not sliced, such as a leaderboard, reads many slots: the refresh sensor sees to it.
+    """
+
+    def select(assets: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:
+        selected = list(assets)
+        reached = {".".join(key.path) for key in assets}
+        kinds = {partition_set(catalog[relation_id]) for relation_id in reached} - {"whole"}
+        for relation in catalog.derived:
+            if (
+                partition_set(relation) in kinds
+                and relation.id not in reached
+                and catalog.upstream[relation.id] & reached
+            ):
+                reached.add(relation.id)
+                selected.append(asset_key(relation))
+        return selected
+
+    return select
+
+
+def only_these(assets: Sequence[dg.AssetKey]) -> Sequence[dg.AssetKey]:
+    """Selects a slot's assets alone."""
+    return assets
