@@ -15,7 +15,7 @@ from gaelp_assets.settings import load_settings
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The data platform of GAELP.")
 catalog_app = typer.Typer(no_args_is_help=True, help="The relations that the platform knows.")
 gateway_app = typer.Typer(no_args_is_help=True, help="The files that producers hand over.")
 dead_letter_app = typer.Typer(no_args_is_help=True, help="The lines that were rejected, and why.")
@@ -45,15 +45,74 @@ def _platform() -> Platform:
 
 
 @app.command()
-def ingest() -> None:
-    """Load everything that is pending, once, and refresh what is derived from it."""
-    from sensors.run_pending import run_pending
+def dev(
+    port: Annotated[int, typer.Option(help="where Dagster's UI listens")] = 3000,
+    host: Annotated[str, typer.Option(help="the address that it listens on")] = "127.0.0.1",
+    size: Annotated[str, typer.Option(help="of the demo: default or quick")] = "default",
+    demo: Annotated[bool, typer.Option(help="train the demo's agents while the UI runs")] = True,
+) -> None:
+    """Start Dagster's UI and daemon, with sensors on, while the demo's agents train."""
+    from gaelp_assets.dev import run_dev
 
     platform = _platform()
-    with console.progress() as on_progress:
-        outcomes = run_pending(platform, on_progress=on_progress)
-    console.print_outcomes(outcomes)
-    if any(not outcome.success for outcome in outcomes):
+    producer = [sys.executable, "-m", "gaelp_assets.cli", "demo", "--produce-only", "--size", size]
+    raise typer.Exit(
+        run_dev(
+            platform.settings,
+            port=port,
+            host=host,
+            children={"demo": producer} if demo else {},
+            on_ready=lambda url: console.print_line(f"Dagster's UI: {url} (Ctrl-C stops everything)"),
+        )
+    )
+
+
+@app.command()
+def demo(
+    size: Annotated[str, typer.Option(help="default or quick")] = "default",
+    produce_only: Annotated[
+        bool, typer.Option("--produce-only", help="leave the loading to running sensors")
+    ] = False,
+) -> None:
+    """Train real agents, load what they produce, refresh the views, and print what is now where."""
+    from gaelp_assets.demo.deliver import deliver
+
+    platform = _platform()
+    with console.progress() as show:
+        reports = deliver(
+            platform.settings,
+            platform.gateway,
+            size=size,
+            on_progress=lambda p: show(f"training {p.date} {p.done}/{p.total}: {p.label}"),
+        )
+        for report in reports:
+            console.print_line(f"{report.date}: {report.rows:,} rows in {report.files} files delivered")
+    if not produce_only:
+        _load_pending(platform)
+        console.print_summary(platform)
+
+
+@app.command()
+def ingest() -> None:
+    """Load everything that is pending, once, and refresh what is derived from it."""
+    _load_pending(_platform())
+
+
+def _load_pending(platform: Platform) -> None:
+    from gaelp_assets.definitions import build_definitions
+    from gaelp_assets.dev import dagster_instance
+    from sensors.pending import run_pending
+
+    definitions = build_definitions(platform.settings, platform.catalog)
+    with dagster_instance(platform.settings) as instance, console.progress() as show:
+        results = run_pending(
+            definitions,
+            platform,
+            instance,
+            lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
+        )
+    console.print_runs(results)
+    if not all(result.success for result in results):
         raise typer.Exit(EXIT_PROBLEM)
 
 
@@ -199,3 +258,7 @@ def dead_letter_replay(
     for item in replayed:
         console.print_line(f"{item.lines} lines of {item.relation_id} in {item.file}")
     console.print_line(f"{sum(item.lines for item in replayed)} lines replayed; load them with: gaelp ingest")
+
+
+if __name__ == "__main__":
+    main()

@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
     from gaelp_assets.catalog import Relation
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
+    from gaelp_assets.ingest.platform import Platform
     from gaelp_assets.ingest.status import Status
+    from sensors.pending import RunResult
 
-_out = Console(soft_wrap=True)
-_err = Console(stderr=True, soft_wrap=True)
+# Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
+WIDTH_OF_FILES: Final = 240
+_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+_err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_FILES)
 
 
 def print_line(text: str) -> None:
@@ -154,6 +159,52 @@ def print_relation(relation: Relation, *, reads: Sequence[str], feeds: Sequence[
         print_line(relation.sql)
 
 
+def print_runs(results: Sequence[RunResult]) -> None:
+    """The runs that were executed: what each loaded, and why any of them failed."""
+    if not results:
+        print_line("nothing is pending")
+        return
+    rows = [
+        (
+            result.slot,
+            len(result.assets),
+            result.rows_loaded,
+            result.seconds,
+            "yes" if result.success else "no",
+        )
+        for result in results
+    ]
+    table(f"{len(results)} runs", ("slice", "assets", "rows loaded", "seconds", "succeeded"), rows)
+    for result in results:
+        for text in (*result.failures, *(f"check did not pass: {name}" for name in result.failed_checks)):
+            _err.print(f"[yellow]{escape(result.slot)}:[/] {escape(text)}", highlight=False)
+
+
+def print_summary(platform: Platform) -> None:
+    """What is now where: tables and views with their rows, and where the warehouse and the gateway are."""
+    from gaelp_assets.ingest.status import status as read_status
+
+    now = read_status(platform)
+    tables = {t.relation_id: t for t in now.tables}
+    rows: list[tuple[object, ...]] = []
+    for relation in platform.catalog:
+        held = platform.warehouse.describe(relation)
+        ledger = tables.get(relation.id)
+        rows.append(
+            (
+                relation.id,
+                relation.kind.value,
+                held.rows if held else 0,
+                ledger.slices if ledger else None,
+                ledger.rejected if ledger else None,
+            )
+        )
+    table("what is now where", ("relation", "kind", "rows", "slices", "rejected lines"), rows)
+    _print_failures(now.failures)
+    print_line(f"warehouse  {platform.warehouse.location}\ngateway    {platform.gateway.url}")
+    print_line("Look at it with: gaelp dev, gaelp status, gaelp query, gaelp dead-letter list")
+
+
 def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool) -> None:
     """Queue, failures, stuck files and tables."""
     if as_json:
@@ -181,9 +232,7 @@ def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool)
 def _plain(status: Status) -> dict[str, Any]:
     return {
         "at": status.at,
-        "stages": {
-            c.stage.value: {"files": c.files, "bytes": c.bytes, "oldest": c.oldest} for c in status.stages
-        },
+        "stages": {stage.value: dataclasses.asdict(count) for stage, count in status.stages.items()},
         "failures": [
             {"file": f.stored.name, "problems": [str(p) for p in f.problems]} for f in status.failures
         ],

@@ -13,10 +13,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import CHECKOUT, Settings
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
 WORKSPACE: Final = CHECKOUT / "workspace.yaml"
@@ -31,6 +37,25 @@ def prepare_dagster_home(settings: Settings) -> Path:
     if not (home / "dagster.yaml").exists():
         shutil.copyfile(TEMPLATE, home / "dagster.yaml")
     return home
+
+
+def dagster_instance(settings: Settings) -> dg.DagsterInstance:
+    """The instance whose runs and events the UI shows, for work in this process; close it by using it as a context."""
+    import dagster as dg
+
+    home = prepare_dagster_home(settings)
+    # Dagster looks for it there when it is asked for the instance anew, as by its own subprocesses.
+    os.environ["DAGSTER_HOME"] = str(home)
+    return dg.DagsterInstance.get()
+
+
+@contextmanager
+def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
+    """The instance that the UI shows too, for runs in this process."""
+    from dagster import DagsterInstance
+
+    with DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
+        yield instance
 
 
 def run_dev(
@@ -51,29 +76,13 @@ def run_dev(
     """
     _require_free(host, port)
     environment = {**os.environ, "DAGSTER_HOME": str(prepare_dagster_home(settings))}
+    python, quiet = sys.executable, ["--code-server-log-level", "error"]
+    workspace = ["--workspace", str(WORKSPACE), *quiet]
     services = {
-        "webserver": [
-            sys.executable,
-            "-m",
-            "dagster_webserver",
-            "-w",
-            str(WORKSPACE),
-            "-h",
-            host,
-            "-p",
-            str(port),
-        ],
-        "daemon": [
-            sys.executable,
-            "-m",
-            "dagster._daemon",
-            "run",
-            "-w",
-            str(WORKSPACE),
-            "--log-level",
-            "warning",
-        ],
-    }
+        "webserver": [python, "-m", "dagster_webserver", *workspace, "--host", host, "--port", str(port),
+                      "--dagster-log-level", "warning"],
+        "daemon": [python, "-m", "dagster._daemon", "run", *workspace, "--log-level", "error"],
+    }  # fmt: skip
     with _stop_signals() as stopped, _processes({**services, **(children or {})}, environment) as running:
         announced = False
         while not stopped():

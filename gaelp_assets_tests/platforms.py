@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +51,8 @@ def checkpoint(number: int, **changes: Any) -> dict[str, Any]:
     return {**row, **changes}
 
 
-def ndjson(rows: Iterable[Mapping[str, Any] | str | bytes]) -> bytes:
-    """Rows as lines; text and bytes stand for themselves."""
+def ndjson(rows: Iterable[Any]) -> bytes:
+    """Rows (as mappings) as lines; text and bytes stand for themselves."""
     lines = []
     for row in rows:
         if isinstance(row, bytes):

@@ -11,7 +11,7 @@ import datetime as dt
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,9 @@ def _library() -> Any:
 
     def from_file(engine: Any, path: Any) -> Any:
         stat = Path(path).stat()
-        key = hashlib.sha256(f"{importlib.metadata.version('wasmtime')}:{path}:{stat.st_size}:{stat.st_mtime_ns}".encode()).hexdigest()[:16]
+        key = hashlib.sha256(
+            f"{importlib.metadata.version('wasmtime')}:{path}:{stat.st_size}:{stat.st_mtime_ns}".encode()
+        ).hexdigest()[:16]
         compiled = CACHE / f"zetasql-{key}.cwasm"
         if compiled.exists():
             return wasmtime.Module.deserialize_file(engine, str(compiled))
@@ -75,7 +77,9 @@ def _language() -> Any:
     language = LanguageOptions.maximum_features()
     language.product_mode = ProductMode.PRODUCT_EXTERNAL
     language.enabled_language_features = [
-        feature for feature in language.enabled_language_features if LanguageFeature(feature).name not in _NOT_IN_BIGQUERY
+        feature
+        for feature in language.enabled_language_features
+        if LanguageFeature(feature).name not in _NOT_IN_BIGQUERY
     ]
     return language
 
@@ -109,11 +113,15 @@ def _name_of(type_: Any) -> str:
     """A type in the catalogue's words: `INTEGER`, `ARRAY<FLOAT>`, `RECORD<a STRING, b DATE>`."""
     from zetasql.types import TypeKind
 
-    kind = TypeKind(type_.type_kind).name.removeprefix("TYPE_")
+    kind: str = TypeKind(type_.type_kind).name.removeprefix("TYPE_")
     if kind == "ARRAY":
         return f"ARRAY<{_name_of(type_.array_type.element_type)}>"
     if kind == "STRUCT":
-        return "RECORD<" + ", ".join(f"{f.field_name} {_name_of(f.field_type)}" for f in type_.struct_type.field) + ">"
+        return (
+            "RECORD<"
+            + ", ".join(f"{f.field_name} {_name_of(f.field_type)}" for f in type_.struct_type.field)
+            + ">"
+        )
     return _NAMES.get(kind, kind)
 
 
@@ -132,14 +140,16 @@ class Gate:
         from zetasql.types import ZetaSQLBuiltinFunctionOptions
 
         library = _library()
-        builder = library.CatalogBuilder("bigquery")
+        datasets: dict[str, Any] = {}
         for relation in catalog or ():
-            table = library.TableBuilder(relation.id)
+            table = library.TableBuilder(relation.name)
             for field in relation.fields:
                 table.add_column(field.name, _type(field))
+            builder = datasets.setdefault(relation.dataset, library.CatalogBuilder(relation.dataset))
             builder.add_table(table.build())
         functions = ZetaSQLBuiltinFunctionOptions(language_options=_language())
-        self._catalog = builder.with_builtin_functions(functions).build()
+        self._catalog = library.CatalogBuilder("bigquery").with_builtin_functions(functions).build()
+        self._catalog.catalog = [builder.build() for builder in datasets.values()]
 
     def output_columns(self, sql: str, parameters: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
         """Name and type (`INTEGER`, `FLOAT`, ..., `ARRAY<STRING>`) of each column of a query's result.
@@ -147,41 +157,41 @@ class Gate:
         `parameters` holds the types of the query's parameters. Raises what the analyzer raises, in BigQuery's words.
         """
         analyzer = _library().Analyzer(_options(parameters or {}), self._catalog)
-        statement = analyzer.analyze_statement(_quoted(sql))
+        statement = analyzer.analyze_statement(sql)
         return [(column.name, _name_of(column.column.type)) for column in statement.output_column_list]
 
     def evaluate(self, sql: str) -> tuple[list[tuple[str, str]], list[tuple[Any, ...]]]:
         """The columns and the rows of a query over literals, by Google's reference evaluator.
 
-        TIMESTAMP values are microseconds since 1970, structs dictionaries.
+        TIMESTAMP values are microseconds since 1970 UTC, structs are lists.
         """
         columns = self.output_columns(sql)
         wrapped = sql
         if any(kind == "TIMESTAMP" for _, kind in columns):
-            picked = (f"UNIX_MICROS({name}) AS {name}" if kind == "TIMESTAMP" else name for name, kind in columns)
+            picked = (
+                f"UNIX_MICROS({name}) AS {name}" if kind == "TIMESTAMP" else name for name, kind in columns
+            )
             wrapped = f"SELECT {', '.join(picked)} FROM ({sql})"
         builder = _library().PreparedQuery.builder().set_sql(wrapped)
         with builder.set_analyzer_options(_options({})).set_catalog(self._catalog).prepare() as query:
             table = query.execute().content.table_data
-            return columns, [tuple(_value(cell, kind) for cell, (_, kind) in zip(row.cell, columns, strict=True)) for row in table.row]
-
-
-def _quoted(sql: str) -> str:
-    """`dataset.name` as one back-quoted name, which is how the analyzer's flat catalogue knows a table."""
-    import sqlglot
-    from sqlglot import exp
-
-    tree = sqlglot.parse_one(sql, dialect="bigquery")
-    for table in tree.find_all(exp.Table):
-        if table.db:
-            table.set("this", exp.to_identifier(f"{table.db}.{table.name}", quoted=True))
-            table.set("db", None)
-    return tree.sql(dialect="bigquery") if any("." in t.name for t in tree.find_all(exp.Table)) else sql
+            return columns, [
+                tuple(_value(cell, kind) for cell, (_, kind) in zip(row.cell, columns, strict=True))
+                for row in table.row
+            ]
 
 
 def _value(cell: Any, kind: str) -> Any:
-    raise NotImplementedError
-
-
-def rows_equal(found: Sequence[Any], expected: Sequence[Any]) -> Iterator[bool]:
-    raise NotImplementedError
+    if cell.array_value is not None:
+        return [
+            _value(element, kind.removeprefix("ARRAY<").removesuffix(">"))
+            for element in cell.array_value.element
+        ]
+    if cell.struct_value is not None:
+        return [_value(part, "") for part in cell.struct_value.field]
+    if cell.date_value is not None:
+        return _EPOCH + dt.timedelta(days=cell.date_value)
+    for value in (cell.int64_value, cell.double_value, cell.bool_value, cell.string_value):
+        if value is not None:
+            return value
+    return None

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 import dagster as dg
 from dagster import RunRecord
 
 from sensors.planning import SLOT_TAG, Outcome, PastRun
 
-BULK_LIMIT = 2_000
+BULK_LIMIT: Final = 2_000
 # SQLite takes 32,766 variables in one statement; a slot's name is one of them.
-SLOTS_PER_QUERY = 500
+SLOTS_PER_QUERY: Final = 500
 
 
 def past_runs(instance: dg.DagsterInstance, slots: Iterable[str]) -> Mapping[str, list[PastRun]]:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from gaelp_assets.errors import GaelpError, Problem
 from sensors.ingest import plan_loads
 from sensors.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
-from sensors.planning import Plan, PlannedRun
+from sensors.planning import Plan, PlannedRun, quiet
 from sensors.raw import plan_sort
 from sensors.refresh import plan_refresh
 from sensors.target import ASSET_JOB
 
 if TYPE_CHECKING:
+    from dagster._utils.error import SerializableErrorInfo
+
     from gaelp_assets.ingest.platform import Platform
 
 # A slot whose runs succeed and that still has the same files waiting is left alone after as many runs.
 ATTEMPTS: Final = 3
-QUIET: Final[Mapping[str, Any]] = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class _Rounds:
             asset_selection=list(run.assets),
             partition_key=run.partition_key,
             tags={**run.tags, **IN_PROCESS_TAG},
-            run_config=dict(QUIET),
+            run_config=quiet("CRITICAL"),
             raise_on_error=False,
         )
         result = _summary(run, executed, time.monotonic() - started)
@@ -149,6 +150,12 @@ def _long_after() -> dt.datetime:
     return dt.datetime.now(dt.UTC) + dt.timedelta(days=1)
 
 
+def _root_cause(error: SerializableErrorInfo | None) -> str:
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return error.message.strip() if error is not None else "no reason given"
+
+
 def _summary(run: PlannedRun, executed: dg.ExecuteInProcessResult, seconds: float) -> RunResult:
     failures = []
     for event in executed.all_events:
@@ -156,9 +163,7 @@ def _summary(run: PlannedRun, executed: dg.ExecuteInProcessResult, seconds: floa
             failed = event.step_failure_data
             user = failed.user_failure_data
             description = user.description if user is not None else None
-            failures.append(
-                f"{event.step_key}: {description or (failed.error.message if failed.error else '')}"
-            )
+            failures.append(f"{event.step_key}: {description or _root_cause(failed.error)}")
     rows = 0
     for event in executed.all_events:
         if event.is_step_materialization:

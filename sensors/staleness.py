@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 from dagster import DagsterEventType
-from dagster._core.storage.event_log.base import AssetRecord
 
 from gaelp_assets.assets.partitions import asset_key, partition_set
 from gaelp_assets.assets.views import READ_UNTIL, code_version
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.slices import parse_partition_key
 
-CODE_VERSION_TAG = "dagster/code_version"
+if TYPE_CHECKING:
+    from dagster._core.storage.event_log.base import AssetRecord
+
+CODE_VERSION_TAG: Final = "dagster/code_version"
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,10 @@ def _last(records: Mapping[dg.AssetKey, AssetRecord], relation: Relation) -> int
 
 
 def _whole_is_stale(record: AssetRecord | None, relation: Relation, newest: int) -> bool:
-    entry = record.asset_entry if record is not None else None
-    if entry is None or entry.last_materialization is None:
+    event = record.asset_entry.last_materialization if record is not None else None
+    materialization = event.asset_materialization if event is not None else None
+    if materialization is None:
         return True
-    materialization = entry.last_materialization
     if (materialization.tags or {}).get(CODE_VERSION_TAG) != code_version(relation):
         return True
     read = materialization.metadata.get(READ_UNTIL)

@@ -3,8 +3,7 @@
 A check ends passed, failed, or could-not-run: the last is a warning with its reason, never silence and never a failure of the data.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -101,7 +100,7 @@ def _result(
     )
 
 
-def schema_conformance(platform: Platform, relation: Relation, covered: Sequence[Scope]) -> Outcome:
+def schema_conformance(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
     """Declared columns against the warehouse's, and the first rows of each rectangle against the Pandera schema."""
     columns = _column_differences(platform, relation)
     metadata: dict[str, Any] = {}
@@ -127,7 +126,7 @@ def schema_conformance(platform: Platform, relation: Relation, covered: Sequence
     return not columns and not failures, metadata
 
 
-def _column_differences(platform: Platform, relation: Relation) -> list[dict[str, str]]:
+def _column_differences(platform: "Platform", relation: Relation) -> list[dict[str, str]]:
     from gaelp_assets.warehouse.ddl import same_type, stored_fields
     from gaelp_assets.warehouse.types import duckdb_type, googlesql_type
 
@@ -143,7 +142,7 @@ def _column_differences(platform: Platform, relation: Relation) -> list[dict[str
     return differences + [{"column": name, "declared": "", "found": actual} for name, actual in found.items()]
 
 
-def _rule_failures(relation: Relation, frame: pl.DataFrame) -> list[dict[str, Any]]:
+def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, Any]]:
     """Which rules the rows break, and how many rows each; never the values."""
     import pandera.errors
     import polars as pl
@@ -153,7 +152,7 @@ def _rule_failures(relation: Relation, frame: pl.DataFrame) -> list[dict[str, An
     try:
         pandera_schema(relation).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
-        cases: pl.DataFrame = errors.failure_cases
+        cases = errors.failure_cases
         return (
             cases.group_by(pl.col("column").cast(pl.String), pl.col("check").cast(pl.String))
             .agg(rows=pl.len())
@@ -163,7 +162,7 @@ def _rule_failures(relation: Relation, frame: pl.DataFrame) -> list[dict[str, An
     return []
 
 
-def key_uniqueness(platform: Platform, relation: Relation, covered: Sequence[Scope]) -> Outcome:
+def key_uniqueness(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
     """Counts keys that several rows of a rectangle have."""
     keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
     repeated = surplus = 0
@@ -182,7 +181,7 @@ def key_uniqueness(platform: Platform, relation: Relation, covered: Sequence[Sco
 
 
 def foreign_keys(
-    platform: Platform, relation: Relation, catalog: Catalog, covered: Sequence[Scope]
+    platform: "Platform", relation: Relation, catalog: Catalog, covered: Sequence[Scope]
 ) -> Outcome:
     """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
     rows: list[dict[str, Any]] = []
@@ -206,7 +205,7 @@ def foreign_keys(
 
 
 def _missing(
-    platform: Platform, relation: Relation, foreign: ForeignKey, target: Relation, scope: Scope
+    platform: "Platform", relation: Relation, foreign: ForeignKey, target: Relation, scope: Scope
 ) -> int:
     condition, parameters = scope.condition(relation, "c")
     # All of the target's dates: only so that tables which insist on a filter of their partitions have one.

@@ -1,7 +1,6 @@
 """The export gateway as an asset, from which every loaded table descends, and the platform's own tables beside it."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 from collections.abc import Iterator
 
 import dagster as dg
@@ -45,7 +44,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
 
         opened = platform.open()
         try:
-            reports = sort_raw(opened, run_id=context.run_id, on_progress=None)
+            reports = sort_raw(opened, run_id=context.run.run_id, on_progress=None)
             pending = opened.gateway.pending_slices()
         except GaelpError as error:
             raise failure(error) from error

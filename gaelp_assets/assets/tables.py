@@ -3,8 +3,7 @@
 What a load proved is asserted by two asset checks in the same step, before anything is reported as materialized.
 """
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -75,13 +74,13 @@ def table_asset(
         ],
         check_specs=[
             dg.AssetCheckSpec(
-                AssetCheckName.ACCOUNTING,
+                AssetCheckName.ACCOUNTING.value,
                 asset=key,
                 blocking=True,
                 description="Every line of every file has one fate: lines = loaded + duplicate + rejected.",
             ),
             dg.AssetCheckSpec(
-                AssetCheckName.REJECTED_ROWS,
+                AssetCheckName.REJECTED_ROWS.value,
                 asset=key,
                 description="No line was rejected, and no file was set aside.",
             ),
@@ -95,7 +94,7 @@ def table_asset(
         slices = _slices(context)
         loads = _Loads(platform.open(), relation)
         for slice_ in slices:
-            loads.load(slice_, run_id=context.run_id, rebuild=rebuild)
+            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild)
         yield loads.accounting(key)
         yield loads.rejected_rows(key)
         if loads.problems:
@@ -127,7 +126,7 @@ def _slices(context: dg.AssetExecutionContext) -> list[Slice]:
 class _Loads:
     """The loads of a run's slices, and what is to be said of them."""
 
-    def __init__(self, platform: Platform, relation: Relation) -> None:
+    def __init__(self, platform: "Platform", relation: Relation) -> None:
         self._platform = platform
         self._relation = relation
         self.reports: list[SliceReport] = []
@@ -178,7 +177,7 @@ class _Loads:
         ]
         return dg.AssetCheckResult(
             asset_key=key,
-            check_name=AssetCheckName.ACCOUNTING,
+            check_name=AssetCheckName.ACCOUNTING.value,
             passed=not unbalanced,
             severity=dg.AssetCheckSeverity(self._relation.severity(AssetCheckName.ACCOUNTING)),
             description=f"{len(unbalanced)} of {len(fates)} batches do not add up." if unbalanced else None,
@@ -208,7 +207,7 @@ class _Loads:
             metadata["problems"] = problems_table(aside)
         return dg.AssetCheckResult(
             asset_key=key,
-            check_name=AssetCheckName.REJECTED_ROWS,
+            check_name=AssetCheckName.REJECTED_ROWS.value,
             passed=not rejected and not aside,
             severity=dg.AssetCheckSeverity(severity),
             description=" ".join(words) or None,
@@ -219,7 +218,7 @@ class _Loads:
         return row_count(self._platform, self._relation, slice_)
 
 
-def row_count(platform: Platform, relation: Relation, slice_: Slice) -> dict[str, int]:
+def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> dict[str, int]:
     """The rows that the slice holds now, under the name by which Dagster plots them."""
     date = slice_.date or platform.settings.first_date
     scope = Scope(date, slice_.date or platform.last_date, slice_.environment)
@@ -233,7 +232,7 @@ def row_count(platform: Platform, relation: Relation, slice_: Slice) -> dict[str
     return {name: int(result.frame.item())}
 
 
-def _slices_table(reports: Sequence[SliceReport]) -> dg.TableMetadataValue:
+def _slices_table(reports: Sequence["SliceReport"]) -> dg.TableMetadataValue:
     rows = [
         {"slice": str(report.slice), "lines": report.total("lines"), "rejected": report.total("rejected")}
         for report in reports

@@ -1,7 +1,6 @@
 """Derived relations as assets: what their SQL says is computed for the run's slices, with lineage and picture."""
 
-from __future__ import annotations
-
+# Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import base64
 import datetime as dt
 import hashlib
@@ -83,7 +82,7 @@ def newest_event(instance: dg.DagsterInstance, relations: Sequence[Relation]) ->
     return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
 
 
-def _refresh(platform: Platform, relation: Relation, slices: Sequence[Slice]) -> dict[Slice, dict[str, Any]]:
+def _refresh(platform: "Platform", relation: Relation, slices: Sequence[Slice]) -> dict[Slice, dict[str, Any]]:
     platform.warehouse.ensure([relation])
     found: dict[Slice, dict[str, Any]] = {}
     for slice_ in slices:
@@ -102,7 +101,7 @@ def _refresh(platform: Platform, relation: Relation, slices: Sequence[Slice]) ->
     return found
 
 
-def _picture(platform: Platform, relation: Relation, environment: str | None) -> dg.MetadataValue | None:
+def _picture(platform: "Platform", relation: Relation, environment: str | None) -> dg.MetadataValue | None:
     from gaelp_assets.assets.charts import chart_frame, draw
 
     frame = chart_frame(platform, relation, environment)

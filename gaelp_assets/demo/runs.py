@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from gaelp_assets.demo.agents import Floats, Learner, checkpoint_bytes, make_learner
-from gaelp_assets.demo.spaces import Row, discrete_states, encoder, flat, plain, timestamp
+from gaelp_assets.demo.spaces import Row, count, encoder, flat, plain, timestamp
 from gaelp_assets.demo.tasks import Agent, Environment, Size
 
 if TYPE_CHECKING:
@@ -87,11 +87,14 @@ class TrainingRun:
         sequence = np.random.SeedSequence([seed, zlib.crc32(f"{environment.id}/{agent.id}".encode())])
         policy, resets = sequence.spawn(2)
         self._resets = np.random.default_rng(resets)
+        actions = count(env.action_space)
+        if actions is None:
+            raise ValueError(f"{environment.id}: the learners need a Discrete action space")
         self._learner: Learner = make_learner(
             agent.algorithm,
             agent.hyperparameters,
-            encoder(environment, agent, discrete_states(env)),
-            int(env.action_space.n),  # type: ignore[attr-defined]
+            encoder(environment, agent, count(env.observation_space)),
+            actions,
             np.random.default_rng(policy),
         )
         self._steps = 0

@@ -74,7 +74,7 @@ def environment_row(environment: Environment, env: gymnasium.Env[Any, Any], upda
         "parameters": plain(environment.parameters),
         **_space_fields("observation", env.observation_space),
         **_space_fields("action", env.action_space),
-        "action_count": _states(env.action_space),
+        "action_count": count(env.action_space),
         "max_episode_steps": spec.max_episode_steps,
         "reward_threshold": None if spec.reward_threshold is None else float(spec.reward_threshold),
         "nondeterministic": bool(spec.nondeterministic),
@@ -90,14 +90,10 @@ def timestamp(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _states(space: Any) -> int | None:
-    count = getattr(space, "n", None)
-    return int(count) if isinstance(count, int | np.integer) else None
-
-
-def discrete_states(env: gymnasium.Env[Any, Any]) -> int | None:
-    """The number of states of a Discrete observation space; None for any other."""
-    return _states(env.observation_space)
+def count(space: Any) -> int | None:
+    """The number of elements of a Discrete space; None for any other."""
+    elements = getattr(space, "n", None)
+    return int(elements) if isinstance(elements, int | np.integer) else None
 
 
 def _space_fields(prefix: str, space: Any) -> Row:

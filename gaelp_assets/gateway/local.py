@@ -71,6 +71,8 @@ class LocalStore:
             TransientError: the root, or the top-level folder of the prefix, is not there or out of reach.
         """
         folder = prefix.rpartition("/")[0]
+        if folder:
+            self._path(folder)
         if is_unfinished(f"{folder}/"):
             return
         levels = [self._entries(folder, prefix, start_after)]
@@ -112,9 +114,8 @@ class LocalStore:
 
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None; links, folders and unfinished files are no objects."""
-        if is_unfinished(name):
-            return None
-        return self._look_up(name, self._path(name))
+        path = self._path(name)
+        return None if is_unfinished(name) else self._look_up(name, path)
 
     def _look_up(self, name: str, path: Path) -> StoredObject | None:
         try:

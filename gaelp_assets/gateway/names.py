@@ -7,7 +7,10 @@ from gaelp_assets.errors import GaelpError, Problem
 
 def is_unfinished(name: str) -> bool:
     """Whether a writer is still at it: a part of the name starts with a dot, or the name ends in `.tmp`."""
-    return name.startswith(".") or "/." in name or name.endswith(".tmp")
+    if name.endswith(".tmp"):
+        return True
+    # ".." is no unfinished file but a trap, and is seen and reported as such where a store can hold it.
+    return "." in name and any(part.startswith(".") and part not in {".", ".."} for part in name.split("/"))
 
 
 def escape_problem(name: str) -> Problem | None:

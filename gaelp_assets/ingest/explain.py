@@ -68,7 +68,13 @@ Found = tuple[str, str] | None
 def _kind(value: Any) -> str:
     if isinstance(value, _Number):
         return "an integer" if re.fullmatch(r"-?[0-9]+", value) else "a number with a fraction or exponent"
-    names = {_Object: "an object", list: "an array", bool: "a boolean", type(None): "null", _Constant: "no JSON number"}
+    names = {
+        _Object: "an object",
+        list: "an array",
+        bool: "a boolean",
+        type(None): "null",
+        _Constant: "no JSON number",
+    }
     return names.get(type(value), "a string")
 
 
@@ -93,7 +99,10 @@ def _integer(value: Any) -> Found:
         return _wrong_type("an integer without quotes, fraction or exponent", value)
     digits = value.lstrip("-")
     if len(digits) > 19 or not -(2**63) <= int(value) < 2**63:
-        return "out_of_range", "expected an integer of 64 bits, from -9223372036854775808 to 9223372036854775807"
+        return (
+            "out_of_range",
+            "expected an integer of 64 bits, from -9223372036854775808 to 9223372036854775807",
+        )
     return None
 
 
@@ -150,7 +159,9 @@ def _date(value: Any) -> Found:
         return _wrong_type("a date as a string", value)
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         return "bad_date", "expected a date written as YYYY-MM-DD"
-    return None if _exists(value) else ("bad_date", "expected a date that exists, from 0001-01-01 to 9999-12-31")
+    return (
+        None if _exists(value) else ("bad_date", "expected a date that exists, from 0001-01-01 to 9999-12-31")
+    )
 
 
 def _exists(date: str) -> bool:
@@ -198,7 +209,9 @@ def _timestamp(value: Any) -> Found:
 
 
 def _datetime(value: Any) -> Found:
-    return _moment(value, "bad_datetime", "a date and time as a string, such as 2026-11-20T10:00:00", zone=False)
+    return _moment(
+        value, "bad_datetime", "a date and time as a string, such as 2026-11-20T10:00:00", zone=False
+    )
 
 
 def _time(value: Any) -> Found:
@@ -221,7 +234,7 @@ SCALARS: Final[Mapping[str, Callable[[Any], Found]]] = {
     "DATE": _date,
     "DATETIME": _datetime,
     "TIME": _time,
-    "JSON": lambda value: None,
+    "JSON": lambda _: None,
 }
 
 
@@ -236,15 +249,33 @@ class Explainer:
         try:
             text = line.strip(SPACE).decode("utf-8")
         except UnicodeDecodeError as error:
-            return [Reason("", "invalid_utf8", f"expected UTF-8, found another byte at position {error.start} of the line")]
+            return [
+                Reason(
+                    "",
+                    "invalid_utf8",
+                    f"expected UTF-8, found another byte at position {error.start} of the line",
+                )
+            ]
         if too_deep(line):
             return [Reason("", "too_deep", f"expected at most {MAX_DEPTH} levels of nesting")]
         try:
             value = _DECODER.decode(text)
         except json.JSONDecodeError as error:
             if unterminated:
-                return [Reason("", "truncated_line", "expected a complete JSON object, found the end of the file: the last line is cut off")]
-            return [Reason("", "malformed_json", f"expected one JSON object, found a mistake at character {error.pos + 1}")]
+                return [
+                    Reason(
+                        "",
+                        "truncated_line",
+                        "expected a complete JSON object, found its end: the last line is cut off",
+                    )
+                ]
+            return [
+                Reason(
+                    "",
+                    "malformed_json",
+                    f"expected one JSON object, found a mistake at character {error.pos + 1}",
+                )
+            ]
         if not isinstance(value, _Object):
             return [Reason("", "not_an_object", f"expected a JSON object, found {_kind(value)}")]
         return list(self._object(value, self._fields, ""))
@@ -257,7 +288,11 @@ class Explainer:
             if name in found:
                 yield Reason(shown, "duplicate_key", "expected each key once in an object")
             elif name not in known:
-                yield Reason(f"{prefix}{_printable(name)}", "unknown_field", f"expected only the fields {', '.join(known)}")
+                yield Reason(
+                    f"{prefix}{_printable(name)}",
+                    "unknown_field",
+                    f"expected only the fields {', '.join(known)}",
+                )
                 yield from self._free(value, f"{prefix}{_printable(name)}")
             found[name] = value
         for name, field in known.items():
@@ -336,3 +371,24 @@ def _printable(name: str) -> str:
     """An unknown key as it may be shown: short, and without anything that a terminal or database chokes on."""
     shown = "".join(c if c.isprintable() else "?" for c in name[:100])
     return shown if len(name) <= 100 else f"{shown}..."
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _DuplicateKeyError
+
+
+_DISTINCT: Final = json.JSONDecoder(parse_int=len, parse_float=len, object_pairs_hook=_distinct)
+
+
+def has_duplicate_keys(text: bytes) -> bool:
+    """Whether an object anywhere in this proper JSON has the same key twice."""
+    try:
+        _DISTINCT.decode(text.strip(SPACE).decode("utf-8"))
+    except _DuplicateKeyError:
+        return True
+    return False

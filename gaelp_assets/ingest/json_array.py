@@ -20,7 +20,9 @@ class OpenArrayError(Exception):
 
 
 def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
-    """Each element with its byte offset, on one line: line ends between its tokens become spaces. `offset` is where `chunks` starts.
+    """Each element with its byte offset, as a line (without a line end if it is cut off).
+
+    Line ends between its tokens become spaces. `offset` is where `chunks` starts.
 
     Raises:
         OpenArrayError: after the last element, if the array is not closed.
@@ -94,5 +96,7 @@ class _Splitter:
         text = raw.strip(b" \t\r\n")
         if text:
             start = self._start + len(raw) - len(raw.lstrip(b" \t\r\n"))
-            yield start, text if self._broken else text.translate(_LINE_ENDS)
+            complete = not self._depth and not self._in_string
+            line = text if self._broken else text.translate(_LINE_ENDS)
+            yield start, line + b"\n" if complete else line
         self._broken = False

@@ -38,7 +38,9 @@ MAGIC: Final = {
     b"\x00{": "UTF-16 text",
 }
 COMPRESSIONS: Final = {".gz": "gzip", ".zst": "Zstandard"}
-ENDINGS: Final = tuple(kind + compression for kind in (".ndjson", ".json") for compression in ("", *COMPRESSIONS))
+ENDINGS: Final = tuple(
+    kind + compression for kind in (".ndjson", ".json") for compression in ("", *COMPRESSIONS)
+)
 
 
 @dataclass(frozen=True)
@@ -96,10 +98,8 @@ class LineReader:
         if ending is None:
             raise self._error("has an ending that is not known", f"one of {', '.join(ENDINGS)}")
         chunks = self._without_bom(self._decompressed(ending))
-        if ending.startswith(".json"):
-            blocks = _numbered(objects_as_lines(*chunks))
-        else:
-            blocks = _line_blocks(*chunks)
+        is_json = ending.startswith(".json")
+        blocks = _numbered(objects_as_lines(*chunks)) if is_json else _line_blocks(*chunks)
         empty = True
         try:
             for block in blocks:
@@ -264,7 +264,7 @@ def _numbered(objects: Iterator[tuple[int, bytes]]) -> Iterator[Block]:
 
     def block() -> Block:
         numbers = np.arange(number + 1, number + len(lines) + 1, dtype=np.int64)
-        return Block(lines, numbers, np.array(offsets, np.int64), b"\n".join(lines))
+        return Block(lines, numbers, np.array(offsets, np.int64), b"".join(lines))
 
     for offset, text in objects:
         lines.append(text)

@@ -47,7 +47,7 @@ def load_slice(
         GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded.
     """
     started = time.monotonic()
-    platform.warehouse.ensure([relation])
+    platform.ensure(relation)
     mode = WriteMode.REBUILD if rebuild else WriteMode.APPEND
     work = _Load(platform, relation, slice_, run_id, on_progress)
     if rebuild:

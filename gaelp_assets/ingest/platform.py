@@ -6,12 +6,13 @@ import datetime as dt
 from dataclasses import dataclass
 from pathlib import Path
 
-from gaelp_assets.catalog import Catalog, load_catalog
+from gaelp_assets.catalog import Catalog, Relation, load_catalog
 from gaelp_assets.catalog.load import FOLDER
 from gaelp_assets.gateway import Gateway, open_gateway
 from gaelp_assets.settings import Settings
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse import Warehouse, open_warehouse
+from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,10 @@ class Platform:
     def last_date(self) -> dt.date:
         """The last day of which rows are taken: tomorrow in UTC, for producers whose day has begun already."""
         return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+
+    def ensure(self, relation: Relation) -> None:
+        """Makes the relation, the ledger and the dead letter in the warehouse where they are missing or have grown."""
+        self.warehouse.ensure([relation, self.catalog[LEDGER], self.catalog[DEAD_LETTER]])
 
 
 def read_catalog(folder: Path = FOLDER) -> Catalog:
@@ -45,5 +50,5 @@ def open_platform(settings: Settings, catalog: Catalog | None = None) -> Platfor
         settings=settings,
         catalog=catalog,
         gateway=open_gateway(settings.gateway, catalog),
-        warehouse=open_warehouse(settings, catalog),
+        warehouse=open_warehouse(settings.warehouse, catalog, settings),
     )

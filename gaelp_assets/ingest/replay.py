@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from gaelp_assets.catalog import WHOLE, Relation
+from gaelp_assets.catalog import Relation
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.warehouse.protocol import DEAD_LETTER
 
@@ -76,8 +76,8 @@ def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: s
     ).frame
     content = b"".join(raw + b"\n" for raw in letters["raw"])
     name = f"replay~{hashlib.sha256(content).hexdigest()[:12]}.ndjson"
-    # Without slice folders: a mended rule may well decide on another slice, so the lines are sorted anew.
-    platform.gateway.publish(relation, WHOLE, name, iter([content]))
+    # Through raw/, whatever slice they were in: a mended rule may well decide on another one.
+    platform.gateway.submit(relation, name, [content])
     platform.warehouse.mark_replayed(batch_id, letters["line_number"].to_list(), dt.datetime.now(dt.UTC))
     return Replayed(relation.id, batch_id, letters.height, name)
 

@@ -61,7 +61,7 @@ def _sort_file(
 def _sort_claimed(
     platform: Platform, file: GatewayFile, run_id: str, on_progress: OnProgress | None
 ) -> FileReport:
-    platform.warehouse.ensure([file.relation])
+    platform.ensure(file.relation)
     with staging_folder(platform) as folder:
         sorter = _Sorter(file.relation, folder)
         staged = stage_file(platform, file, file.slice, folder, on_chunk=sorter.add, on_progress=on_progress)
@@ -100,7 +100,7 @@ class _Sorter:
         if not self._columns:
             self._append(WHOLE, chunk.raw)
             return
-        slices = chunk.rows.select(*self._columns)
+        slices = chunk.rows.select(**self._columns)
         for key, rows in slices.with_row_index("_row").group_by(slices.columns, maintain_order=True):
             named = dict(zip(slices.columns, key, strict=True))
             self._append(Slice(**named), [chunk.raw[row] for row in rows["_row"]])

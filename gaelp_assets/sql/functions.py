@@ -205,7 +205,7 @@ TsOrDsToDate | date | this
 TsOrDsToTimestamp | timestamp | this
 Tuple | tuple | expressions
 Union | UNION | this expression distinct with_ order limit offset
-Unnest | UNNEST | expressions alias offset
+Unnest | UNNEST | expressions alias offset explode_array
 Var | name | this
 WeekStart | WEEK(day) | this
 Where | WHERE | this
@@ -241,7 +241,9 @@ def refused(name: str, expected: str = "", remedy: str = "") -> Problem:
         near = difflib.get_close_matches(word, FUNCTION_NAMES, n=5, cutoff=0.5)
         rest = [other for other in FUNCTION_NAMES if other not in near]
         expected = "one of " + ", ".join([*near, *rest])
-    return Problem(f"{name} is not used here: its results were not found equal on both engines", "SQL", expected, remedy)
+    return Problem(
+        f"{name} is not used here: its results were not found equal on both engines", "SQL", expected, remedy
+    )
 
 
 def _is_given(value: object) -> bool:
@@ -252,8 +254,12 @@ def _name(node: exp.Expr) -> str:
     from sqlglot import exp
 
     if isinstance(node, exp.Anonymous | exp.AnonymousAggFunc):
-        return str(node.name).upper()
+        family = f"{node.parent.this.sql()}." if isinstance(node.parent, exp.Dot) else ""
+        return f"{family}{node.name}".upper()
     if isinstance(node, exp.Func):
         return node.sql(dialect="bigquery").split("(")[0].strip().upper()
-    words = "".join(f" {c}" if c.isupper() and not p.isupper() else c for p, c in zip(" " + type(node).__name__, type(node).__name__, strict=False))
+    words = "".join(
+        f" {c}" if c.isupper() and not p.isupper() else c
+        for p, c in zip(" " + type(node).__name__, type(node).__name__, strict=False)
+    )
     return words.strip().upper()

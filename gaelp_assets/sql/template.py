@@ -8,7 +8,7 @@ import sqlglot
 from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.sql.functions import refused
+from gaelp_assets.sql.functions import ALLOWED, refused
 
 _SAFE_BY_CASE = frozenset({"Exp", "Ln", "Log", "Pow", "Sqrt", "Substring"})
 _SAFE_BY_TRY = frozenset({"Abs", "DateFromParts", "IntDiv", "Mod"})
@@ -29,7 +29,9 @@ def fill(text: str, **holes: exp.Expr) -> exp.Expr:
         name = column.name
         if name.startswith("_") and name[1:] in holes:
             piece = holes[name[1:]].copy()
-            if isinstance(piece, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(piece, exp.Paren | exp.Dot):
+            if isinstance(piece, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(
+                piece, exp.Paren | exp.Dot
+            ):
                 piece = exp.Paren(this=piece)
             if column is tree:
                 tree = piece
@@ -54,9 +56,11 @@ def null_instead_of_error(function: exp.Expr, translated: exp.Expr) -> exp.Expr:
     """
     name = type(function).__name__
     if name not in _SAFE_BY_CASE | _SAFE_BY_TRY:
-        raise GaelpError(refused(f"SAFE. before {function.sql_names()[0]}", _SAFE_FORMS))  # type: ignore[attr-defined]
+        raise GaelpError(refused(f"SAFE. before {ALLOWED[name].names[0]}", _SAFE_FORMS))
     if any(call.name.upper() == "ERROR" for call in function.find_all(exp.Anonymous)):
-        raise GaelpError(refused("SAFE. around something that can fail by itself", "the inner expression in a subquery"))
+        raise GaelpError(
+            refused("SAFE. around something that can fail by itself", "the inner expression in a subquery")
+        )
     return fill("TRY(_x)", x=translated) if name in _SAFE_BY_TRY else without_errors(translated.copy())
 
 

@@ -1,4 +1,5 @@
-"""What sqlglot would get silently wrong: numbers, strings, aggregates and arrays. Dates are in `transforms_time`, casts in `transforms_cast`.
+"""What sqlglot would get silently wrong: numbers, aggregates and arrays. Text is in `transforms_text`, dates are in
+`transforms_time`, casts in `transforms_cast`.
 
 Each transform takes one node of the GoogleSQL tree, whose children are translated already, and returns what stands in its
 place in DuckDB's SQL. It raises `GaelpError` for forms that have no equal. One example of each stands in the tests.
@@ -6,7 +7,6 @@ place in DuckDB's SQL. It raises `GaelpError` for forms that have no equal. One 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
@@ -14,28 +14,32 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import REFUSED, fill, integer
+from gaelp_assets.sql.template import fill, integer
 
 Transform = Callable[[exp.Expr], exp.Expr]
 
-_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Between, exp.In, exp.NullSafeEQ, exp.NullSafeNEQ)
+_COMPARISONS = (
+    exp.EQ,
+    exp.NEQ,
+    exp.GT,
+    exp.GTE,
+    exp.LT,
+    exp.LTE,
+    exp.Between,
+    exp.In,
+    exp.NullSafeEQ,
+    exp.NullSafeNEQ,
+)
 _BARE_NUMBER = (
     exp.Bracket, exp.DataTypeParam, exp.Extract, exp.Group, exp.Interval, exp.JSONPathSubscript, exp.Limit, exp.Log, exp.Offset,
     exp.Ordered, exp.Pad, exp.RegexpExtract, exp.WindowSpec, *_COMPARISONS,
 )  # fmt: skip
-# One character becomes several, or depends on its neighbours: DuckDB maps character by character.
-_UPPER_SPECIAL: Final = "".join(chr(c) for c in range(0x80, 0x2FA20) if len(chr(c).upper()) > 1)
-_LOWER_SPECIAL: Final = "Σİ"
-# Unicode's White_Space property, which is what GoogleSQL trims; DuckDB trims spaces only.
-WHITE_SPACE: Final = (
-    "\t\n\x0b\x0c\r \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u2028\u2029\u202f\u205f\u3000"
-)
 
 
 def literal(node: exp.Expr) -> exp.Expr:
     """DuckDB takes 1 for an INT32 and 0.5 for a DECIMAL; GoogleSQL for INT64 and FLOAT64."""
     text = str(node.this)
-    if cast(exp.Literal, node).is_string:
+    if cast("exp.Literal", node).is_string:
         return node
     if not text.isdigit():
         return node if "e" in text.lower() else exp.Literal.number(f"{text}e0")
@@ -47,12 +51,13 @@ def literal(node: exp.Expr) -> exp.Expr:
 def _typed_by_neighbour(node: exp.Expr) -> bool:
     """Whether the number's type does not matter: beside a column, which is INT64 already, or as a count."""
     parent = node.parent
-    if isinstance(parent, exp.Add | exp.Sub | exp.Mul | exp.Div | exp.IntDiv | exp.Mod | exp.Nullif):
+    if isinstance(parent, exp.Nullif):
+        return node.arg_key == "expression"
+    if isinstance(parent, exp.Add | exp.Sub | exp.Mul | exp.Div | exp.IntDiv | exp.Mod):
         other = parent.expression if node.arg_key == "this" else parent.this
-        return not isinstance(parent, exp.Nullif) and integer(other) is None or node.arg_key == "expression" and isinstance(parent, exp.Nullif)
-    return node.arg_key in {"decimals", "start", "length", "offset", "year", "month", "day", "times"} and not isinstance(
-        parent, exp.GenerateSeries | exp.GenerateDateArray
-    )
+        return integer(other) is None
+    counted = {"decimals", "start", "length", "offset", "year", "month", "day", "times"}
+    return node.arg_key in counted and not isinstance(parent, exp.GenerateSeries | exp.GenerateDateArray)
 
 
 def negative(node: exp.Expr) -> exp.Expr:
@@ -68,7 +73,11 @@ def divide(node: exp.Expr) -> exp.Expr:
     divisor = node.expression.unnest()
     if isinstance(divisor, exp.Nullif) or integer(divisor) or _nonzero_float(divisor):
         return node
-    return fill("CASE WHEN _b = 0 THEN ERROR('division by zero') ELSE _a / _b END", a=node.this, b=node.expression)
+    known = isinstance(node.this, exp.Literal) or integer(node.this) is not None
+    zero = "_b = 0" if known else "_b = 0 AND NOT _a IS NULL"
+    return fill(
+        f"CASE WHEN {zero} THEN ERROR('division by zero') ELSE _a / _b END", a=node.this, b=node.expression
+    )
 
 
 def _nonzero_float(node: exp.Expr) -> bool:
@@ -77,25 +86,27 @@ def _nonzero_float(node: exp.Expr) -> bool:
 
 def sum_(node: exp.Expr) -> exp.Expr:
     """DuckDB sums INT64 to INT128; GoogleSQL to INT64, or to an error. Kept whatever the argument's type is."""
-    return node if isinstance(node.parent, exp.Window) else fill("CAST_TO_TYPE(_sum, ANY_VALUE(_x))", sum=node, x=_summed(node))
+    return (
+        node
+        if isinstance(node.parent, exp.Window)
+        else fill("CAST_TO_TYPE(_sum, ANY_VALUE(_x))", sum=node, x=_summed(node))
+    )
 
 
 def _summed(node: exp.Expr) -> exp.Expr:
-    return node.this.expressions[0] if isinstance(node.this, exp.Distinct) else cast(exp.Expr, node.this)
+    return node.this.expressions[0] if isinstance(node.this, exp.Distinct) else cast("exp.Expr", node.this)
 
 
 def window(node: exp.Expr) -> exp.Expr:
-    """The types of SUM and COUNTIF over a window, which has to be cast as a whole."""
+    """The type of a SUM over a window, which has to be cast as a whole."""
     if isinstance(node.this, exp.Sum):
         return fill("CAST_TO_TYPE(_w, _x)", w=node, x=_summed(node.this))
-    if isinstance(node.this, exp.CountIf):
-        return fill("CAST(_w AS BIGINT)", w=node)
     return node
 
 
 def count_if(node: exp.Expr) -> exp.Expr:
-    """DuckDB counts to INT128."""
-    return node if isinstance(node.parent, exp.Window) else fill("CAST(_c AS BIGINT)", c=node)
+    """DuckDB counts to INT128, and to NULL where all is NULL."""
+    return fill("COUNT(CASE WHEN _x THEN 1 END)", x=node.this)
 
 
 def by_extreme(node: exp.Expr) -> exp.Expr:
@@ -118,7 +129,9 @@ def array_agg(node: exp.Expr) -> exp.Expr:
     if ignore_nulls:
         value = aggregate.this.this if isinstance(aggregate.this, exp.Order) else aggregate.this
         value = value.expressions[0] if isinstance(value, exp.Distinct) else value
-        call: exp.Expr = exp.Filter(this=aggregate.copy(), expression=exp.Where(this=fill("NOT _x IS NULL", x=value)))
+        call: exp.Expr = exp.Filter(
+            this=aggregate.copy(), expression=exp.Where(this=fill("NOT _x IS NULL", x=value))
+        )
     else:
         call = aggregate.copy()
     return call if limit is None else fill("LIST_SLICE(_a, 1, _n)", a=call, n=limit.expression)
@@ -132,11 +145,24 @@ def string_agg(node: exp.Expr) -> exp.Expr:
 
 
 def round_(node: exp.Expr) -> exp.Expr:
-    """The result is FLOAT64 even of an INT64; the digits are an INT32 in DuckDB."""
-    digits = node.args.get("decimals")
-    if digits is None:
+    """FLOAT64 even of an INT64. Digits after the point: by the exact decimal value (2.675 is below the half), as text.
+
+    DuckDB multiplies first, which makes a half of what is none. Halves go away from zero; from 2^52 on, all are whole.
+    """
+    written = node.args.get("decimals")
+    if written is None:
         return fill("ROUND(CAST(_x AS DOUBLE))", x=node.this)
-    return fill("ROUND(CAST(_x AS DOUBLE), CAST(_n AS INTEGER))", x=node.this, n=digits)
+    digits = integer(written)
+    if digits is None or not -15 <= digits <= 15:
+        raise GaelpError(
+            refused(
+                "ROUND to a computed number of digits", "a number of digits between -15 and 15, written out"
+            )
+        )
+    if digits <= 0:
+        return fill(f"ROUND(CAST(_x AS DOUBLE), {digits})", x=node.this)
+    exact = f"CAST(CAST(FORMAT('{{:.60f}}', CAST(_x AS DOUBLE)) AS DECIMAL(38, {digits})) AS DOUBLE)"
+    return fill(f"CASE WHEN ABS(_x) < 4503599627370496 THEN {exact} ELSE CAST(_x AS DOUBLE) END", x=node.this)
 
 
 def as_double(node: exp.Expr) -> exp.Expr:
@@ -172,6 +198,15 @@ def guarded(condition: str, message: str, call: str) -> Transform:
     return transform
 
 
+def operator(symbol: str) -> Transform:
+    """A function that is an operator in DuckDB: with parentheses, which sqlglot leaves out."""
+
+    def transform(node: exp.Expr) -> exp.Expr:
+        return fill(f"(_a {symbol} _b)", a=node.this, b=node.expression)
+
+    return transform
+
+
 def logarithm(node: exp.Expr) -> exp.Expr:
     """LOG(x), LOG(x, base) and LOG10(x); sqlglot holds the base first where there is one."""
     x, base = (node.expression, node.this) if node.args.get("expression") else (node.this, None)
@@ -179,7 +214,8 @@ def logarithm(node: exp.Expr) -> exp.Expr:
         return fill("CASE WHEN _x <= 0 THEN ERROR('logarithm of zero or less') ELSE LN(_x) END", x=x)
     if integer(base) == 10:
         return fill("CASE WHEN _x <= 0 THEN ERROR('logarithm of zero or less') ELSE LOG10(_x) END", x=x)
-    text = "CASE WHEN _x <= 0 OR _b <= 0 OR _b = 1 THEN ERROR('logarithm of zero or less') ELSE LN(_x) / LN(_b) END"
+    wrong = "NOT _x IS NULL AND NOT _b IS NULL AND (_x <= 0 OR _b <= 0 OR _b = 1)"
+    text = f"CASE WHEN {wrong} THEN ERROR('logarithm of zero or less, or to such a base') ELSE LN(_x) / LN(_b) END"
     return fill(text, x=x, b=base)
 
 
@@ -197,81 +233,27 @@ def safe_arithmetic(operator: str) -> Transform:
     return transform
 
 
-def _unless_special(call: str, characters: str) -> Transform:
-    message = f"{REFUSED}{call} of a letter whose case mapping is not one to one"
-
-    def transform(node: exp.Expr) -> exp.Expr:
-        special = exp.Literal.string(f"[{characters}]")
-        text = f"CASE WHEN REGEXP_MATCHES(_x, _special) THEN ERROR('{message}') ELSE {call}(_x) END"
-        return fill(text, x=node.this, special=special)
-
-    return transform
-
-
-def substring(node: exp.Expr) -> exp.Expr:
-    """Position 0, and one before the start, mean the start; a negative length is an error."""
-    start, length = node.args["start"], node.args.get("length")
-    at = integer(start)
-    position = start
-    if at is None or at <= 0:
-        text = "CASE WHEN _p = 0 OR _p < -LENGTH(_x) THEN 1 ELSE _p END"
-        position = exp.Literal.number(1) if at == 0 else fill(text, p=start, x=node.this)
-    if length is None:
-        return fill("SUBSTRING(_x, _p)", x=node.this, p=position)
-    count = integer(length)
-    if count is None or count < 0:
-        length = fill("CASE WHEN _n < 0 THEN ERROR('negative length in SUBSTR') ELSE _n END", n=length)
-    return fill("SUBSTRING(_x, _p, _n)", x=node.this, p=position, n=length)
-
-
-def trim(node: exp.Expr) -> exp.Expr:
-    """Without a second argument, all of Unicode's white space goes."""
-    name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position") or ""), "TRIM")
-    characters = node.args.get("expression") or exp.Literal.string(WHITE_SPACE)
-    return exp.Anonymous(this=name, expressions=[node.this.copy(), characters.copy()])
-
-
-def pad(node: exp.Expr) -> exp.Expr:
-    """The width is an INT32 in DuckDB."""
-    name = "LPAD" if node.args.get("is_left") else "RPAD"
-    fill_with = node.args.get("fill_pattern") or exp.Literal.string(" ")
-    return fill(f"{name}(_x, CAST(_n AS INTEGER), _f)", x=node.this, n=node.expression, f=fill_with)
-
-
-def like(node: exp.Expr) -> exp.Expr:
-    """A backslash escapes in GoogleSQL always, in DuckDB only when told."""
-    if isinstance(node.parent, exp.Escape):
-        return node
-    return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
-
-
-def regexp_extract(node: exp.Expr) -> exp.Expr:
-    """The one group or the whole match, NULL without a match. A group that may take no part is NULL there, empty here."""
-    pattern = node.expression
-    if not isinstance(pattern, exp.Literal | exp.RawString):
-        raise GaelpError(refused("REGEXP_EXTRACT with a computed pattern", "a pattern written out as a string"))
-    try:
-        groups = re.compile(str(pattern.this)).groups
-    except re.error:
-        groups = 2
-    if groups > 1 or (groups and re.search(r"\)[?*{]|\|", str(pattern.this))):
-        raise GaelpError(refused("this REGEXP_EXTRACT pattern", "at most one group, which takes part in every match"))
-    return fill(f"REGEXP_EXTRACT_ALL(_x, _p, {groups})[1]", x=node.this, p=exp.Literal.string(str(pattern.this)))
-
-
 def element(node: exp.Expr) -> exp.Expr:
     """OFFSET counts from 0, ORDINAL from 1; beyond the end is an error, unless SAFE; DuckDB counts a negative one from the end."""
     if node.args.get("offset") is None or len(node.expressions) != 1:
-        raise GaelpError(refused("an array index without OFFSET or ORDINAL", "array[OFFSET(i)], array[SAFE_OFFSET(i)]"))
+        raise GaelpError(
+            refused("an array index without OFFSET or ORDINAL", "array[OFFSET(i)], array[SAFE_OFFSET(i)]")
+        )
     index, base = node.expressions[0], int(node.args["offset"])
     at = integer(index)
-    place: exp.Expr = exp.Literal.number(at - base + 1) if at is not None else fill(f"_i + {1 - base}", i=index)
+    if at is not None:
+        place: exp.Expr = exp.Literal.number(max(at - base + 1, 0))
+    else:
+        place = fill(f"_i + {1 - base}", i=index)
+    holes = {
+        "a": node.this,
+        "p": place,
+        "element": exp.Anonymous(this="LIST_EXTRACT", expressions=[node.this.copy(), place.copy()]),
+    }
     if node.args.get("safe"):
-        if at is not None:
-            return exp.Null() if at < base else fill("_a[_p]", a=node.this, p=place)
-        return fill("CASE WHEN _p >= 1 THEN _a[_p] END", a=node.this, p=place)
-    text = "CASE WHEN _p < 1 OR _p > LEN(_a) THEN ERROR('array index out of bounds') ELSE _a[_p] END"
-    return fill(text, a=node.this, p=place)
+        return fill("_element" if at is not None else "CASE WHEN _p >= 1 THEN _element END", **holes)
+    text = "CASE WHEN _p < 1 OR _p > LEN(_a) THEN ERROR('array index out of bounds') ELSE _element END"
+    return fill(text, **holes)
 
 
 def struct(node: exp.Expr) -> exp.Expr:
@@ -288,7 +270,9 @@ def unnest(node: exp.Expr) -> exp.Expr:
         return node
     alias = node.args.get("alias")
     if alias is None or not alias.columns:
-        raise GaelpError(refused("UNNEST WITH OFFSET without an alias", "UNNEST(array) AS element WITH OFFSET AS position"))
+        raise GaelpError(
+            refused("UNNEST WITH OFFSET without an alias", "UNNEST(array) AS element WITH OFFSET AS position")
+        )
     name, array = alias.columns[0], node.expressions[0]
     position = offset if isinstance(offset, exp.Identifier) else exp.to_identifier("offset")
     rows = exp.select(
@@ -312,7 +296,9 @@ def whole_select(node: exp.Expr) -> exp.Expr:
 def percentile(node: exp.Expr) -> exp.Expr:
     """An analytic function only, as in BigQuery."""
     if not isinstance(node.parent, exp.Window):
-        raise GaelpError(refused("PERCENTILE_CONT without OVER", "PERCENTILE_CONT(x, 0.5) OVER (PARTITION BY ...)"))
+        raise GaelpError(
+            refused("PERCENTILE_CONT without OVER", "PERCENTILE_CONT(x, 0.5) OVER (PARTITION BY ...)")
+        )
     return node
 
 
@@ -329,17 +315,15 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Greatest: extreme_of,
     exp.GroupConcat: string_agg,
     exp.IgnoreNulls: array_agg,
+    exp.IntDiv: operator("//"),
     exp.Least: extreme_of,
-    exp.Like: like,
     exp.Literal: literal,
     exp.Ln: guarded("_x <= 0", "logarithm of zero or less", "LN(_x)"),
     exp.Log: logarithm,
-    exp.Lower: _unless_special("LOWER", _LOWER_SPECIAL),
+    exp.Mod: operator("%"),
     exp.Neg: negative,
-    exp.Pad: pad,
     exp.PercentileCont: percentile,
     exp.Pow: guarded("NOT ISFINITE(POW(_x, _y))", "floating point error in POW", "POW(_x, _y)"),
-    exp.RegexpExtract: regexp_extract,
     exp.Round: round_,
     exp.SafeAdd: safe_arithmetic("+"),
     exp.SafeDivide: safe_divide,
@@ -349,11 +333,8 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Sign: sign,
     exp.Sqrt: guarded("_x < 0", "square root of a negative number", "SQRT(_x)"),
     exp.Struct: struct,
-    exp.Substring: substring,
     exp.Sum: sum_,
-    exp.Trim: trim,
     exp.Trunc: as_double,
     exp.Unnest: unnest,
-    exp.Upper: _unless_special("UPPER", _UPPER_SPECIAL),
     exp.Window: window,
 }

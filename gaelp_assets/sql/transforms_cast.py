@@ -69,7 +69,12 @@ def cast_(node: exp.Expr) -> exp.Expr:
 
 
 def _reads_alike(text: exp.Literal, target: exp.DType) -> bool:
-    forms = {exp.DType.DATE: "DATE", exp.DType.TIMESTAMPTZ: "TIMESTAMP", exp.DType.BIGINT: "INTEGER", exp.DType.DOUBLE: "NUMBER"}
+    forms = {
+        exp.DType.DATE: "DATE",
+        exp.DType.TIMESTAMPTZ: "TIMESTAMP",
+        exp.DType.BIGINT: "INTEGER",
+        exp.DType.DOUBLE: "NUMBER",
+    }
     return target in forms and re.fullmatch(_FORMS[forms[target]], str(text.this)) is not None
 
 

@@ -9,7 +9,7 @@ from typing import Final
 from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.sql.functions import refused
+from gaelp_assets.sql.functions import ALLOWED, refused
 from gaelp_assets.sql.template import fill, integer
 from gaelp_assets.sql.transforms import Transform
 
@@ -34,8 +34,10 @@ _PARTS: Final = {
     "MICROSECOND": "EXTRACT(MICROSECOND FROM _x) % 1000000",
     "DATE": "CAST(_x AS DATE)",
 }
-_TRUNCATED_TO: Final = frozenset({"MICROSECOND", "MILLISECOND", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "QUARTER", "YEAR"})
-_FORMATS: Final = re.compile(r"(?:[^%]|%[YmdHMSjyeFTabABpI%])*")
+_TRUNCATED_TO: Final = frozenset(
+    {"MICROSECOND", "MILLISECOND", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "QUARTER", "YEAR"}
+)
+_FORMATS: Final = re.compile(r"(?:[^%]|%[YmdHMSjyFTabABpI%])*")
 
 
 def _unit(node: exp.Expr) -> str:
@@ -47,12 +49,16 @@ def _unit(node: exp.Expr) -> str:
 
 
 def _refuse(node: exp.Expr, unit: str, allowed: Mapping[str, object] | frozenset[str]) -> GaelpError:
-    return GaelpError(refused(f"{node.sql_names()[0]} with {unit}", "one of " + ", ".join(sorted(allowed))))
+    return GaelpError(
+        refused(
+            f"{ALLOWED[type(node).__name__].names[0]} with {unit}", "one of " + ", ".join(sorted(allowed))
+        )
+    )
 
 
 def _amount(node: exp.Expr) -> exp.Expr:
     """The number of an interval; sqlglot holds a written one as a string."""
-    amount = node.expression
+    amount: exp.Expr = node.expression
     if isinstance(amount, exp.Literal) and amount.is_string:
         return exp.Literal.number(str(amount.this))
     return amount
@@ -79,7 +85,11 @@ def date_shift(node: exp.Expr) -> exp.Expr:
         raise _refuse(node, unit, frozenset({"DAY", "WEEK", *_MONTHS}))
     amount = _amount(node)
     written = integer(amount)
-    scaled = exp.Literal.number(written * factor) if written is not None else fill(f"CAST(_n * {factor} AS INTEGER)", n=amount)
+    scaled = (
+        exp.Literal.number(written * factor)
+        if written is not None
+        else fill(f"CAST(_n * {factor} AS INTEGER)", n=amount)
+    )
     text = f"CAST(_d {sign} TO_MONTHS(_n) AS DATE)" if unit in _MONTHS else f"_d {sign} _n"
     return fill(text, d=fill("CAST(_d AS DATE)", d=node.this), n=scaled)
 
@@ -145,7 +155,9 @@ def formatted(node: exp.Expr) -> exp.Expr:
     """Elements that both engines write alike, with two-digit days, hours and minutes."""
     text = node.args["format"]
     if not isinstance(text, exp.Literal) or not _FORMATS.fullmatch(str(text.this)):
-        raise GaelpError(refused("this date format", "a string of %Y %m %d %H %M %S %F %T %j %y %a %A %b %B %p %I %%"))
+        raise GaelpError(
+            refused("this date format", "a string of %Y %m %d %H %M %S %F %T %j %y %a %A %b %B %p %I %%")
+        )
     return fill("STRFTIME(_x, _f)", x=node.this, f=text)
 
 

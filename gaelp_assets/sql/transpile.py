@@ -8,7 +8,7 @@ FLOAT64 `+`, `-`, `*` or SUM is an infinity in DuckDB. Values of type NUMERIC ma
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
@@ -64,10 +64,15 @@ def translate(tree: exp.Query) -> exp.Expr:
     """
     from sqlglot import exp
 
-    from gaelp_assets.sql import transforms, transforms_cast, transforms_time
+    from gaelp_assets.sql import transforms, transforms_cast, transforms_text, transforms_time
     from gaelp_assets.sql.template import null_instead_of_error
 
-    rules = {**transforms.TRANSFORMS, **transforms_time.TRANSFORMS, **transforms_cast.TRANSFORMS}
+    rules = {
+        **transforms.TRANSFORMS,
+        **transforms_text.TRANSFORMS,
+        **transforms_time.TRANSFORMS,
+        **transforms_cast.TRANSFORMS,
+    }
     root = exp.Tuple(expressions=[tree.copy()])
     for node in reversed(list(root.expressions[0].walk(bfs=False))):
         rule = rules.get(type(node))
@@ -75,6 +80,9 @@ def translate(tree: exp.Query) -> exp.Expr:
             node.parent.replace(null_instead_of_error(node, rule(node) if rule else node))
         elif rule is not None:
             becomes = rule(node)
+            function_to_operator = isinstance(node, exp.Func) or not isinstance(node, exp.Binary)
+            if function_to_operator and isinstance(becomes, exp.Binary) and not isinstance(becomes, exp.Dot):
+                becomes = exp.Paren(this=becomes)
             if becomes is not node:
                 node.replace(becomes)
-    return root.expressions[0]
+    return cast("exp.Expr", root.expressions[0])

@@ -95,7 +95,9 @@ def in_range(
     return low & (value.le(max_value) if include_max else value.lt(max_value))
 
 
-def _in_range_words(min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True) -> str:
+def _in_range_words(
+    min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True
+) -> str:
     low = f"from {min_value}" if include_min else f"above {min_value}"
     return f"a value {low} " + (f"to {max_value}" if include_max else f"and below {max_value}")
 
@@ -149,7 +151,7 @@ def when(field: str, equals: Any, then: Mapping[str, Any]) -> pl.Expr:
 
 def compare(left: str, operator: str, right: str) -> pl.Expr:
     """Whether one field stands in that relation to another."""
-    return cast(pl.Expr, OPERATORS[operator](pl.col(left), pl.col(right)))
+    return cast("pl.Expr", OPERATORS[operator](pl.col(left), pl.col(right)))
 
 
 def not_both(first: str, second: str, unless: str | None = None) -> pl.Expr:
@@ -246,4 +248,3 @@ def blamed_field(name: str, arguments: Mapping[str, Any]) -> str:
     if name == "when":
         return str(arguments["then"]["field"])
     return str(arguments.get("left", arguments.get("first", "")))
-

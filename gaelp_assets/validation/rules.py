@@ -1,4 +1,7 @@
-"""Finds mistakes in a catalogue's checks: unknown rules (the known ones stand in `validation.registry`), wrong arguments, fields that a rule does not fit."""
+"""Finds mistakes in a catalogue's checks: unknown rules, wrong arguments, fields that a rule does not fit.
+
+The known rules stand in `validation.registry`.
+"""
 
 from __future__ import annotations
 
@@ -24,10 +27,14 @@ def check_problems(check: Check, field: Field | None, relation: Relation) -> lis
     return list(_problems(rule, check.arguments, field, relation))
 
 
-def _problems(rule: Rule, arguments: Mapping[str, Any], field: Field | None, relation: Relation) -> Iterator[str]:
+def _problems(
+    rule: Rule, arguments: Mapping[str, Any], field: Field | None, relation: Relation
+) -> Iterator[str]:
     if (field is None) != (rule.scope == "row"):
         yield f"{rule.name} is a rule over " + (
-            "a row: it belongs in the relation's checks" if field else "one field: it belongs in that field's checks"
+            "a row: it belongs in the relation's checks"
+            if field
+            else "one field: it belongs in that field's checks"
         )
         return
     if field is not None:
@@ -43,7 +50,7 @@ def _problems(rule: Rule, arguments: Mapping[str, Any], field: Field | None, rel
         yield str(unknown(f"argument of {rule.name}", name, rule.arguments))
     for name, argument in rule.arguments.items():
         if name not in arguments:
-            if argument.required:
+            if argument.required and not wrong:
                 wrong = True
                 yield f"{rule.name} needs the argument {name}"
             continue
@@ -68,7 +75,9 @@ def _argument_problems(
         elif field is not None:
             for item in value:
                 yield from _value_problems(item, field)
-    elif kind == "number" and (not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32):
+    elif kind == "number" and (
+        not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**32
+    ):
         yield "expected a whole number that is not negative"
     elif kind == "boolean" and not isinstance(value, bool):
         yield "expected true or false"
@@ -94,7 +103,9 @@ def _then_problems(value: Any, relation: Relation) -> Iterator[str]:
     elif field.repeated:
         yield f"field {field.name} is REPEATED, expected a field with one value"
     elif value["name"] not in RULES:
-        yield str(unknown("check rule", str(value["name"]), (r.name for r in RULES.values() if r.scope == "value")))
+        yield str(
+            unknown("check rule", str(value["name"]), (r.name for r in RULES.values() if r.scope == "value"))
+        )
     else:
         yield from _problems(RULES[value["name"]], value.get("arguments", {}), field, relation)
 
@@ -129,11 +140,16 @@ def _together(
     if rule.name in {"str_length", "array_length"} and not arguments:
         yield f"{rule.name} needs at least one of {', '.join(rule.arguments)}"
     if rule.name in {"compare", "not_both"}:
-        fields = [f for f in (_find(relation, arguments.get(name)) for name in rule.arguments) if f is not None]
-        for found in fields:
-            if found.type not in rule.types or found.repeated:
-                yield f"{rule.name} does not fit the {found.mode} {found.type} field {found.name}"
-        if len({"number" if f.type in {"INTEGER", "FLOAT", "NUMERIC"} else f.type for f in fields}) > 1:
+        fields = [
+            f for f in (_find(relation, arguments.get(name)) for name in rule.arguments) if f is not None
+        ]
+        misfits = [f for f in fields if f.type not in rule.types or f.repeated]
+        for found in misfits:
+            yield f"{rule.name} does not fit the {found.mode} {found.type} field {found.name}"
+        if (
+            not misfits
+            and len({"number" if f.type in {"INTEGER", "FLOAT", "NUMERIC"} else f.type for f in fields}) > 1
+        ):
             yield f"{rule.name} needs fields of one type, found {' and '.join(f.type for f in fields)}"
 
 

@@ -17,8 +17,8 @@ from gaelp_assets.validation.registry import RULES, Argument, blamed_field, expe
 from gaelp_assets.validation.values import typed_value
 
 if TYPE_CHECKING:
-    import pandera.polars as pa
-    import pyarrow
+    import pandera.polars as pandera
+    import pyarrow as pa
 
 PROOF_COLUMNS: Final = ("_row_hash", "_line_number", "_byte_offset")
 NUMERIC_PRECISION: Final = 38  # BigQuery's NUMERIC: 38 digits, 9 of them after the point
@@ -41,41 +41,39 @@ _POLARS: Final[Mapping[str, pl.DataType]] = {
 
 def polars_type(field: Field) -> pl.DataType:
     """The Polars type of a field, arrays and records included."""
-    one: pl.DataType
-    if field.type == "RECORD":
+    one: pl.DataType | None = _POLARS.get(field.type)
+    if one is None:
         one = pl.Struct([pl.Field(child.name, polars_type(child)) for child in field.fields])
-    else:
-        one = _POLARS[field.type]
     return pl.List(one) if field.repeated else one
 
 
-def arrow_type(field: Field) -> pyarrow.DataType:
+def arrow_type(field: Field) -> pa.DataType:
     """The Arrow type of a field, arrays and records included."""
-    import pyarrow as arrow
+    import pyarrow as pa
 
     if field.type == "RECORD":
-        one = arrow.struct([_arrow_field(child) for child in field.fields])
+        one = pa.struct([_arrow_field(child) for child in field.fields])
     else:
         one = {
-            "STRING": arrow.large_string(),
-            "BYTES": arrow.large_binary(),
-            "INTEGER": arrow.int64(),
-            "FLOAT": arrow.float64(),
-            "NUMERIC": arrow.decimal128(NUMERIC_PRECISION, NUMERIC_SCALE),
-            "BOOLEAN": arrow.bool_(),
-            "TIMESTAMP": arrow.timestamp("us", "UTC"),
-            "DATE": arrow.date32(),
-            "DATETIME": arrow.timestamp("us"),
-            "TIME": arrow.time64("us"),
-            "JSON": arrow.large_string(),
+            "STRING": pa.large_string(),
+            "BYTES": pa.large_binary(),
+            "INTEGER": pa.int64(),
+            "FLOAT": pa.float64(),
+            "NUMERIC": pa.decimal128(NUMERIC_PRECISION, NUMERIC_SCALE),
+            "BOOLEAN": pa.bool_(),
+            "TIMESTAMP": pa.timestamp("us", "UTC"),
+            "DATE": pa.date32(),
+            "DATETIME": pa.timestamp("us"),
+            "TIME": pa.time64("us"),
+            "JSON": pa.large_string(),
         }[field.type]
-    return arrow.large_list(one) if field.repeated else one
+    return pa.large_list(one) if field.repeated else one
 
 
-def _arrow_field(field: Field) -> pyarrow.Field:
-    import pyarrow as arrow
+def _arrow_field(field: Field) -> pa.Field[Any]:
+    import pyarrow as pa
 
-    return arrow.field(field.name, arrow_type(field))
+    return pa.field(field.name, arrow_type(field))
 
 
 def polars_schema(relation: Relation) -> pl.Schema:
@@ -88,17 +86,17 @@ def staged_schema(relation: Relation) -> pl.Schema:
     return pl.Schema({**polars_schema(relation), **dict.fromkeys(PROOF_COLUMNS, pl.Int64())})
 
 
-def arrow_schema(relation: Relation) -> pyarrow.Schema:
+def arrow_schema(relation: Relation) -> pa.Schema:
     """`staged_schema` in Arrow's types."""
-    import pyarrow as arrow
+    import pyarrow as pa
 
-    return arrow.schema(
+    return pa.schema(
         [_arrow_field(field) for field in relation.fields]
-        + [arrow.field(name, arrow.int64()) for name in PROOF_COLUMNS]
+        + [pa.field(name, pa.int64()) for name in PROOF_COLUMNS]
     )
 
 
-def schema_for(name: str) -> pa.DataFrameSchema:
+def schema_for(name: str) -> pandera.DataFrameSchema:
     """The Pandera schema of a relation of the catalogue, by `dataset.name` or `name`.
 
     Raises:
@@ -109,14 +107,14 @@ def schema_for(name: str) -> pa.DataFrameSchema:
     return pandera_schema(load_catalog().find(name))
 
 
-def pandera_schema(relation: Relation) -> pa.DataFrameSchema:
+def pandera_schema(relation: Relation) -> pandera.DataFrameSchema:
     """The relation's columns, modes and checks as a strict Pandera schema for Polars frames."""
-    import pandera.polars as pa
+    import pandera.polars as pandera
     from pandera.backends.polars.register import register_polars_backends
 
     register_polars_backends()  # a check made before this knows no Polars
     columns = {
-        field.name: pa.Column(
+        field.name: pandera.Column(
             polars_type(field),
             checks=_column_checks(field),
             nullable=not field.required and not field.repeated,
@@ -124,7 +122,7 @@ def pandera_schema(relation: Relation) -> pa.DataFrameSchema:
         )
         for field in relation.fields
     }
-    return pa.DataFrameSchema(
+    return pandera.DataFrameSchema(
         columns,
         checks=[_row_check(check, relation) for check in relation.checks],
         strict=True,
@@ -136,19 +134,17 @@ def pandera_schema(relation: Relation) -> pa.DataFrameSchema:
 Leaf = Callable[[pl.Expr], pl.Expr]
 
 
-def _column_checks(field: Field) -> list[pa.Check]:
+def _column_checks(field: Field) -> list[pandera.Check]:
     return [check for chain in _chains((field,)) for check in _field_checks(chain)]
 
 
 def _chains(chain: tuple[Field, ...]) -> list[tuple[Field, ...]]:
     """The field, and every field nested in it, each with its records from the outermost inwards."""
-    return [chain] + [
-        deeper for child in chain[-1].fields for deeper in _chains((*chain, child))
-    ]
+    return [chain] + [deeper for child in chain[-1].fields for deeper in _chains((*chain, child))]
 
 
-def _field_checks(chain: tuple[Field, ...]) -> list[pa.Check]:
-    import pandera.polars as pa
+def _field_checks(chain: tuple[Field, ...]) -> list[pandera.Check]:
+    import pandera.polars as pandera
 
     field = chain[-1]
     path = ".".join(part.name for part in chain)
@@ -156,12 +152,17 @@ def _field_checks(chain: tuple[Field, ...]) -> list[pa.Check]:
     # The column's own NULLs are what `nullable` is about; NULL elements and nested NULLs need a check.
     if field.repeated or (field.required and len(chain) > 1):
         checks.append(
-            _expression_check("not_null", "expected a value, not null", path, _lift(chain, lambda v: v.is_not_null()))
+            _expression_check(
+                "not_null", "expected a value, not null", path, _lift(chain, lambda v: v.is_not_null())
+            )
         )
     if field.repeated and len(chain) > 1:
         checks.append(
             _expression_check(
-                "not_null", "expected an array, not null", path, _lift(chain, lambda v: v.is_not_null(), array=True)
+                "not_null",
+                "expected an array, not null",
+                path,
+                _lift(chain, lambda v: v.is_not_null(), array=True),
             )
         )
     for check in field.checks:
@@ -169,7 +170,7 @@ def _field_checks(chain: tuple[Field, ...]) -> list[pa.Check]:
         arguments = _typed(check.arguments, rule.arguments, field.type)
         message = expectation(check.name, check.arguments)
         if rule.built_in and len(chain) == 1 and not field.repeated:
-            checks.append(getattr(pa.Check, rule.name)(**arguments, error=message, title=path))
+            checks.append(getattr(pandera.Check, rule.name)(**arguments, error=message, title=path))
         else:
             leaf = partial(rule.expression, **arguments)
             checks.append(
@@ -183,7 +184,10 @@ def _lift(chain: Sequence[Field], leaf: Leaf, *, array: bool = False) -> Leaf:
     field, inner = chain[0], chain[1:]
 
     def one(value: pl.Expr) -> pl.Expr:
-        return _lift(inner, leaf, array=array)(value.struct.field(inner[0].name)) if inner else leaf(value)
+        if not inner:
+            return leaf(value)
+        # A record that is not there has no fields that could be missing.
+        return value.is_null() | _lift(inner, leaf, array=array)(value.struct.field(inner[0].name))
 
     def every(value: pl.Expr) -> pl.Expr:
         return value.list.eval(one(pl.element()).fill_null(value=True)).list.all()
@@ -193,16 +197,16 @@ def _lift(chain: Sequence[Field], leaf: Leaf, *, array: bool = False) -> Leaf:
     return every
 
 
-def _expression_check(name: str, message: str, path: str, column: Leaf) -> pa.Check:
-    import pandera.polars as pa
+def _expression_check(name: str, message: str, path: str, column: Leaf) -> pandera.Check:
+    import pandera.polars as pandera
 
-    return pa.Check(
+    return pandera.Check(
         lambda data: data.lazyframe.select(column(pl.col(data.key))), name=name, error=message, title=path
     )
 
 
-def _row_check(check: Check, relation: Relation) -> pa.Check:
-    import pandera.polars as pa
+def _row_check(check: Check, relation: Relation) -> pandera.Check:
+    import pandera.polars as pandera
 
     rule = RULES[check.name]
     of = check.arguments.get("field")
@@ -214,7 +218,7 @@ def _row_check(check: Check, relation: Relation) -> pa.Check:
         )
         arguments["then"] = {**then, "arguments": inner}
     expression = rule.expression(**arguments)
-    return pa.Check(
+    return pandera.Check(
         lambda data: data.lazyframe.select(expression),
         name=check.name,
         error=expectation(check.name, check.arguments),
@@ -222,9 +226,7 @@ def _row_check(check: Check, relation: Relation) -> pa.Check:
     )
 
 
-def _typed(
-    arguments: Mapping[str, Any], declared: Mapping[str, Argument], field_type: str
-) -> dict[str, Any]:
+def _typed(arguments: Mapping[str, Any], declared: Mapping[str, Argument], field_type: str) -> dict[str, Any]:
     """The arguments with values of the field's type in place of their text in JSON."""
     typed = dict(arguments)
     for name, argument in declared.items():

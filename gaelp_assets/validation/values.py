@@ -56,7 +56,11 @@ def typed_value(value: Any, field_type: str) -> Any:
         ValueError: it is not a value of that type.
     """
     expected = _PYTHON_TYPES.get(field_type)
-    if expected is None or not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
+    if (
+        expected is None
+        or not isinstance(value, expected)
+        or (isinstance(value, bool) and bool not in expected)
+    ):
         raise ValueError(f"not a {field_type} value")
     convert = _CONVERTERS.get(field_type)
     return value if convert is None else convert(value)

@@ -53,7 +53,7 @@ class Verdict:
 
     @cached_property
     def _words(self) -> list[pl.Expr]:
-        words = []
+        words: list[pl.Expr] = []
         for start in range(0, len(self.rules), RULES_PER_WORD):
             bits = [
                 pl.when(rule.holds.fill_null(value=True)).then(0).otherwise(1 << bit).cast(pl.UInt64)
@@ -112,14 +112,16 @@ class _Recorder:
     """Stands in for the LazyFrame that a check selects from, and keeps what it selects."""
 
     def select(self, expression: pl.Expr) -> pl.Expr:
+        """The expression itself."""
         return expression
 
 
 def _row_rule(check: Any, key: str) -> RowRule:
     from pandera.api.polars.types import PolarsData
+
     recorded = None
     if not check.element_wise:
-        data = PolarsData(cast(pl.LazyFrame, _Recorder()), key)
+        data = PolarsData(cast("pl.LazyFrame", _Recorder()), key)
         recorded = check._check_fn(data, **check._check_kwargs)
     if not isinstance(recorded, pl.Expr):
         raise TypeError(f"check {check.name!r} of {key!r} is not the selection of one expression")

@@ -14,6 +14,7 @@ from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.ddl import names, table_name
 from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceWrite, WriteMode
+from gaelp_assets.warehouse.session import scalar
 from gaelp_assets.warehouse.settle import Settled, stage_files
 from gaelp_assets.warehouse.types import literal
 
@@ -58,7 +59,13 @@ class Books:
         rows = self._con.execute(
             f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
-        return {row[0]: (Fates(*row[:5], sorted=row[5], already_in_ledger=True), row[6]) for row in rows}
+        return {
+            batch_id: (
+                Fates(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
+                loaded_at,
+            )
+            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
+        }
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed is kept for `note_rejects`."""
@@ -180,10 +187,10 @@ class Books:
         self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], fates: Sequence[Fates]
     ) -> None:
         # Clocks differ between processes, and a load can wait for its lock: the position, not the time, is the order.
-        row = self._con.execute(
-            f"SELECT coalesce(max(position) + 1, 0) FROM {self._ledger} WHERE {self._of_slice}"
-        ).fetchone()
-        assert row is not None
+        first = scalar(
+            self._con,
+            f"SELECT coalesce(max(position) + 1, 0) FROM {self._ledger} WHERE {self._of_slice}",
+        )
         rows = [
             (
                 b.batch_id,
@@ -197,7 +204,7 @@ class Books:
                 moment,
                 position,
             )
-            for position, (b, moment, f) in enumerate(zip(batches, moments, fates, strict=True), start=row[0])
+            for position, (b, moment, f) in enumerate(zip(batches, moments, fates, strict=True), start=first)
         ]
         frame = pl.DataFrame(rows, schema=_LEDGER_SCHEMA, orient="row")
         self._con.register("_ledger_row", frame.to_arrow())

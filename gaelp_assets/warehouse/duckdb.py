@@ -38,7 +38,7 @@ from gaelp_assets.warehouse.protocol import (
     SliceWrite,
     WriteMode,
 )
-from gaelp_assets.warehouse.session import Sessions
+from gaelp_assets.warehouse.session import Sessions, first_row, scalar
 from gaelp_assets.warehouse.settle import Settled, settle_rows
 from gaelp_assets.warehouse.types import literal
 
@@ -128,9 +128,7 @@ class DuckDBWarehouse:
         with self._sessions.writing(f"refresh {relation.id} {slice_}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
             con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
-            row = con.execute(f"SELECT count(*) FROM {table} WHERE {predicate}").fetchone()
-        assert row is not None
-        return int(row[0])
+            return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
 
     def query(
         self,
@@ -170,9 +168,8 @@ class DuckDBWarehouse:
             found = _find(con, relation)
             if found is None:
                 return None
-            row = con.execute(f"SELECT count(*) FROM {table_name(relation)}").fetchone()
-        assert row is not None
-        return RelationState({name: column.type for name, column in found.columns.items()}, int(row[0]))
+            rows = scalar(con, f"SELECT count(*) FROM {table_name(relation)}")
+        return RelationState({name: column.type for name, column in found.columns.items()}, rows)
 
     def drop(self, relation: Relation) -> None:
         """Removes the relation, its rows, and (for a loaded table) its loads from ledger and dead letter."""
@@ -234,14 +231,13 @@ def _find(con: duckdb.DuckDBPyConnection, relation: Relation) -> Found | None:
     ).fetchall()
     if not columns:
         return None
-    view = con.execute(
+    view = first_row(
+        con,
         "SELECT comment FROM duckdb_views() "
         "WHERE database_name = current_database() AND schema_name = ? AND view_name = ?",
         [relation.dataset, relation.name],
-    ).fetchone()
-    empty = (
-        view is not None or con.execute(f"SELECT 1 FROM {table_name(relation)} LIMIT 1").fetchone() is None
     )
+    empty = view is not None or first_row(con, f"SELECT 1 FROM {table_name(relation)} LIMIT 1") is None
     return Found(
         is_view=view is not None,
         comment=view[0] if view else None,

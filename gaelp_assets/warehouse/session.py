@@ -6,20 +6,18 @@ lock beside the file (shared to read, exclusive to write), opens, works and clos
 
 from __future__ import annotations
 
-import os
 import random
 import re
-import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import duckdb
-from filelock import ReadWriteLock, Timeout
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.warehouse.turns import Turns
 
 # A commit of a million rows was measured to stay below 600 MB with it, in the whole process; what exceeds it spills to disk.
 MEMORY_LIMIT: Final = "512MB"
@@ -47,8 +45,7 @@ class Sessions:
     def __init__(self, file: Path, lock_timeout: float) -> None:
         self.file = file
         self._timeout = lock_timeout
-        self._lock_file = file.with_name(f"{file.name}.lock")
-        self._holder_note = file.with_name(f"{file.name}.lock.holder")
+        self._turns = Turns(file, lock_timeout)
 
     @contextmanager
     def reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -59,7 +56,7 @@ class Sessions:
             GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
         """
         with (
-            self._locked(write=False, purpose=purpose) as deadline,
+            self._turns.take(write=False, purpose=purpose) as deadline,
             self._session(True, purpose, deadline) as con,
         ):
             yield con
@@ -79,7 +76,7 @@ class Sessions:
                 Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
             ) from error
         with (
-            self._locked(write=True, purpose=purpose) as deadline,
+            self._turns.take(write=True, purpose=purpose) as deadline,
             self._session(False, purpose, deadline) as con,
         ):
             con.begin()
@@ -91,48 +88,6 @@ class Sessions:
                     con.rollback()
                 raise
             con.commit()
-
-    @contextmanager
-    def _locked(self, *, write: bool, purpose: str) -> Iterator[float]:
-        deadline = time.monotonic() + self._timeout
-        # Not the shared instance: threads of one process wait for each other only with one instance each.
-        lock = ReadWriteLock(self._lock_file, timeout=self._timeout, is_singleton=False)
-        try:
-            try:
-                lock.acquire_write() if write else lock.acquire_read()
-            except Timeout:
-                raise TransientError(self._busy(purpose)) from None
-            except (OSError, sqlite3.Error) as error:
-                raise GaelpError(
-                    Problem(
-                        f"cannot lock the warehouse: {error}",
-                        str(self._lock_file),
-                        "a folder that can be written to",
-                    )
-                ) from error
-            try:
-                if write:
-                    with suppress(OSError):
-                        self._holder_note.write_text(f"process {os.getpid()} ({purpose})", encoding="utf-8")
-                yield deadline
-            finally:
-                if write:
-                    with suppress(OSError):
-                        self._holder_note.unlink(missing_ok=True)
-                lock.release()
-        finally:
-            lock.close()
-
-    def _busy(self, purpose: str) -> Problem:
-        holder = "a process that reads it"
-        with suppress(OSError):
-            holder = self._holder_note.read_text(encoding="utf-8")
-        return Problem(
-            f"waited {self._timeout:g} s to {purpose}; {holder} is using the warehouse",
-            where=str(self.file),
-            expected="a turn within that time",
-            remedy="Try again later, or end that process if it hangs.",
-        )
 
     @contextmanager
     def _session(self, read_only: bool, purpose: str, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -177,6 +132,21 @@ class Sessions:
             expected="no other program that keeps the warehouse open",
             remedy="Close it there; `gaelp query` reads the warehouse without keeping it open.",
         )
+
+
+def first_row(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[str] = ()
+) -> tuple[Any, ...] | None:
+    """The first row of a result that is small, read to its end: an unfinished one would block the connection."""
+    rows = con.execute(sql, list(parameters)).fetchall()
+    return rows[0] if rows else None
+
+
+def scalar(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The number that a query without groups yields."""
+    row = first_row(con, sql)
+    assert row is not None
+    return int(row[0])
 
 
 def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:

@@ -23,6 +23,7 @@ from gaelp_assets.catalog.model import Latest
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.ddl import names, table_name
 from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.session import first_row, scalar
 from gaelp_assets.warehouse.types import duckdb_type, literal, quote
 
 # Rows of the slice stand before all batches of the load.
@@ -143,9 +144,9 @@ def _find_contested_keys(con: duckdb.DuckDBPyConnection, relation: Relation, pre
     table = table_name(relation)
     keys = _key_fields(relation)
     key_hash = f"hash({_key(keys)})"
-    total, distinct = _row(con, f"SELECT count(*), count(DISTINCT {key_hash}) FROM _staged")
-    holds_rows = con.execute(f"SELECT 1 FROM {table} WHERE {predicate} LIMIT 1").fetchone() is not None
-    if total == distinct and not holds_rows:
+    repeated = scalar(con, f"SELECT count(*) - count(DISTINCT {key_hash}) FROM _staged") > 0
+    holds_rows = first_row(con, f"SELECT 1 FROM {table} WHERE {predicate} LIMIT 1") is not None
+    if not repeated and not holds_rows:
         return False
     # DuckDB passes the range and a filter of the staged keys on to the scan of the table: what they exclude is not read.
     same = " AND ".join(f"t.{quote(k.name)} = s.{quote(k.name)}::{duckdb_type(k)}" for k in keys)
@@ -155,10 +156,14 @@ def _find_contested_keys(con: duckdb.DuckDBPyConnection, relation: Relation, pre
         f"FROM (SELECT rowid, * FROM {table} WHERE {predicate if holds_rows else 'FALSE'}) AS t JOIN _staged AS s ON {same}"
     )
     con.execute(
-        "CREATE TEMP TABLE _contested AS SELECT key_hash FROM _held UNION "
-        f"SELECT {key_hash} AS key_hash FROM _staged GROUP BY 1 HAVING count(*) > 1"
+        "CREATE TEMP TABLE _contested AS SELECT key_hash FROM _held"
+        + (
+            f" UNION SELECT {key_hash} AS key_hash FROM _staged GROUP BY 1 HAVING count(*) > 1"
+            if repeated
+            else ""
+        )
     )
-    return bool(_row(con, "SELECT count(*) FROM _contested")[0])
+    return bool(scalar(con, "SELECT count(*) FROM _contested"))
 
 
 def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
@@ -204,7 +209,7 @@ def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
 
 def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
     """Decides what is 'equal' in key and version but not in its line: the same values in other words, or a conflict."""
-    if not _row(con, "SELECT count(*) FROM _fate WHERE fate = 'equal'")[0]:
+    if not scalar(con, "SELECT count(*) FROM _fate WHERE fate = 'equal'"):
         return
     columns = names(relation.fields)
     con.execute(f"""
@@ -266,9 +271,3 @@ def _comparable(field_: Field, prefix: str) -> str:
     if field_.type == "JSON":
         return f"list_transform({column}, lambda part: json(part))" if field_.repeated else f"json({column})"
     return column
-
-
-def _row(con: duckdb.DuckDBPyConnection, sql: str) -> tuple[int, ...]:
-    row = con.execute(sql).fetchone()
-    assert row is not None
-    return row

@@ -47,7 +47,13 @@ def open_engine(name: str, place: Path, lock_timeout: float = 60) -> Warehouse:
 
 
 def relation(dataset: str, name: str, fields: Sequence[Mapping[str, Any]], **keys: Any) -> Relation:
-    content = {"description": "for tests", "owner": "team:tests", "fields": fields, "dataset": dataset, "name": name}
+    content = {
+        "description": "for tests",
+        "owner": "team:tests",
+        "fields": fields,
+        "dataset": dataset,
+        "name": name,
+    }
     return Relation.model_validate({**content, **keys})
 
 
@@ -114,11 +120,17 @@ EVERY_TYPE: Final = relation(
 BEST: Final = relation(
     "lab_views",
     "best",
-    [_field("environment_id", "STRING", "REQUIRED"), _field("date", "DATE", "REQUIRED"), _field("best", "FLOAT"), _field("steps", "INTEGER")],
+    [
+        _field("environment_id", "STRING", "REQUIRED"),
+        _field("date", "DATE", "REQUIRED"),
+        _field("best", "FLOAT"),
+        _field("steps", "INTEGER"),
+    ],
     kind="derived_table",
     partitioning={"date": "date", "environment": "environment_id"},
-    sql="SELECT MAX(score) AS best, SUM(step) AS steps, environment_id, date FROM lab.episodes GROUP BY environment_id, date",
-)  # fmt: skip
+    sql="SELECT MAX(score) AS best, SUM(step) AS steps, environment_id, date FROM lab.episodes "
+    "GROUP BY environment_id, date",
+)
 GOOD: Final = relation(
     "lab_views",
     "good",
@@ -229,7 +241,9 @@ class Stager:
 def stage_frame(relation_: Relation, lines: Sequence[bytes]) -> pl.DataFrame:
     rows = [json.loads(line) for line in lines]
     columns = {
-        f.name: pl.Series(f.name, [_staged(row.get(f.name), f.type) for row in rows], dtype=_DTYPES.get(f.type))
+        f.name: pl.Series(
+            f.name, [_staged(row.get(f.name), f.type) for row in rows], dtype=_DTYPES.get(f.type)
+        )
         if not f.repeated and f.type != "RECORD"
         else pl.Series(f.name, [row.get(f.name) for row in rows], dtype=_nested(f))
         for f in relation_.fields
@@ -292,7 +306,8 @@ def _stage_rejects(rejects: Sequence[bytes], offsets: Sequence[int], first: int)
             "line_number": range(first + 1, first + 1 + len(rejects)),
             "byte_offset": offsets[first : first + len(rejects)],
             "raw": list(rejects),
-            "reasons": [[{"field": "score", "rule": "type", "message": "expected FLOAT, found a string"}]] * len(rejects),
+            "reasons": [[{"field": "score", "rule": "type", "message": "expected FLOAT, found a string"}]]
+            * len(rejects),
         },
         schema_overrides={"line_number": pl.Int64, "byte_offset": pl.Int64, "raw": pl.Binary},
     )

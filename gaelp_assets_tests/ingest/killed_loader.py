@@ -1,14 +1,13 @@
-"""Sorts and loads everything below a home, and kills itself at the step whose number it is given: run as a module, by tests.
+"""Sorts and loads everything below a home, and kills its own process at the step whose number it is given.
 
-The steps are the calls that leave something behind: moves and creations in the gateway, and the warehouse's commits. Each counts twice, before
-and after. Without a step to die at, it prints how many there were.
+The steps are the calls that leave something behind: moves and creations in the gateway, and the warehouse's commits. Each counts
+twice, before and after.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,10 +56,11 @@ def load_everything(platform: Platform) -> None:
         load.load_slice(platform, platform.catalog[relation_id], slice_, run_id="test")
 
 
-if __name__ == "__main__":
-    killer = Killer(int(sys.argv[2]) if len(sys.argv) > 2 else None)
+def run(home: Path, fatal_step: int | None, steps: Path) -> None:
+    """Loads everything and writes the number of steps to a file, unless it is killed before."""
+    killer = Killer(fatal_step)
     for owner, names in STEPS:
         for name in names:
             killer.watch(owner, name)
-    load_everything(platform_in(Path(sys.argv[1])))
-    print(killer.step)
+    load_everything(platform_in(home))
+    steps.write_text(str(killer.step))

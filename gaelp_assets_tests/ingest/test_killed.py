@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import shutil
 import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
 
+from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import load_everything
 from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, ndjson, platform_in, state
 
 
-def run(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "gaelp_assets_tests.ingest.killed_loader", str(home), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+# A process for each kill, forked from one that has imported everything and has started no thread yet.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload([killed_loader.__name__])
+
+
+def run(home: Path, fatal_step: int | None = None) -> int | None:
+    """The exit code of a process that loads everything below the home."""
+    process = PROCESSES.Process(target=killed_loader.run, args=(home, fatal_step, home / "steps"))
+    process.start()
+    process.join()
+    return process.exitcode
 
 
 @pytest.fixture
@@ -40,16 +48,15 @@ def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_load(
 ) -> None:
     clean = tmp_path / "clean"
     shutil.copytree(full_gateway, clean)
-    finished = run(clean)
-    assert finished.returncode == 0, finished.stderr
-    steps = int(finished.stdout)
+    assert run(clean) == 0
+    steps = int((clean / "steps").read_text())
     expected = state(platform_in(clean))
     assert steps >= 30
 
     def killed_and_run_again(step: int) -> Path:
         home = tmp_path / f"killed-{step}"
         shutil.copytree(full_gateway, home)
-        assert run(home, str(step)).returncode == -signal.SIGKILL
+        assert run(home, step) == -signal.SIGKILL
         return home
 
     with ThreadPoolExecutor(2) as pool:

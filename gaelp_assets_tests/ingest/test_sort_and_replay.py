@@ -80,8 +80,8 @@ def test_a_file_of_the_queue_that_names_no_slice_is_sorted(platform: Platform) -
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("cloud_ready/training/chekpoints/a.ndjson", "did you mean"),
-        ("raw/nowhere/a.ndjson", "unknown"),
+        ("cloud_ready/training/chekpoints/a.ndjson", "training/checkpoints"),
+        ("raw/nowhere/a.ndjson", "does not name a table"),
         ("cloud_ready/training/checkpoints/date=2026-02-30/environment=E/a.ndjson", "does not exist"),
         ("cloud_ready/training/checkpoints/date=2026-11-01/environment=ALE/Pong-v5/a.ndjson", "environment"),
         ("cloud_ready/training/checkpoints/date=2026-11-01/environment=a b/a.ndjson", "environment"),
@@ -104,20 +104,15 @@ def test_a_misplaced_file_is_set_aside_with_what_is_wrong(
 def test_replay_brings_exactly_the_rejected_lines_back_once(platform: Platform) -> None:
     # Too early for this platform, until its first day is moved.
     early = [checkpoint(number, date="2024-12-31") for number in (1, 2)]
-    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*early, checkpoint(3), "{"]))
+    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*early, *map(checkpoint, (3, 4, 5)), "{"]))
     load_all(platform)
     assert dead_letters(platform).height == 3
     mended = platform_in_with_first_date(platform)
     assert sum(item.lines for item in replay(mended, rule="date_out_of_range")) == 2
     assert replay(mended, rule="date_out_of_range") == []
     load_all(mended)
-    assert [
-        row["checkpoint_id"] for row in rows(mended, f"SELECT checkpoint_id FROM {TABLE} ORDER BY 1")
-    ] == [
-        "checkpoint-1",
-        "checkpoint-2",
-        "checkpoint-3",
-    ]
+    loaded = rows(mended, f"SELECT checkpoint_id FROM {TABLE} ORDER BY 1")
+    assert [row["checkpoint_id"] for row in loaded] == [f"checkpoint-{number}" for number in range(1, 6)]
     letters = dead_letters(mended, raw=True)
     assert letters["raw"].to_list() == [b"{"]
 

@@ -152,7 +152,9 @@ def test_a_full_or_broken_disk_is_transient_and_leaves_nothing(
     assert list((store.folder / UNFINISHED).iterdir()) == []
 
 
-@pytest.mark.parametrize(("code", "transient"), [(errno.EIO, True), (errno.ESTALE, True), (errno.EACCES, False)])
+@pytest.mark.parametrize(
+    ("code", "transient"), [(errno.EIO, True), (errno.ESTALE, True), (errno.EACCES, False)]
+)
 def test_what_cannot_be_listed_is_an_error_not_an_empty_list(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, code: int, transient: bool
 ) -> None:
@@ -253,6 +255,11 @@ def test_listing_starts_in_the_middle_without_opening_earlier_folders(
         put(store, f"raw/{folder}/x.ndjson")
     opened: list[str] = []
     real = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: opened.append(Path(path).name) or real(path))
+
+    def noted(path: Path) -> object:
+        opened.append(Path(path).name)
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
     assert [stored.name for stored in store.list("raw/", start_after="raw/b/x.ndjson")] == ["raw/c/x.ndjson"]
     assert "a" not in opened

@@ -39,7 +39,13 @@ EPISODES = relation("training", "episodes", Partitioning(date="day", environment
 DAILY = relation("media", "posts", Partitioning(date="day"))
 AGENTS = relation("training", "agents")
 CATALOG = Catalog(
-    [EPISODES, DAILY, AGENTS, relation("ops", "import_logs", kind=Kind.LEDGER), relation("analytics", "progress", kind=Kind.VIEW)]
+    [
+        EPISODES,
+        DAILY,
+        AGENTS,
+        relation("ops", "import_logs", kind=Kind.LEDGER),
+        relation("analytics", "progress", kind=Kind.VIEW),
+    ]
 )
 
 
@@ -100,17 +106,53 @@ def test_sound_names_say_table_slice_and_whether_they_can_be_loaded(
         ("cloud_ready/episodes/a.ndjson", "does not name a table", "Did you mean training/episodes/?"),
         ("cloud_ready/analytics/progress/a.ndjson", "is a view", "loaded from files"),
         ("raw/ops/import_logs/a.ndjson", "written by the platform itself", "loaded from files"),
-        ("cloud_ready/training/episodes/date=2026-02-30/environment=A/a.ndjson", "a date that does not exist", "date=YYYY-MM-DD"),
-        ("cloud_ready/training/episodes/date=20-11-2026/environment=A/a.ndjson", "not a date written as", "date=YYYY-MM-DD"),
-        ("cloud_ready/training/episodes/date=２０２６-11-20/a.ndjson", "not a date written as", "date=YYYY-MM-DD"),
-        ("cloud_ready/training/episodes/date=2026-11-20/environment=Cart Pole/a.ndjson", "'Cart Pole'", "letters, digits"),
-        ("cloud_ready/training/episodes/date=2026-11-20/environment=A|B/a.ndjson", "'A|B'", "letters, digits"),
-        ("cloud_ready/training/episodes/date=2026-11-20/environment=ALE/Pong-v5/a.ndjson", "'Pong-v5'", "ALE-Pong-v5"),
+        (
+            "cloud_ready/training/episodes/date=2026-02-30/environment=A/a.ndjson",
+            "a date that does not exist",
+            "date=YYYY-MM-DD",
+        ),
+        (
+            "cloud_ready/training/episodes/date=20-11-2026/environment=A/a.ndjson",
+            "not a date written as",
+            "date=YYYY-MM-DD",
+        ),
+        (
+            "cloud_ready/training/episodes/date=２０２６-11-20/a.ndjson",
+            "not a date written as",
+            "date=YYYY-MM-DD",
+        ),
+        (
+            "cloud_ready/training/episodes/date=2026-11-20/environment=Cart Pole/a.ndjson",
+            "'Cart Pole'",
+            "letters, digits",
+        ),
+        (
+            "cloud_ready/training/episodes/date=2026-11-20/environment=A|B/a.ndjson",
+            "'A|B'",
+            "letters, digits",
+        ),
+        (
+            "cloud_ready/training/episodes/date=2026-11-20/environment=ALE/Pong-v5/a.ndjson",
+            "'Pong-v5'",
+            "ALE-Pong-v5",
+        ),
         ("cloud_ready/training/episodes/date=2026-11-20/environment=/a.ndjson", "''", "letters, digits"),
-        ("cloud_ready/training/episodes/environment=A/date=2026-11-20/a.ndjson", "date=2026-11-20", "date=YYYY-MM-DD/environment=ID"),
+        (
+            "cloud_ready/training/episodes/environment=A/date=2026-11-20/a.ndjson",
+            "date=2026-11-20",
+            "date=YYYY-MM-DD/environment=ID",
+        ),
         ("cloud_ready/training/episodes/agent=7/a.ndjson", "'agent=7'", "date=YYYY-MM-DD/environment=ID"),
-        ("cloud_ready/training/agents/date=2026-11-20/a.ndjson", "is not sliced", "training/agents/NAME.ndjson"),
-        ("cloud_ready/media/posts/date=2026-11-20/environment=A/a.ndjson", "by date alone", "media/posts/date=YYYY-MM-DD/NAME"),
+        (
+            "cloud_ready/training/agents/date=2026-11-20/a.ndjson",
+            "is not sliced",
+            "training/agents/NAME.ndjson",
+        ),
+        (
+            "cloud_ready/media/posts/date=2026-11-20/environment=A/a.ndjson",
+            "by date alone",
+            "media/posts/date=YYYY-MM-DD/NAME",
+        ),
         (f"cloud_ready/{PLACE}/a.csv", "'.csv'", "NAME.ndjson.gz"),
         (f"cloud_ready/{PLACE}/a.jsonl", "'.jsonl'", "NAME.ndjson"),
         (f"cloud_ready/{PLACE}/a.NDJSON", "'.NDJSON'", "NAME.ndjson"),
@@ -162,7 +204,10 @@ def test_the_path_is_the_same_in_every_stage() -> None:
     archived = good(paths.archived_name(claimed, BATCH))
     kept = good(paths.archived_raw_name(claimed, BATCH))
     assert {raw.path, claimed.path, archived.path, kept.path} == {f"{PLACE}/part-0.ndjson"}
-    assert kept.stored.name == "sent/training/episodes/_raw/date=2026-11-20/environment=CartPole-v1/part-0~0123456789ab.ndjson"
+    assert (
+        kept.stored.name
+        == "sent/training/episodes/_raw/date=2026-11-20/environment=CartPole-v1/part-0~0123456789ab.ndjson"
+    )
     assert not kept.sorted
 
 
@@ -216,7 +261,9 @@ def test_odd_and_plain_names_that_encode_alike_do_not_meet_in_failed() -> None:
         (EPISODES, CART_POLE, "a.json"),
     ],
 )
-def test_publishing_refuses_what_could_not_be_read_back(relation_: Relation, slice_: Slice, name: str) -> None:
+def test_publishing_refuses_what_could_not_be_read_back(
+    relation_: Relation, slice_: Slice, name: str
+) -> None:
     with pytest.raises(GaelpError):
         paths.published_name(relation_, slice_, name)
 

@@ -1,0 +1,63 @@
+"""Which columns a derived relation's columns are made of. Read from the SQL; nothing is run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gaelp_assets.catalog.load import Catalog
+from gaelp_assets.catalog.model import Relation
+from gaelp_assets.errors import GaelpError, Problem
+
+
+def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple[str, str]]]:
+    """For each field, the columns `(relation id, column)` of directly read relations that its values come from.
+
+    Common table expressions and subqueries are seen through, other views are not: they have their own lineage. What only filters,
+    joins or groups is not listed, so that `COUNT(*)` comes from nowhere. A relation without SQL has an empty dictionary.
+
+    Raises:
+        GaelpError: the SQL names a column or a relation that the catalogue does not have, or lacks a declared field.
+    """
+    if relation.sql is None:
+        return {}
+    import sqlglot
+    from sqlglot import exp
+    from sqlglot.errors import SqlglotError
+    from sqlglot.lineage import lineage
+    from sqlglot.optimizer.qualify import qualify
+    from sqlglot.optimizer.scope import build_scope
+
+    schema: dict[str, Any] = {}
+    for known in catalog:
+        # The types do not matter to lineage; what matters is which column belongs to which table.
+        schema.setdefault(known.dataset, {})[known.name] = dict.fromkeys(known.field_names, "STRING")
+    result: dict[str, list[tuple[str, str]]] = {}
+    try:
+        tree = sqlglot.parse_one(relation.sql, dialect="bigquery")
+        for table in tree.find_all(exp.Table):
+            _write_in_full(table, catalog)
+        qualified = qualify(tree, schema=schema, dialect="bigquery")
+        scope = build_scope(qualified)
+        for name in relation.field_names:
+            found = set()
+            for node in lineage(
+                name, qualified, schema=schema, dialect="bigquery", scope=scope, copy=False
+            ).walk():
+                if isinstance(node.expression, exp.Table):
+                    source = ".".join(part.name for part in node.expression.parts)
+                    found.add((source, sqlglot.parse_one(node.name).name))
+            result[name] = sorted(found)
+    except (SqlglotError, ValueError) as error:
+        where = f"{relation.dataset}/{relation.name}.sql"
+        raise GaelpError(
+            Problem(str(error).splitlines()[0], where, "columns that the catalogue has")
+        ) from None
+    return result
+
+
+def _write_in_full(table: object, catalog: Catalog) -> None:
+    """A relation may be written by its name alone; the schema knows it by dataset and name."""
+    from sqlglot import exp
+
+    if isinstance(table, exp.Table) and not table.db and table.name in catalog.by_name:
+        table.set("db", exp.to_identifier(catalog.by_name[table.name].dataset))

@@ -1,0 +1,88 @@
+"""Taking turns at a file: one writes, or many read, across threads and processes, in about the order in which they came."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, ReadWriteLock, Timeout
+
+from gaelp_assets.errors import GaelpError, Problem, TransientError
+
+_POLL_SECONDS: Final = 0.005
+
+
+class Turns:
+    """The turns at `file`, kept in three small files beside it. A killed process gives its turn back; nothing is left to clean."""
+
+    def __init__(self, file: Path, timeout: float) -> None:
+        self._file = file
+        self._timeout = timeout
+        self._lock_file = file.with_name(f"{file.name}.lock")
+        self._gate_file = file.with_name(f"{file.name}.lock.gate")
+        self._holder_note = file.with_name(f"{file.name}.lock.holder")
+
+    @contextmanager
+    def take(self, *, write: bool, purpose: str) -> Iterator[float]:
+        """Waits for a turn and holds it; yields the moment (`time.monotonic`) until which the caller may go on waiting for others.
+
+        Raises:
+            TransientError: no turn within the timeout; it names who has it, where that is known.
+            GaelpError: the folder cannot be written to.
+        """
+        deadline = time.monotonic() + self._timeout
+        # Not the shared instance: threads of one process wait for each other only with one instance each.
+        lock = ReadWriteLock(self._lock_file, is_singleton=False)
+        try:
+            try:
+                self._wait(lock, write, deadline)
+            except Timeout:
+                raise TransientError(self._busy(purpose)) from None
+            except (OSError, sqlite3.Error) as error:
+                raise GaelpError(
+                    Problem(f"cannot lock: {error}", str(self._lock_file), "a folder that can be written to")
+                ) from error
+            try:
+                if write:
+                    with suppress(OSError):
+                        self._holder_note.write_text(f"process {os.getpid()} ({purpose})", encoding="utf-8")
+                yield deadline
+            finally:
+                if write:
+                    with suppress(OSError):
+                        self._holder_note.unlink(missing_ok=True)
+                lock.release()
+        finally:
+            lock.close()
+
+    def _wait(self, lock: ReadWriteLock, write: bool, deadline: float) -> None:
+        # Whoever is next waits behind the gate alone. Without it, a process with many writes in a row starves all others.
+        with FileLock(self._gate_file, timeout=self._timeout, poll_interval=_POLL_SECONDS):
+            while True:
+                try:
+                    if write:
+                        lock.acquire_write(blocking=False)
+                    else:
+                        lock.acquire_read(blocking=False)
+                except Timeout:
+                    if time.monotonic() > deadline:
+                        raise
+                    time.sleep(_POLL_SECONDS)
+                else:
+                    return
+
+    def _busy(self, purpose: str) -> Problem:
+        holder = "a process that reads it"
+        with suppress(OSError):
+            holder = self._holder_note.read_text(encoding="utf-8")
+        return Problem(
+            f"waited {self._timeout:g} s to {purpose}; {holder} is using the file",
+            where=str(self._file),
+            expected="a turn within that time",
+            remedy="Try again later, or end that process if it hangs.",
+        )

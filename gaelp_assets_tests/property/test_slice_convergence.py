@@ -1,0 +1,149 @@
+"""Whatever the order, the splitting into files and writes, and the resends: the same slice; and a rebuild changes nothing."""
+
+from __future__ import annotations
+
+import datetime as dt
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.warehouse.protocol import ProvenBatch, Warehouse, WriteMode
+from gaelp_assets_tests.contract.warehouses import (
+    CARTPOLE,
+    ENGINES,
+    EPISODES,
+    NOW,
+    RELATIONS,
+    VERSIONS,
+    Stager,
+    encode,
+    episode,
+    open_engine,
+    rows_of,
+    write,
+)
+
+slow_but_bounded = settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+# A line is a row's number, its version and its formatting; a file is some lines; a write is some files, by their index.
+lines = st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans())
+files = st.lists(st.lists(lines, max_size=6), min_size=1, max_size=5)
+writes = st.lists(st.lists(st.integers(0, 4), min_size=1, max_size=3), max_size=4)
+
+
+@contextmanager
+def empty_warehouse(engine: str) -> Iterator[tuple[Warehouse, Stager]]:
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = open_engine(engine, Path(folder))
+        warehouse.ensure(RELATIONS)
+        yield warehouse, Stager(Path(folder))
+
+
+def load(
+    warehouse: Warehouse,
+    relation: Relation,
+    slice_: Slice,
+    batches: Sequence[ProvenBatch],
+    order: list[list[int]],
+) -> None:
+    """Writes the batches in groups, some of them again and again, in the end all of them; the clock goes backwards."""
+    groups = [[batches[index % len(batches)] for index in group] for group in order]
+    for count, group in enumerate([*groups, *([batch] for batch in batches)]):
+        write(warehouse, relation, group, slice_, loaded_at=NOW - dt.timedelta(minutes=count))
+
+
+def episode_line(number: int, version: int, indent: bool) -> bytes:
+    """Of an episode whose content depends on the version."""
+    return encode([episode(number, score=float(version))], indent=indent)[0]
+
+
+def version_line(number: int, version: int, indent: bool, rank: str = "") -> bytes:
+    return encode([{"batch": f"key-{number}", "version": version, "rank": rank}], indent=indent)[0]
+
+
+def contents(warehouse: Warehouse, relation: Relation) -> list[tuple[Any, ...]]:
+    return sorted((row[: len(relation.fields)] for row in rows_of(warehouse, relation)), key=repr)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@slow_but_bounded
+@given(content=files, order=writes)
+def test_facts_converge(
+    engine: str, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
+) -> None:
+    with empty_warehouse(engine) as (warehouse, stage):
+        batches = [stage(EPISODES, [episode_line(n, 0, indent) for n, _, indent in file]) for file in content]
+        load(warehouse, EPISODES, CARTPOLE, batches, order)
+        numbers = {n for file in content for n, _, _ in file}
+        with empty_warehouse(engine) as (clean, stage_clean):
+            write(
+                clean,
+                EPISODES,
+                [stage_clean(EPISODES, [episode_line(n, 0, False) for n in numbers])],
+                CARTPOLE,
+            )
+            assert contents(warehouse, EPISODES) == contents(clean, EPISODES)
+        assert warehouse.ledger(EPISODES, CARTPOLE)["loaded"].sum() == len(numbers)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@slow_but_bounded
+@given(content=files, order=writes)
+def test_dimensions_converge_on_the_greatest_version(
+    engine: str, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
+) -> None:
+    with empty_warehouse(engine) as (warehouse, stage):
+        batches = [stage(VERSIONS, [version_line(*line) for line in file]) for file in content]
+        load(warehouse, VERSIONS, WHOLE, batches, order)
+        latest: dict[str, int] = {}
+        for number, version, _ in (line for file in content for line in file):
+            latest[f"key-{number}"] = max(version, latest.get(f"key-{number}", 0))
+        assert {row[0]: row[1] for row in rows_of(warehouse, VERSIONS)} == latest
+        assert warehouse.ledger(VERSIONS, WHOLE)["loaded"].sum() == len(latest)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("relation", [EPISODES, VERSIONS], ids=lambda relation: relation.name)
+@slow_but_bounded
+@given(content=files, order=writes)
+def test_a_rebuild_equals_the_appends_with_conflicts_and_dead_letters(
+    engine: str, relation: Relation, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
+) -> None:
+    slice_ = CARTPOLE if relation is EPISODES else WHOLE
+    with empty_warehouse(engine) as (warehouse, stage):
+        batches = [
+            stage(
+                relation,
+                [
+                    # The rank of a version differs from file to file: conflicts of equal versions.
+                    episode_line(*line) if relation is EPISODES else version_line(*line, rank=str(index % 2))
+                    for line in file
+                ],
+                rejects=[b"{"] * (index % 2),
+            )
+            for index, file in enumerate(content)
+        ]
+        load(warehouse, relation, slice_, batches, order)
+        before = snapshot(warehouse, relation, slice_)
+        by_id = {batch.batch_id: batch for batch in batches}
+        ordered = [by_id[batch_id] for batch_id in warehouse.ledger(relation, slice_)["batch_id"]]
+        write(warehouse, relation, ordered, slice_, WriteMode.REBUILD, NOW + dt.timedelta(days=1))
+        assert snapshot(warehouse, relation, slice_) == before
+
+
+def snapshot(warehouse: Warehouse, relation: Relation, slice_: Slice) -> tuple[Any, ...]:
+    return (
+        rows_of(warehouse, relation),
+        sorted(warehouse.query("SELECT * FROM ops.dead_letter").frame.rows(), key=repr),
+        warehouse.ledger(relation, slice_).drop("mode").rows(),
+    )

@@ -1,0 +1,147 @@
+"""Chunks of proven lines: rejects with reasons, slices, hashes, bounded chunks."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+import xxhash
+
+from gaelp_assets.catalog.model import Relation
+from gaelp_assets.catalog.slices import Slice
+from gaelp_assets.ingest import prove
+from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.prove import Chunk, Prover, slice_columns
+
+RELATION = Relation.model_validate(
+    {
+        "dataset": "d",
+        "name": "t",
+        "description": "x",
+        "owner": "team:x",
+        "partitioning": {"date": "at", "environment": "env"},
+        "fields": [
+            {"name": "at", "type": "TIMESTAMP", "mode": "REQUIRED"},
+            {"name": "env", "type": "STRING", "mode": "REQUIRED"},
+            {
+                "name": "n",
+                "type": "INTEGER",
+                "checks": [{"name": "in_range", "arguments": {"min_value": 0, "max_value": 9}}],
+            },
+            {"name": "x", "type": "FLOAT", "mode": "REPEATED"},
+        ],
+    }
+)
+PROVER = Prover(RELATION, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
+
+
+def line(at: str = "2026-11-20T10:00:00Z", env: str = "Taxi-v3", n: object = 1) -> bytes:
+    return f'{{"at":"{at}","env":"{env}","n":{n}}}'.encode()
+
+
+def prove_lines(*lines: bytes, slice_: Slice | None = None, end: bytes = b"\n") -> list[Chunk]:
+    reader = LineReader(io.BytesIO(b"\n".join(lines) + end), "d/t/x.ndjson")
+    return list(PROVER.prove(reader, slice_=slice_))
+
+
+def reasons(*lines: bytes, **options: Any) -> list[list[tuple[str, str]]]:
+    [chunk] = prove_lines(*lines, **options)
+    return [[(r["field"], r["rule"]) for r in found] for found in chunk.rejects["reasons"].to_list()]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"{", [("", "malformed_json")]),
+        (b"\xff", [("", "invalid_utf8")]),
+        (b"[1]", [("", "not_an_object")]),
+        (
+            b'{"at":"2026-11-20","env":7,"n":1.7,"y":1,"n":true}',
+            [
+                ("y", "unknown_field"),
+                ("n", "duplicate_key"),
+                ("at", "bad_timestamp"),
+                ("env", "wrong_type"),
+                ("n", "wrong_type"),
+            ],
+        ),
+        (
+            b'{"n":"7","x":[1,null,"a",NaN,9007199254740993]}',
+            [
+                ("at", "missing_field"),
+                ("env", "missing_field"),
+                ("n", "wrong_type"),
+                ("x", "wrong_type"),
+                ("x", "wrong_type"),
+                ("x", "not_finite"),
+                ("x", "lost_precision"),
+            ],
+        ),
+        (line(n=9223372036854775808), [("n", "out_of_range")]),
+        (line(env=r"\ud800"), [("env", "lone_surrogate")]),
+        (line(n=10), [("n", "in_range")]),
+        (
+            line(env="ALE/Pong v5", at="2025-12-31T23:59:59Z", n=-1),
+            [("n", "in_range"), ("at", "date_out_of_range"), ("env", "environment_id")],
+        ),
+    ],
+)
+def test_all_reasons_of_a_line_are_told(text: bytes, expected: list[tuple[str, str]]) -> None:
+    assert reasons(line(), text, line()) == [expected]
+
+
+def test_last_line_that_is_cut_off_is_called_so() -> None:
+    assert reasons(line(), line()[:-5], end=b"") == [[("", "truncated_line")]]
+
+
+def test_row_of_another_slice_than_its_path_is_rejected() -> None:
+    slice_ = Slice(dt.date(2026, 11, 20), "Taxi-v3")
+    found = reasons(
+        line(),
+        line(env="CartPole-v1"),
+        line(at="2026-11-20T23:30:00-01:00"),
+        line(at="2026-11-21T00:30:00+01:00"),
+        slice_=slice_,
+    )
+    assert found == [[("env", "wrong_slice")], [("at", "wrong_slice")]]
+
+
+def test_rows_rejects_and_raw_lines_stay_together() -> None:
+    lines = [line(n=i) if i % 3 else b'{"bad":' for i in range(30)]
+    [chunk] = prove_lines(*lines)
+    assert chunk.lines == 30 == chunk.rows.height + chunk.rejects.height
+    assert list(chunk.raw) == [lines[n - 1] for n in chunk.rows["_line_number"].to_list()]
+    assert chunk.rejects["raw"].to_list() == [lines[n - 1] for n in chunk.rejects["line_number"].to_list()]
+    assert chunk.rejects["line_number"].is_sorted()
+    data = b"\n".join(lines)
+    assert all(
+        data.startswith(raw, offset)
+        for raw, offset in zip(chunk.raw, chunk.rows["_byte_offset"], strict=True)
+    )
+
+
+def test_row_hash_is_that_of_the_line_without_the_space_around_it() -> None:
+    [chunk] = prove_lines(line(), b"  " + line() + b" \r")
+    want = np.uint64(xxhash.xxh3_64_intdigest(line())).astype(np.int64)
+    assert chunk.rows["_row_hash"].to_list() == [want, want]
+
+
+def test_chunks_are_bounded_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prove, "CHUNK_ROWS", 10_000)
+    chunks = prove_lines(*[line(n=i % 10) for i in range(50_000)])
+    assert sum(chunk.lines for chunk in chunks) == 50_000
+    assert max(chunk.lines for chunk in chunks) < 16_000
+
+
+def test_slice_columns_are_the_utc_day_and_the_environment() -> None:
+    [chunk] = prove_lines(line(at="2026-11-20T23:30:00-01:00"))
+    assert chunk.rows.select(**slice_columns(RELATION)).rows() == [(dt.date(2026, 11, 21), "Taxi-v3")]
+
+
+def test_messages_never_quote_a_value() -> None:
+    [chunk] = prove_lines(line(at="secret"), line(n='"secret"'), line(env="secret!"))
+    assert chunk.rejects.height == 3
+    assert "secret" not in str(chunk.rejects["reasons"].to_list())
