@@ -15,7 +15,12 @@ from gaelp_assets.settings import load_settings
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="The data platform of GAELP.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="The data platform of GAELP.",
+)
 catalog_app = typer.Typer(no_args_is_help=True, help="The relations that the platform knows.")
 gateway_app = typer.Typer(no_args_is_help=True, help="The files that producers hand over.")
 dead_letter_app = typer.Typer(no_args_is_help=True, help="The lines that were rejected, and why.")

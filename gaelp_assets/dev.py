@@ -19,9 +19,6 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import CHECKOUT, Settings
 
 if TYPE_CHECKING:
-    from dagster import DagsterInstance
-
-if TYPE_CHECKING:
     import dagster as dg
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
@@ -47,15 +44,6 @@ def dagster_instance(settings: Settings) -> dg.DagsterInstance:
     # Dagster looks for it there when it is asked for the instance anew, as by its own subprocesses.
     os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
-
-
-@contextmanager
-def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
-    """The instance that the UI shows too, for runs in this process."""
-    from dagster import DagsterInstance
-
-    with DagsterInstance.from_config(str(prepare_dagster_home(settings))) as instance:
-        yield instance
 
 
 def run_dev(

@@ -19,7 +19,7 @@ from sensors.refresh import plan_refresh
 from sensors.target import ASSET_JOB
 
 if TYPE_CHECKING:
-    from dagster._utils.error import SerializableErrorInfo
+    from dagster_shared.error import SerializableErrorInfo
 
     from gaelp_assets.ingest.platform import Platform
 

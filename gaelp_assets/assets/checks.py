@@ -153,12 +153,12 @@ def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, 
         pandera_schema(relation).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as errors:
         cases = errors.failure_cases
-        return (
+        broken: pl.DataFrame = (
             cases.group_by(pl.col("column").cast(pl.String), pl.col("check").cast(pl.String))
             .agg(rows=pl.len())
             .sort("column", "check")
-            .to_dicts()
         )
+        return broken.to_dicts()
     return []
 
 

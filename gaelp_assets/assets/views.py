@@ -82,7 +82,9 @@ def newest_event(instance: dg.DagsterInstance, relations: Sequence[Relation]) ->
     return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
 
 
-def _refresh(platform: "Platform", relation: Relation, slices: Sequence[Slice]) -> dict[Slice, dict[str, Any]]:
+def _refresh(
+    platform: "Platform", relation: Relation, slices: Sequence[Slice]
+) -> dict[Slice, dict[str, Any]]:
     platform.warehouse.ensure([relation])
     found: dict[Slice, dict[str, Any]] = {}
     for slice_ in slices:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
@@ -301,7 +301,8 @@ class Gateway:
         A place that is taken meanwhile stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
 
         Raises:
-            GaelpError: no file is meant, or one that is meant has no known origin; nothing is moved then.
+            GaelpError: no file is meant, or one that is meant has no known origin, and nothing is moved then; or some came with names
+                that no object gets again: the others are moved.
         """
         failed = self.failed()
         meant = [file for file in failed if _is_meant(file, pattern)]
@@ -318,7 +319,19 @@ class Gateway:
         lost = [file.problems[0] for file in meant if file.original is None]
         if lost:
             raise GaelpError(*lost)
-        return [(file.stored.name, self._restore(file, str(file.original))) for file in meant]
+        moved, refused = [], []
+        for file in meant:
+            try:
+                moved.append((file.stored.name, self._restore(file, str(file.original))))
+            except TransientError:
+                raise
+            except ObjectChanged:
+                continue  # somebody else retries it
+            except GaelpError as error:
+                refused += error.problems
+        if refused:
+            raise GaelpError(*refused)
+        return moved
 
     def _restore(self, file: FailedFile, original: str) -> str:
         name, number = original, 1

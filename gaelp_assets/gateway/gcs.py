@@ -94,7 +94,7 @@ class GcsStore:
                 stored = self._stored(blob)
                 # A name that ends in "/" is how the console and some tools show an empty folder.
                 if (
-                    stored.name != start_after
+                    stored.name > start_after
                     and not stored.name.endswith("/")
                     and not is_unfinished(stored.name)
                 ):

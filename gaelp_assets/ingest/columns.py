@@ -235,7 +235,7 @@ class JsonColumn(Column):
             keys = np.bincount(np.searchsorted(offsets, ends, side="right") - 1, minlength=len(values))
             several = np.flatnonzero(keys > 1)
             tally.duplicates = any(
-                _may_have_duplicates(values[i], n)
+                may_have_duplicates(values[i], n)
                 for i, n in zip(several.tolist(), keys[several].tolist(), strict=True)
             )
         if not tally.deep:
@@ -246,7 +246,7 @@ class JsonColumn(Column):
 _SHALLOW: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
-def _may_have_duplicates(value: Raw, keys: int) -> bool:
+def may_have_duplicates(value: Raw | bytes, keys: int) -> bool:
     """Whether an object in the value has a key twice; dear only where objects lie in objects, or a string holds a quote and a colon."""
     try:
         if len(_SHALLOW.decode(value)) == keys:

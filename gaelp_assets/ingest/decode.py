@@ -29,6 +29,7 @@ from gaelp_assets.ingest.columns import (
     Values,
     from_mask,
     key_ends,
+    may_have_duplicates,
 )
 from gaelp_assets.ingest.explain import Explainer, Reason, has_duplicate_keys, too_deep
 from gaelp_assets.ingest.lines import Block
@@ -126,8 +127,10 @@ class BlockDecoder:
         if keys != tally.keys + tally.free_keys and not spaced:
             # An escaped quote ends no key that a relation declares.
             keys -= data.count(ESCAPED_KEY) - tally.free_escaped
-        if spaced or tally.duplicates or keys != tally.keys + tally.free_keys:
+        if spaced:
             tests.append(has_duplicate_keys)
+        elif tally.duplicates or keys != tally.keys + tally.free_keys:
+            tests.append(lambda line: may_have_duplicates(line, line.count(b'":')))
         if tally.deep:
             tests.insert(0, too_deep)
         if tally.large_floats:

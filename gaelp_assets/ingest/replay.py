@@ -84,7 +84,7 @@ def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: s
 
 def _conditions(relation: Relation | None, rule: str | None) -> tuple[str, dict[str, str]]:
     conditions = ["replayed_at IS NULL"]
-    parameters = {}
+    parameters: dict[str, str] = {}
     if relation is not None:
         conditions.append("dataset = @dataset AND `table` = @table_name")
         parameters |= {"dataset": relation.dataset, "table_name": relation.name}

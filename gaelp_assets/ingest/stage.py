@@ -63,7 +63,7 @@ def stage_file(
     """
     relation = file.relation
     prover = Prover(relation, first_date=platform.settings.first_date, last_date=platform.last_date)
-    parts = Parts(folder, file)
+    parts = Parts(folder)
     lines = 0
     with platform.gateway.open(file) as stream:
         reader = LineReader(stream, file.name)
@@ -96,7 +96,7 @@ def stage_file(
 class Parts:
     """The Parquet files that a batch is staged in, and the tally of reasons."""
 
-    def __init__(self, folder: Path, file: GatewayFile) -> None:
+    def __init__(self, folder: Path) -> None:
         self._folder = Path(tempfile.mkdtemp(dir=folder))
         self.rows: list[Path] = []
         self.rejects: list[Path] = []

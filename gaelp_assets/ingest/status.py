@@ -56,7 +56,8 @@ def _tables(platform: Platform, now: dt.datetime) -> list[TableStatus]:
     platform.warehouse.ensure([platform.catalog[LEDGER]])
     ledger = platform.warehouse.query(
         "SELECT CONCAT(dataset, '.', `table`) AS relation_id, SUM(loaded) AS loaded_rows, COUNT(*) AS files, "
-        "COUNT(DISTINCT CONCAT(COALESCE(CAST(slice_date AS STRING), ''), '|', COALESCE(slice_environment, ''))) AS slices, "
+        "COUNT(DISTINCT IF(mode = 'sort', NULL, "
+        "CONCAT(COALESCE(CAST(slice_date AS STRING), ''), '|', COALESCE(slice_environment, '')))) AS slices, "
         f"SUM(rejected) AS rejected, MAX(loaded_at) AS last_import FROM {LEDGER} GROUP BY 1"
     ).frame
     by_id = {row["relation_id"]: row for row in ledger.to_dicts()}

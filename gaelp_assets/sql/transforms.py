@@ -166,21 +166,9 @@ def round_(node: exp.Expr) -> exp.Expr:
 
 
 def as_double(node: exp.Expr) -> exp.Expr:
-    """FLOOR, CEIL, TRUNC of an INT64 are FLOAT64."""
+    """TRUNC of an INT64 is FLOAT64."""
     node.set("this", fill("CAST(_x AS DOUBLE)", x=node.this))
     return node
-
-
-def extreme_of(node: exp.Expr) -> exp.Expr:
-    """LEAST and GREATEST are NULL when any argument is; DuckDB passes over NULLs."""
-    name = "LEAST" if isinstance(node, exp.Least) else "GREATEST"
-    arguments = [node.this, *node.expressions]
-    call = exp.Anonymous(this=name, expressions=[argument.copy() for argument in arguments])
-    nullable = [a for a in arguments if not isinstance(a, exp.Literal) and integer(a) is None]
-    if not nullable:
-        return call
-    any_null = exp.or_(*(fill("_x IS NULL", x=argument) for argument in nullable))
-    return exp.Case(ifs=[exp.If(this=exp.not_(any_null), true=call)])
 
 
 def sign(node: exp.Expr) -> exp.Expr:
@@ -198,13 +186,9 @@ def guarded(condition: str, message: str, call: str) -> Transform:
     return transform
 
 
-def operator(symbol: str) -> Transform:
-    """A function that is an operator in DuckDB: with parentheses, which sqlglot leaves out."""
-
-    def transform(node: exp.Expr) -> exp.Expr:
-        return fill(f"(_a {symbol} _b)", a=node.this, b=node.expression)
-
-    return transform
+def integer_division(node: exp.Expr) -> exp.Expr:
+    """An operator in DuckDB, around which sqlglot leaves out the parentheses."""
+    return fill("(_a // _b)", a=node.this, b=node.expression)
 
 
 def logarithm(node: exp.Expr) -> exp.Expr:
@@ -307,20 +291,15 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.ArgMin: by_extreme,
     exp.ArrayAgg: array_agg,
     exp.Bracket: element,
-    exp.Ceil: as_double,
     exp.CountIf: count_if,
     exp.Div: divide,
     exp.Exp: guarded("_x > 709.782712893384e0", "floating point overflow in EXP", "EXP(_x)"),
-    exp.Floor: as_double,
-    exp.Greatest: extreme_of,
     exp.GroupConcat: string_agg,
     exp.IgnoreNulls: array_agg,
-    exp.IntDiv: operator("//"),
-    exp.Least: extreme_of,
+    exp.IntDiv: integer_division,
     exp.Literal: literal,
     exp.Ln: guarded("_x <= 0", "logarithm of zero or less", "LN(_x)"),
     exp.Log: logarithm,
-    exp.Mod: operator("%"),
     exp.Neg: negative,
     exp.PercentileCont: percentile,
     exp.Pow: guarded("NOT ISFINITE(POW(_x, _y))", "floating point error in POW", "POW(_x, _y)"),

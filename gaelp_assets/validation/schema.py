@@ -51,10 +51,11 @@ def arrow_type(field: Field) -> pa.DataType:
     """The Arrow type of a field, arrays and records included."""
     import pyarrow as pa
 
+    one: pa.DataType
     if field.type == "RECORD":
         one = pa.struct([_arrow_field(child) for child in field.fields])
     else:
-        one = {
+        simple: dict[str, pa.DataType] = {
             "STRING": pa.large_string(),
             "BYTES": pa.large_binary(),
             "INTEGER": pa.int64(),
@@ -66,7 +67,8 @@ def arrow_type(field: Field) -> pa.DataType:
             "DATETIME": pa.timestamp("us"),
             "TIME": pa.time64("us"),
             "JSON": pa.large_string(),
-        }[field.type]
+        }
+        one = simple[field.type]
     return pa.large_list(one) if field.repeated else one
 
 

@@ -495,6 +495,17 @@ def test_an_oddly_named_file_can_fail_and_come_back(gateway: Gateway, name: str)
     assert names(gateway.store, "") == [name]
 
 
+def test_a_name_that_nothing_gets_again_stays_in_failed_and_holds_up_no_other(gateway: Gateway) -> None:
+    for name in ("raw/a\\b.ndjson", "raw/c.csv"):
+        _put_from_outside(gateway.store, name)
+    for stored, problem in gateway.unsorted().misplaced:
+        gateway.fail(stored, [problem])
+    with pytest.raises(GaelpError, match="backslash"):
+        gateway.retry("*")
+    assert [file.original for file in gateway.failed()] == ["raw/a\\b.ndjson"]
+    assert names(gateway.store) == ["raw/c.csv"]
+
+
 def test_a_crash_between_explanation_and_move_is_healed_by_failing_again(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -44,18 +44,37 @@ def test_a_module_is_small_enough_to_be_one_thing(path: Path) -> None:
 def test_every_path_that_a_page_names_is_there(page: str) -> None:
     text = (CHECKOUT / page).read_text(encoding="utf-8")
     linked = re.findall(r"\]\(((?!https?:)[^)#]+)", text)
-    quoted = re.findall(r"`((?:gaelp_assets|gaelp_assets_tests|sensors|resources|docs|benchmarks)/[\w./-]+)`", text)
-    missing = [name for name in linked + quoted if not ((CHECKOUT / page).parent / name).exists() and not (CHECKOUT / name).exists()]
+    quoted = re.findall(
+        r"`((?:gaelp_assets|gaelp_assets_tests|sensors|resources|docs|benchmarks)/[\w./-]+)`", text
+    )
+    missing = [
+        name
+        for name in linked + quoted
+        if not ((CHECKOUT / page).parent / name).exists() and not (CHECKOUT / name).exists()
+    ]
     assert [name for name in missing if "NAME" not in name] == []
 
 
 def test_the_generated_pages_are_the_catalogues() -> None:
     folder = CHECKOUT / "docs" / "tables"
-    assert {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == pages(load_catalog())
+    assert {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")} == pages(
+        load_catalog()
+    )
 
 
 def test_importing_the_code_location_reads_no_heavy_library() -> None:
-    heavy = ("pandas", "pandera", "matplotlib", "gymnasium", "google.cloud.bigquery", "google.cloud.storage", "zetasql", "dagster_gcp")
+    heavy = (
+        "pandas",
+        "pandera",
+        "matplotlib",
+        "gymnasium",
+        "google.cloud.bigquery",
+        "google.cloud.storage",
+        "zetasql",
+        "dagster_gcp",
+    )
     code = f"import sys, gaelp_assets.definitions; print([m for m in {heavy!r} if m in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT
+    )
     assert result.stdout.strip() == "[]"

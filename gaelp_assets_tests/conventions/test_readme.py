@@ -28,7 +28,12 @@ def test_the_commands_of_the_readme_run_after_the_demo(tmp_path: Path) -> None:
     assert len(COMMANDS) >= 8
     for command in ["gaelp demo --size quick", *COMMANDS]:
         result = subprocess.run(
-            ["bash", "-c", command], env=environment, cwd=tmp_path, capture_output=True, text=True, check=False
+            ["bash", "-c", command],
+            env=environment,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
     assert (tmp_path / "curves.parquet").stat().st_size > 0

@@ -15,7 +15,6 @@ from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import load_everything
 from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, ndjson, platform_in, state
 
-
 # A process for each kill, forked from one that has imported everything and has started no thread yet.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([killed_loader.__name__])

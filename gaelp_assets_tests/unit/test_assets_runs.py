@@ -134,6 +134,11 @@ def checks(
     }
 
 
+def table(value: dg.MetadataValue[Any]) -> list[dg.TableRecord]:
+    assert isinstance(value, dg.TableMetadataValue)
+    return list(value.records)
+
+
 def failure_of(result: dg.ExecuteInProcessResult) -> str:
     data = next(event for event in result.all_events if event.is_step_failure).step_failure_data
     return str(data.user_failure_data.description if data.user_failure_data else data.error)
@@ -198,7 +203,7 @@ def test_a_range_run_covers_the_whole_rectangle_of_dates_and_environments(lab: L
         "2026-11-02|CartPole-v1": 2, "2026-11-02|Taxi-v3": 2, "2026-11-03|CartPole-v1": 3, "2026-11-03|Taxi-v3": 3,
     }  # fmt: skip
     assert lab.count("SELECT COUNT(*) FROM lab.curve") == 10
-    assert checks(result)["key_uniqueness"].metadata["checked"].value.endswith("(4 slices)")
+    assert str(checks(result)["key_uniqueness"].metadata["checked"].value).endswith("(4 slices)")
     assert all(found.passed for name, found in checks(result).items() if name != "foreign_keys")
 
 
@@ -280,10 +285,10 @@ def test_checks_of_the_warehouse_find_what_no_load_has_seen(lab: Lab) -> None:
         assert found["foreign_keys"].severity is dg.AssetCheckSeverity.WARN
         broken = {
             record.data["check"]: record.data["rows"]
-            for record in found["schema_conformance"].metadata["failures"].records
-        }  # type: ignore[union-attr]
+            for record in table(found["schema_conformance"].metadata["failures"])
+        }
         assert list(broken.values()) == [2]
-        assert found["schema_conformance"].metadata["columns"].records[0].data["column"] == "surprise"  # type: ignore[union-attr]
+        assert table(found["schema_conformance"].metadata["columns"])[0].data["column"] == "surprise"
 
 
 def run_checks(lab: Lab, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
@@ -330,4 +335,4 @@ def test_the_gateway_asset_shows_the_queue(lab: Lab) -> None:
     result = lab.materialize(dg.AssetKey(["gateway", "export_gateway"]))
     metadata = result.get_asset_materialization_events()[0].materialization.metadata
     assert metadata["slices waiting"].value == 1
-    assert metadata["queue"].records[0].data["slice"] == "2026-11-02|CartPole-v1"  # type: ignore[union-attr]
+    assert table(metadata["queue"])[0].data["slice"] == "2026-11-02|CartPole-v1"

@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
-import yaml
+from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog
@@ -157,9 +157,11 @@ def test_loading_the_location_imports_no_library_of_a_single_asset() -> None:
 
 
 def test_the_workspace_names_the_location_of_the_definitions() -> None:
-    module = yaml.safe_load(WORKSPACE.read_text())["load_from"][0]["python_module"]
-    assert module["location_name"] == LOCATION
-    assert module["module_name"] == "gaelp_assets.definitions"
+    origin = WorkspaceFileTarget(paths=[str(WORKSPACE)]).create_origins()[0]
+    assert origin.location_name == LOCATION
+    target = origin.loadable_target_origin
+    assert target is not None
+    assert target.module_name == "gaelp_assets.definitions"
 
 
 def test_the_instance_template_is_written_once_and_is_one_that_dagster_takes(tmp_path: Path) -> None:

@@ -24,10 +24,8 @@ from gaelp_assets.settings import GcsGateway, LocalGateway
 from gaelp_assets_tests.contract.gcs_server import Fault, GcsServer, collect_connections
 
 SMALL = b"small\n"
-LARGE = bytes(range(256)) * (
-    20 * 1024 * 4
-)  # 17 MiB: a resumable upload of three chunks, read in three ranges
-
+# 17 MiB: a resumable upload of three chunks, read in three ranges.
+LARGE = bytes(range(256)) * (17 * 1024 * 4)
 
 # Google's client leaves the connection of a refused download to the garbage collector.
 pytestmark = pytest.mark.filterwarnings(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -145,7 +146,7 @@ def test_a_run_takes_along_what_is_derived_slice_by_slice_and_leaves_the_rest(tm
 
 
 def write_relation(folder: Path, dataset: str, name: str, *, sliced: bool, sql: str | None = None) -> None:
-    content = {
+    content: dict[str, Any] = {
         "kind": "derived_table" if sql else "table",
         "description": name,
         "owner": "team:research",

@@ -21,7 +21,10 @@ def test_defaults_keep_everything_in_the_home(tmp_path: Path) -> None:
 
 def test_addresses_of_production() -> None:
     settings = load_settings(
-        {"GAELP_GATEWAY": "gs://bucket/a/b", "GAELP_WAREHOUSE": "bigquery://project?location=EU&dataset_prefix=gaelp_"}
+        {
+            "GAELP_GATEWAY": "gs://bucket/a/b",
+            "GAELP_WAREHOUSE": "bigquery://project?location=EU&dataset_prefix=gaelp_",
+        }
     )
     assert settings.gateway == GcsGateway("bucket", "a/b")
     assert settings.warehouse == BigQueryWarehouse("project", "EU", "gaelp_")
