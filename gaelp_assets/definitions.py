@@ -9,7 +9,7 @@ import dagster as dg
 
 from gaelp_assets.assets.checks import warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
-from gaelp_assets.assets.metadata import ColumnSources
+from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
@@ -39,6 +39,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBWarehouse) else "bigquery"
     store, address = _gateway_words(settings)
     platform = PlatformResource(settings, catalog)
+    sources = column_sources(catalog, settings.home / "cache" / "column_lineage.json")
     # Backfill policies are what lets a range be one run, and Dagster calls them beta.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -48,7 +49,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         ]
         assets += [table_asset(relation, catalog, engine, settings.first_date) for relation in catalog.loaded]
         assets += [
-            view_asset(relation, catalog, engine, settings.first_date, _sources(catalog, relation.id))
+            view_asset(relation, catalog, engine, settings.first_date, sources[relation.id])
             for relation in catalog.derived
         ]
         return dg.Definitions(
@@ -66,12 +67,6 @@ def _gateway_words(settings: Settings) -> tuple[str, str]:
     if isinstance(settings.gateway, LocalGateway):
         return "filesystem", settings.gateway.folder.as_uri()
     return "gcs", f"gs://{settings.gateway.bucket}/{settings.gateway.prefix}"
-
-
-def _sources(catalog: Catalog, relation_id: str) -> ColumnSources:
-    from gaelp_assets.sql.lineage import column_lineage
-
-    return column_lineage(catalog[relation_id], catalog)
 
 
 @dg.definitions

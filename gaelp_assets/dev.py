@@ -71,7 +71,23 @@ def run_dev(
                       "--dagster-log-level", "warning"],
         "daemon": [python, "-m", "dagster._daemon", "run", *workspace, "--log-level", "error"],
     }  # fmt: skip
-    with _stop_signals() as stopped, _processes({**services, **(children or {})}, environment) as running:
+    try:
+        return _supervise(services, children or {}, environment, host, port, on_ready)
+    finally:
+        # So that nobody takes the daemon for alive: what it left queued can be loaded by `gaelp ingest` at once.
+        with dagster_instance(settings) as instance:
+            instance.wipe_daemon_heartbeats()
+
+
+def _supervise(
+    services: Mapping[str, Sequence[str]],
+    children: Mapping[str, Sequence[str]],
+    environment: Mapping[str, str],
+    host: str,
+    port: int,
+    on_ready: Callable[[str], None] | None,
+) -> int:
+    with _stop_signals() as stopped, _processes({**services, **children}, environment) as running:
         announced = False
         while not stopped():
             if not announced and _answers(host, port):

@@ -77,7 +77,7 @@ def run_pending(
             )
         ) from None
     try:
-        fail_orphans(instance)
+        fail_orphans(instance, of_daemon=True)
         return list(_Rounds(definitions, platform, instance, on_progress).run())
     finally:
         lock.release()

@@ -319,7 +319,8 @@ class Gateway:
         lost = [file.problems[0] for file in meant if file.original is None]
         if lost:
             raise GaelpError(*lost)
-        moved, refused = [], []
+        moved: list[tuple[str, str]] = []
+        refused: list[Problem] = []
         for file in meant:
             try:
                 moved.append((file.stored.name, self._restore(file, str(file.original))))

@@ -308,11 +308,14 @@ def test_a_check_that_cannot_run_says_so_and_blames_no_data(lab: Lab) -> None:
     assert found.metadata["outcome"].value == "could not run"
 
 
-def test_a_run_whose_process_was_killed_does_not_hold_its_slot(lab: Lab) -> None:
+@pytest.mark.parametrize(
+    "tags", [IN_PROCESS_TAG, {}], ids=["of an earlier ingest", "of a daemon that is gone"]
+)
+def test_a_run_whose_process_was_killed_does_not_hold_its_slot(lab: Lab, tags: dict[str, str]) -> None:
     lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
     killed = lab.instance.create_run_for_job(
         lab.definitions.resolve_job_def(ASSET_JOB),
-        tags={SLOT_TAG: "2026-11-02|CartPole-v1", **IN_PROCESS_TAG},
+        tags={SLOT_TAG: "2026-11-02|CartPole-v1", **tags},
         status=dg.DagsterRunStatus.STARTED,
     )
     assert [result.success for result in lab.pending() if result.slot.startswith("2026")] == [True]

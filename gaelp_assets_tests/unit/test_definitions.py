@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
+from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog
 from gaelp_assets.definitions import LOCATION, build_definitions
@@ -121,6 +122,29 @@ def test_a_derived_column_names_its_sources_in_lineage_and_description(large: dg
     assert lineage == {"id": [dg.TableColumnDep(dg.AssetKey(["source3", "table_3"]), "id")]}
     column = node.metadata["dagster/column_schema"].columns[0]
     assert column.description == "key; from source3.table_3.id"
+
+
+def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(
+    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table(tmp_path, "lab", "source", 0)
+    write_view(tmp_path, "view", "lab.source")
+    cache = tmp_path / "lineage.json"
+    computed = column_sources(load_catalog(tmp_path), cache)
+    assert computed == {"marts.view": {"id": [("lab.source", "id")]}}
+    with monkeypatch.context() as patched:
+        patched.setattr(
+            "gaelp_assets.sql.lineage.column_lineage", lambda *_: pytest.fail("read the SQL again")
+        )
+        assert column_sources(load_catalog(tmp_path), cache) == computed
+    (tmp_path / "marts" / "view.sql").write_text(
+        "SELECT environment AS id FROM lab.source WHERE date >= DATE '2000-01-01'"
+    )
+    assert column_sources(load_catalog(tmp_path), cache) == {
+        "marts.view": {"id": [("lab.source", "environment")]}
+    }
+    cache.write_text("not JSON")
+    assert column_sources(load_catalog(tmp_path), cache)["marts.view"]
 
 
 def test_a_large_location_can_be_served(large: dg.Definitions) -> None:
