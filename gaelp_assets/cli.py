@@ -75,6 +75,7 @@ def dev(
 @app.command()
 def demo(
     size: Annotated[str, typer.Option(help="default or quick")] = "default",
+    days: Annotated[int, typer.Option(min=1, help="simulated days of training, up to yesterday")] = 5,
     produce_only: Annotated[
         bool, typer.Option("--produce-only", help="leave the loading to running sensors")
     ] = False,
@@ -88,6 +89,7 @@ def demo(
             platform.settings,
             platform.gateway,
             size=size,
+            days=days,
             on_progress=lambda p: show(f"training {p.date} {p.done}/{p.total}: {p.label}"),
         )
         for report in reports:

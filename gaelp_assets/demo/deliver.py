@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from gaelp_assets.demo.orchestrator import DayReport, ProducedFile, Progress, default_dates, produce
-from gaelp_assets.demo.tasks import SIZES
+from gaelp_assets.demo.tasks import DEFAULT_DAYS, SIZES
 from gaelp_assets.errors import GaelpError, unknown
 from gaelp_assets.gateway import Gateway
 from gaelp_assets.settings import Settings
@@ -20,6 +20,7 @@ def deliver(
     gateway: Gateway,
     *,
     size: str,
+    days: int = DEFAULT_DAYS,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> Iterator[DayReport]:
     """Trains the demo's agents date by date, up to yesterday, and delivers each date's files; a report for each date.
@@ -35,7 +36,7 @@ def deliver(
     return produce(
         lambda file: _publish(gateway, file),
         _Checkpoints(settings.home / "checkpoints").save,
-        dates=default_dates(yesterday),
+        dates=default_dates(yesterday, days),
         size=SIZES[size],
         on_progress=on_progress,
     )

@@ -1,0 +1,176 @@
+"""The platform in Dagster's own UI, as its users see it: a real server, a real daemon, a real browser."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import dagster as dg
+import httpx
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from gaelp_assets_tests.platforms import platform_in, rows
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+ENVIRONMENTS = ("CartPole-v1", "Taxi-v4")
+LAST = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+FIRST = LAST - dt.timedelta(days=1)
+PATIENCE_SECONDS = 240
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def url(home: Path) -> Iterator[str]:
+    """`gaelp dev` on two days of the demo, which its sensors have to find."""
+    environment = {**os.environ, "GAELP_HOME": str(home)}
+    gaelp = [sys.executable, "-m", "gaelp_assets.cli"]
+    produce = [*gaelp, "demo", "--produce-only", "--size", "quick", "--days", "2"]
+    subprocess.run(produce, env=environment, check=True, capture_output=True)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (home / "dev.log").open("wb") as log:
+        dev = subprocess.Popen([*gaelp, "dev", "--no-demo", "--port", str(port)], env=environment, stdout=log, stderr=log)
+        try:
+            address = f"http://127.0.0.1:{port}"
+            wait_until(lambda: answers(f"{address}/server_info"), "the UI to answer")
+            yield address
+        finally:
+            dev.send_signal(signal.SIGINT)
+            assert dev.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance behind the UI, once its sensors have loaded the demo and refreshed the charts."""
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        charts = dg.AssetKey(["analytics", "learning_curves"])
+        gateway = platform_in(home).gateway
+
+        def loaded() -> bool:
+            return not gateway.pending().files and instance.get_latest_materialization_event(charts) is not None
+
+        wait_until(loaded, "the sensors to load the demo")
+        yield instance
+
+
+@pytest.fixture
+def page(url: str) -> Iterator[Page]:
+    if CHROMIUM is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is missing; .ci/run installs it")
+        pytest.skip("needs Chromium: apt-get install chromium")
+    quiet = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"])
+        page = browser.new_page(viewport={"width": 1600, "height": 1100}, base_url=url)
+        page.set_default_timeout(60_000)
+        yield page
+        browser.close()
+
+
+def answers(address: str) -> bool:
+    try:
+        return httpx.get(address, timeout=5).is_success
+    except httpx.HTTPError:
+        return False
+
+
+def wait_until(holds: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not holds():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {PATIENCE_SECONDS} s for {what}")
+        time.sleep(1)
+
+
+def select_partitions(page: Page, dates: str, environments: tuple[str, ...]) -> None:
+    page.goto("/assets/training/episodes")
+    page.get_by_role("button", name="Materialize").first.click()
+    dialog = page.get_by_role("dialog")
+    dialog.locator("input[type=text]").first.fill(dates)
+    dialog.locator("input[type=text]").first.press("Enter")
+    dialog.get_by_text("Select a partition or create one").click()
+    for environment in environments:
+        page.get_by_role("menuitem", name=environment).first.click()
+    page.keyboard.press("Escape")
+
+
+def episodes(home: Path) -> list[dict[str, object]]:
+    return rows(
+        platform_in(home),
+        "SELECT date, environment_id, COUNT(*) AS n, MIN(_loaded_at) AS since FROM training.episodes GROUP BY 1, 2 ORDER BY 1, 2",
+    )
+
+
+def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, home: Path) -> None:
+    before = episodes(home)
+    select_partitions(page, LAST.isoformat(), ENVIRONMENTS[:1])
+    page.get_by_role("button", name="Launch 1 run").click()
+    slice_key = f"{LAST}|{ENVIRONMENTS[0]}"
+    by_hand = dg.RunsFilter(tags={"dagster/partition": slice_key, "dagster/from_ui": "true"})
+
+    def finished() -> bool:
+        return [run.status for run in instance.get_runs(by_hand)] == [dg.DagsterRunStatus.SUCCESS]
+
+    wait_until(finished, "the run that the UI launched")
+    assert episodes(home) == before
+
+
+def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
+    page: Page, instance: dg.DagsterInstance, home: Path
+) -> None:
+    before = episodes(home)
+    select_partitions(page, f"[{FIRST}...{LAST}]", ENVIRONMENTS)
+    expect(page.get_by_text("4 partitions").first).to_be_visible()
+    page.get_by_role("button", name="Launch backfill").click()
+
+    def finished() -> bool:
+        return [backfill.status.value for backfill in instance.get_backfills()] == ["COMPLETED_SUCCESS"]
+
+    wait_until(finished, "the backfill that the UI launched")
+    rebuilt = {row["slice"] for row in rows(platform_in(home), REBUILT)}
+    assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
+    assert episodes(home) == before
+
+
+REBUILT = (
+    "SELECT DISTINCT CONCAT(CAST(slice_date AS STRING), '|', slice_environment) AS slice FROM ops.import_logs "
+    "WHERE mode = 'rebuild' AND `table` = 'episodes'"
+)
+
+
+def test_the_lineage_leads_from_the_gateway_to_the_charts(page: Page, instance: dg.DagsterInstance) -> None:
+    page.goto("/assets/analytics/learning_curves?view=lineage&lineageScope=upstream&lineageDepth=5")
+    for name in ("export_gateway", "episodes", "training_progress", "agents", "learning_curves"):
+        expect(page.get_by_text(name, exact=True).first).to_be_visible()
+
+
+def test_the_checks_are_seen_and_have_passed(page: Page, instance: dg.DagsterInstance) -> None:
+    page.goto("/assets/training/episodes?view=checks")
+    for check in ("accounting", "rejected_rows", "schema_conformance", "key_uniqueness", "foreign_keys"):
+        expect(page.get_by_text(check, exact=True).first).to_be_visible()
+    expect(page.get_by_text("Succeeded", exact=True)).to_have_count(5)
+
+
+def test_the_learning_curve_is_a_picture(page: Page, instance: dg.DagsterInstance) -> None:
+    page.goto("/assets/analytics/learning_curves?view=events")
+    page.get_by_text("[Show Markdown]").first.click()
+    picture = page.get_by_role("dialog").locator("img")
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.naturalWidth") > 600
