@@ -9,6 +9,7 @@ from typing import Final
 import dagster as dg
 from dagster import RunRecord
 
+from gaelp_assets.assets.partitions import ENVIRONMENTS
 from sensors.planning import SLOT_TAG, Outcome, PastRun
 
 BULK_LIMIT: Final = 2_000
@@ -33,6 +34,11 @@ def past_runs(instance: dg.DagsterInstance, slots: Iterable[str]) -> Mapping[str
             records = instance.get_run_records(dg.RunsFilter(tags={SLOT_TAG: slot}), limit=1)
             runs.extend(_past_run(record) for record in records)
     return found
+
+
+def known_environments(instance: dg.DagsterInstance) -> list[str]:
+    """The environments that Dagster knows, in its order: that in which they were added."""
+    return list(instance.get_dynamic_partitions(ENVIRONMENTS.name or ""))
 
 
 def _past_run(record: RunRecord) -> PastRun:

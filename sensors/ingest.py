@@ -10,7 +10,7 @@ import dagster as dg
 from gaelp_assets.assets.partitions import asset_key
 from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
-from sensors.history import past_runs
+from sensors.history import known_environments, past_runs
 from sensors.orphans import release_orphans
 from sensors.planning import Plan, Waiting, plan_runs, with_derived
 from sensors.target import ASSET_JOB, INTERVAL_SECONDS
@@ -27,7 +27,7 @@ def cloud_ready_sensor(resource: PlatformResource) -> dg.SensorDefinition:
         job_name=ASSET_JOB,
         minimum_interval_seconds=INTERVAL_SECONDS,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Loads what lies in cloud_ready/: one run for each date and environment with files, the oldest first.",
+        description="Loads what lies in cloud_ready/: a run for each date with files, the oldest first.",
     )
     def cloud_ready(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
         try:
@@ -58,6 +58,7 @@ def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetim
         now=now,
         first_date=platform.settings.first_date,
         last_date=platform.last_date,
+        environments=known_environments(instance),
     )
 
 

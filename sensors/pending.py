@@ -117,12 +117,12 @@ class _Rounds:
         return [
             run
             for run in plan.runs
-            if (stage, run.slot) not in self._failed and self._attempts.get((stage, run.slot), 0) < ATTEMPTS
+            if (stage, run.words) not in self._failed and self._attempts.get((stage, run.words), 0) < ATTEMPTS
         ]
 
     def _execute(self, stage: str, run: PlannedRun, number: int, count: int) -> RunResult:
         if self._on_progress is not None:
-            self._on_progress(run.slot, number, count, None)
+            self._on_progress(run.words, number, count, None)
         environments = [request.partition_keys for request in Plan([run]).new_environments()]
         for keys in environments:
             self._instance.add_dynamic_partitions("environments", list(keys))
@@ -136,12 +136,12 @@ class _Rounds:
             raise_on_error=False,
         )
         result = _summary(run, executed, time.monotonic() - started)
-        key = (stage, run.slot)
+        key = (stage, run.words)
         self._attempts[key] = self._attempts.get(key, 0) + 1
         if not result.success:
             self._failed.add(key)
         if self._on_progress is not None:
-            self._on_progress(run.slot, number, count, result)
+            self._on_progress(run.words, number, count, result)
         return result
 
 
@@ -176,7 +176,7 @@ def _summary(run: PlannedRun, executed: dg.ExecuteInProcessResult, seconds: floa
     )
     return RunResult(
         run_id=executed.run_id,
-        slot=run.slot,
+        slot=run.words,
         assets=tuple(".".join(key.path) for key in run.assets),
         success=executed.success,
         seconds=seconds,

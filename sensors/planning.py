@@ -1,8 +1,11 @@
 """What should run next, as pure functions of the queue and of what has run before. Nothing here does I/O or knows Dagster's instance.
 
-A *slot* is a partition set with a key: `2026-11-20|CartPole-v1`, `2026-11-20`, or `whole`; the gateway is a slot of its own. At most
-one planned run of a slot is in flight. A run key names the slot's previous run (compare-and-swap): of two planners that saw the same
-history, Dagster starts one run.
+A *slot* is what one planned run at a time may be about: the environments of a date (`2026-11-20|*`), a date of what is sliced by date alone
+(`2026-11-20`), what is not sliced (`whole`), or the gateway. A run key names the slot's previous run (compare-and-swap): of two planners
+that saw the same history, Dagster starts one run.
+
+Starting a process costs more than loading a usual slice, so a run takes all neighbouring environments of its date that wait for the
+same assets: a rectangle of Dagster's partitions, of which every one has work.
 """
 
 from __future__ import annotations
@@ -15,7 +18,14 @@ from typing import Any, Final
 
 import dagster as dg
 
-from gaelp_assets.assets.partitions import ENVIRONMENTS, GATEWAY, asset_key, partition_set
+from gaelp_assets.assets.partitions import (
+    ENVIRONMENTS,
+    GATEWAY,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    asset_key,
+    partition_set,
+)
 from gaelp_assets.catalog import Catalog, Slice
 
 SLOT_TAG: Final = "gaelp/slot"
@@ -54,24 +64,48 @@ class Waiting:
 
     @property
     def slot(self) -> str:
-        """`2026-11-20|CartPole-v1`, `2026-11-20`, `whole`, or `gateway`."""
-        return "gateway" if self.asset == GATEWAY else self.slice.partition_key or "whole"
+        """`2026-11-20|*`, `2026-11-20`, `whole`, or `gateway`."""
+        if self.asset == GATEWAY:
+            return "gateway"
+        if self.slice.environment is not None:
+            return f"{self.slice.date}|*"
+        return self.slice.partition_key or "whole"
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """A run to start: which assets, for which partition, under which run key."""
+    """A run to start: which assets, for which slices of a slot, under which run key."""
 
     slot: str
-    slice: Slice
+    slices: tuple[Slice, ...]
+    """One, or neighbours in the order of the environments."""
     assets: tuple[dg.AssetKey, ...]
     run_key: str
-    tags: Mapping[str, str]
 
     @property
     def partition_key(self) -> str | None:
-        """Dagster's partition key; None for relations that are a single slice."""
-        return self.slice.partition_key
+        """Dagster's partition key of a run about one slice; None for relations that are a single slice, and for a range."""
+        return self.slices[0].partition_key if len(self.slices) == 1 else None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The slot, limits, and the two ends of a range."""
+        tags = {
+            SLOT_TAG: self.slot,
+            "dagster/max_retries": "0",
+            "dagster/max_runtime": str(LONGEST_RUN_SECONDS),
+        }
+        if len(self.slices) > 1:
+            tags[RANGE_START_TAG] = self.slices[0].partition_key or ""
+            tags[RANGE_END_TAG] = self.slices[-1].partition_key or ""
+        return tags
+
+    @property
+    def words(self) -> str:
+        """`2026-11-20|CartPole-v1`, `2026-11-20|Acrobot-v1 ... Taxi-v4`, `whole` or `gateway`, for people."""
+        if len(self.slices) > 1:
+            return f"{self.slices[0]} ... {self.slices[-1].environment}"
+        return self.partition_key or self.slot
 
     def request(self) -> dg.RunRequest:
         """The plan as Dagster takes it from a sensor."""
@@ -79,7 +113,7 @@ class PlannedRun:
             run_key=self.run_key,
             partition_key=self.partition_key,
             asset_selection=list(self.assets),
-            tags=dict(self.tags),
+            tags=self.tags,
             run_config=quiet("WARNING"),
         )
 
@@ -98,7 +132,7 @@ class Plan:
 
     def new_environments(self) -> list[dg.AddDynamicPartitionsRequest]:
         """What makes the runs' environments known to Dagster; adding a known one changes nothing."""
-        found = sorted({run.slice.environment for run in self.runs if run.slice.environment is not None})
+        found = sorted({s.environment for run in self.runs for s in run.slices if s.environment is not None})
         return [ENVIRONMENTS.build_add_request(found)] if found else []
 
     def result(self) -> dg.SensorResult | dg.SkipReason:
@@ -141,49 +175,71 @@ def plan_runs(
     now: dt.datetime,
     first_date: dt.date,
     last_date: dt.date,
+    environments: Sequence[str] = (),
     limit: int = RUNS_PER_TICK,
 ) -> Plan:
     """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
 
-    `history` has each slot's runs, the newest first. `select` adds to the relations of a slot with work those that should run with
-    them. No more than `limit` slots are in flight: a long queue stays in the gateway, where it is seen, and is not copied into runs.
+    `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
+    the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays in the gateway, where it is seen, and is not copied into runs.
     """
     slots: dict[str, list[Waiting]] = {}
     for work in waiting:
         slots.setdefault(work.slot, []).append(work)
+    order = _order(environments, waiting)
     plan = Plan()
     in_flight = 0
-    ready: list[tuple[str, list[Waiting]]] = []
+    ready: list[tuple[str, Sequence[Waiting]]] = []
     for slot, found in slots.items():
         past = history.get(slot, ())
         date = found[0].slice.date
-        rest = _resting_until(past, found)
+        rest, ready_work = _rested(past, found, now)
         if date is not None and not first_date <= date <= last_date:
             side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
             plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
         elif past and past[0].outcome is Outcome.IN_FLIGHT:
             plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
             in_flight += 1
-        elif rest is not None and rest > now:
-            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rest:%H:%M:%S} UTC"
+        elif ready_work:
+            ready.append((slot, ready_work))
         else:
-            ready.append((slot, found))
+            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rest:%H:%M:%S} UTC"
     ready.sort(key=lambda item: (_since(item[1]), item[0]))
     for number, (slot, found) in enumerate(ready):
         if number < limit - in_flight:
-            plan.runs.append(_planned(slot, found, history.get(slot, ()), select))
+            plan.runs.append(_planned(slot, found, history.get(slot, ()), select, order))
         else:
             plan.waits[slot] = f"{limit} runs are in flight or about to start"
     return plan
 
 
-def _planned(slot: str, found: Sequence[Waiting], past: Sequence[PastRun], select: Select) -> PlannedRun:
+def _order(environments: Sequence[str], waiting: Sequence[Waiting]) -> dict[str, int]:
+    """The places of the environments in Dagster's order, which new ones join at the end, by name."""
+    new = {work.slice.environment for work in waiting if work.slice.environment is not None} - set(
+        environments
+    )
+    return {environment: place for place, environment in enumerate([*environments, *sorted(new)])}
+
+
+def _planned(
+    slot: str, found: Sequence[Waiting], past: Sequence[PastRun], select: Select, order: Mapping[str, int]
+) -> PlannedRun:
+    """A run for the slice that has waited longest, and for its neighbours that wait for the same assets."""
+    oldest = min(found, key=lambda work: (_since([work]), work.slice.sort_key)).slice
+    assets: dict[Slice, set[dg.AssetKey]] = {}
+    for work in found:
+        assets.setdefault(work.slice, set()).add(work.asset)
+    places = {order.get(s.environment or "", 0): s for s in assets}
+    first = last = order.get(oldest.environment or "", 0)
+    while first - 1 in places and assets[places[first - 1]] == assets[oldest]:
+        first -= 1
+    while last + 1 in places and assets[places[last + 1]] == assets[oldest]:
+        last += 1
     return PlannedRun(
         slot=slot,
-        slice=found[0].slice,
-        assets=tuple(select([work.asset for work in found])),
+        slices=tuple(places[place] for place in range(first, last + 1)),
+        assets=tuple(select(sorted(assets[oldest], key=str))),
         run_key=previous_run_key(slot, past),
-        tags={SLOT_TAG: slot, "dagster/max_retries": "0", "dagster/max_runtime": str(LONGEST_RUN_SECONDS)},
     )
 
 
@@ -192,15 +248,20 @@ def _since(found: Sequence[Waiting]) -> dt.datetime:
     return min((work.since or oldest for work in found), default=oldest)
 
 
-def _resting_until(past: Sequence[PastRun], found: Sequence[Waiting]) -> dt.datetime | None:
-    """When a failed slot is tried again; None at once. Work that came after the failure does not pay for it: a derived relation
-    with wrong SQL fails its slot's runs, and must not hold up the files that come later."""
+def _rested(
+    past: Sequence[PastRun], found: Sequence[Waiting], now: dt.datetime
+) -> tuple[dt.datetime, Sequence[Waiting]]:
+    """When a slot's work may be tried again, and that of it which may be tried now.
+
+    Slices whose work came after the failure do not pay for it: what fails again and again must not hold up what comes later.
+    """
     if not past or past[0].outcome is not Outcome.FAILED:
-        return None
+        return now, found
     ended = past[0].ended or past[0].created
-    if all(work.since is not None and work.since > ended for work in found):
-        return None
-    return ended + backoff(past)
+    rest = ended + backoff(past)
+    if rest <= now:
+        return rest, found
+    return rest, [work for work in found if work.since is not None and work.since > ended]
 
 
 def with_derived(catalog: Catalog) -> Select:

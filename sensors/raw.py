@@ -50,9 +50,8 @@ def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime
         GaelpError: the gateway cannot be listed.
     """
     listing = platform.gateway.unsorted()
-    times = [file.stored.modified for file in listing.files] + [
-        stored.modified for stored, _ in listing.misplaced
-    ]
+    misplaced = listing.misplaced + platform.gateway.queue().misplaced
+    times = [file.stored.modified for file in listing.files] + [stored.modified for stored, _ in misplaced]
     waiting = [Waiting(GATEWAY, WHOLE, min(times))] if times else []
     return plan_runs(
         waiting,

@@ -11,7 +11,7 @@ import dagster as dg
 
 from gaelp_assets.assets.partitions import asset_key
 from resources.platform import PlatformResource
-from sensors.history import past_runs
+from sensors.history import known_environments, past_runs
 from sensors.planning import Plan, Waiting, only_these, plan_runs
 from sensors.staleness import find_stale
 from sensors.target import ASSET_JOB, INTERVAL_SECONDS
@@ -53,5 +53,6 @@ def plan_refresh(
         now=now,
         first_date=platform.settings.first_date,
         last_date=platform.last_date,
+        environments=known_environments(instance),
     )
     return plan, stale.seen

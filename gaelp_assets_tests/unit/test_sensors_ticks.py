@@ -22,7 +22,8 @@ from sensors.planning import SLOT_TAG, Outcome
 from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
 
-SLOT = "2026-11-01|CartPole-v1"
+SLOT = "2026-11-01|*"
+KEY = "2026-11-01|CartPole-v1"
 FILE = "training/checkpoints/date=2026-11-01/environment=CartPole-v1/a.ndjson"
 
 
@@ -72,7 +73,7 @@ def test_a_tick_asks_for_the_slice_and_for_its_new_environment(
     drop(platform, f"cloud_ready/{FILE}", ndjson([checkpoint(1)]))
     result = tick(cloud_ready_sensor(Opened(platform)), instance)
     (request,) = requests(result)
-    assert (request.partition_key, request.run_key) == (SLOT, f"{SLOT}<-none")
+    assert (request.partition_key, request.run_key) == (KEY, f"{SLOT}<-none")
     assert request.asset_selection == [dg.AssetKey(["training", "checkpoints"])]
     assert request.tags[SLOT_TAG] == SLOT
     assert isinstance(result, dg.SensorResult)
@@ -125,16 +126,16 @@ def test_a_derived_slice_older_than_its_table_is_refreshed_until_it_is_not(
     (source,) = [catalog[i] for i in catalog.upstream[derived.id] if catalog[i].partitioning is not None]
     sensor = refresh_sensor(Opened(platform))
     source_key, key = dg.AssetKey([source.dataset, source.name]), dg.AssetKey([derived.dataset, derived.name])
-    instance.report_runless_asset_event(dg.AssetMaterialization(source_key, partition=SLOT))
+    instance.report_runless_asset_event(dg.AssetMaterialization(source_key, partition=KEY))
     found = {
         request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
     }
-    assert key in found[SLOT]
-    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=SLOT))
+    assert key in found[KEY]
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=KEY))
     found = {
         request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
     }
-    assert key not in found.get(SLOT, [])
+    assert key not in found.get(KEY, [])
 
 
 def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
