@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.ingest.lines import LineReader
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.prove import Chunk, Prover
 from gaelp_assets.ingest.report import REASON_SCHEMA
 from gaelp_assets.warehouse.protocol import ProvenBatch
+
+# No run takes as long (its limit is six hours): a staging folder older than this belongs to a process that was killed.
+LEFTOVER_SECONDS: Final = 24 * 3600
 
 OnProgress = Callable[[str, int, int], None]
 """Called with a file's name, the lines proven so far, and the bytes read so far."""
@@ -35,13 +40,35 @@ class StagedFile:
 
 @contextmanager
 def staging_folder(platform: Platform) -> Iterator[Path]:
-    """A folder of one's own for staged files, removed afterwards."""
-    platform.settings.staging.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(dir=platform.settings.staging))
+    """A folder of one's own for staged files, removed afterwards; what killed processes left is removed after a day.
+
+    Raises:
+        TransientError: the disk is full, or staging cannot be written for another reason of the system's.
+    """
+    staging = platform.settings.staging
     try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        staging.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(staging)
+        folder = Path(tempfile.mkdtemp(dir=staging))
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise TransientError(
+            Problem(
+                f"proven rows cannot be staged: {error}",
+                str(staging),
+                remedy="Free some space, or move GAELP_HOME, then run it again; the files are still in the queue.",
+            )
+        ) from error
+
+
+def _remove_leftovers(staging: Path) -> None:
+    for folder in staging.iterdir():
+        with suppress(OSError):  # another process removes it too
+            if time.time() - folder.stat().st_mtime > LEFTOVER_SECONDS:
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 def stage_file(
