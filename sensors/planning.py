@@ -205,9 +205,9 @@ def plan_runs(
         else:
             plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rest:%H:%M:%S} UTC"
     ready.sort(key=lambda item: (_since(item[1]), item[0]))
-    for number, (slot, found) in enumerate(ready):
+    for number, (slot, ready_work) in enumerate(ready):
         if number < limit - in_flight:
-            plan.runs.append(_planned(slot, found, history.get(slot, ()), select, order))
+            plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order))
         else:
             plan.waits[slot] = f"{limit} runs are in flight or about to start"
     return plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import subprocess
@@ -13,24 +14,30 @@ import pytest
 from gaelp_assets.settings import CHECKOUT
 
 README = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+YESTERDAY = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
+# The README's days stand for the last two of the demo.
+DAYS = {"2026-11-20": YESTERDAY.isoformat(), "2026-11-19": (YESTERDAY - dt.timedelta(days=1)).isoformat()}
 COMMANDS = [
     line
     for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
     for line in block.splitlines()
-    if line.startswith("gaelp ") and "catalog new" not in line
+    if line.startswith(("gaelp ", "dg ")) and "catalog new" not in line
 ]
 
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_after_the_demo(tmp_path: Path) -> None:
-    environment = {**os.environ, "GAELP_HOME": str(tmp_path / "home")}
+    home = tmp_path / "home"
+    environment = {**os.environ, "GAELP_HOME": str(home), "DAGSTER_HOME": str(home / "dagster")}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    assert len(COMMANDS) >= 8
-    for command in ["gaelp demo --size quick", *COMMANDS]:
+    environment["VIRTUAL_ENV"] = sys.prefix
+    assert len(COMMANDS) >= 10
+    for command in ["gaelp demo --size quick --days 2", *COMMANDS]:
+        command = re.sub("|".join(DAYS), lambda day: DAYS[day[0]], command)
         result = subprocess.run(
-            ["bash", "-c", command],
+            ["bash", "-c", command.replace("curves.parquet", str(tmp_path / "curves.parquet"))],
             env=environment,
-            cwd=tmp_path,
+            cwd=CHECKOUT,
             capture_output=True,
             text=True,
             check=False,

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -68,3 +73,35 @@ def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_load(
         assert not platform.gateway.pending().files
         assert not platform.gateway.unsorted().files
         assert len(platform.gateway.failed()) == 1
+
+
+@pytest.mark.slow
+def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
+    full_gateway: Path, tmp_path: Path
+) -> None:
+    clean, killed = tmp_path / "clean", tmp_path / "killed"
+    shutil.copytree(full_gateway, clean)
+    shutil.copytree(full_gateway, killed)
+    started = time.monotonic()
+    assert ingest(clean).wait() == 0
+    seconds = time.monotonic() - started
+    expected = state(platform_in(clean))
+    for part in (0.3, 0.5, 0.6, 0.7, 0.8):
+        process = ingest(killed)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(part * seconds)
+        process.kill()
+        process.wait()
+    assert ingest(killed).wait() == 0
+    for was, is_ in zip(expected, state(platform_in(killed)), strict=True):
+        assert_frame_equal(was, is_)
+
+
+def ingest(home: Path) -> subprocess.Popen[bytes]:
+    """`gaelp ingest`, started. It ends with 0 although a file of its queue is set aside: the others are loaded."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "gaelp_assets.cli", "ingest"],
+        env={**os.environ, "GAELP_HOME": str(home)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )

@@ -45,7 +45,9 @@ def url(home: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with (home / "dev.log").open("wb") as log:
-        dev = subprocess.Popen([*gaelp, "dev", "--no-demo", "--port", str(port)], env=environment, stdout=log, stderr=log)
+        dev = subprocess.Popen(
+            [*gaelp, "dev", "--no-demo", "--port", str(port)], env=environment, stdout=log, stderr=log
+        )
         try:
             address = f"http://127.0.0.1:{port}"
             wait_until(lambda: answers(f"{address}/server_info"), "the UI to answer")
@@ -63,7 +65,9 @@ def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
         gateway = platform_in(home).gateway
 
         def loaded() -> bool:
-            return not gateway.pending().files and instance.get_latest_materialization_event(charts) is not None
+            return (
+                not gateway.pending().files and instance.get_latest_materialization_event(charts) is not None
+            )
 
         wait_until(loaded, "the sensors to load the demo")
         yield instance
@@ -75,9 +79,17 @@ def page(url: str) -> Iterator[Page]:
         if os.environ.get("CI"):
             pytest.fail("Chromium is missing; .ci/run installs it")
         pytest.skip("needs Chromium: apt-get install chromium")
-    quiet = ("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync")
+    quiet = (
+        "--no-sandbox",
+        "--disable-gpu",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-sync",
+    )
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"])
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"]
+        )
         page = browser.new_page(viewport={"width": 1600, "height": 1100}, base_url=url)
         page.set_default_timeout(60_000)
         yield page
@@ -147,6 +159,33 @@ def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
     rebuilt = {row["slice"] for row in rows(platform_in(home), REBUILT)}
     assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
     assert episodes(home) == before
+
+
+def test_a_backfill_starts_through_graphql(url: str, instance: dg.DagsterInstance) -> None:
+    before = {backfill.backfill_id for backfill in instance.get_backfills()}
+    answer = httpx.post(
+        f"{url}/graphql",
+        json={
+            "query": """mutation Backfill($params: LaunchBackfillParams!) {
+                launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+            }""",
+            "variables": {
+                "params": {
+                    "assetSelection": [{"path": ["training", "checkpoints"]}],
+                    "partitionNames": [f"{LAST}|{ENVIRONMENTS[0]}"],
+                }
+            },
+        },
+        timeout=60,
+    ).json()
+    started = answer["data"]["launchPartitionBackfill"]["backfillId"]
+    assert started not in before
+
+    def finished() -> bool:
+        backfill = instance.get_backfill(started)
+        return backfill is not None and backfill.status.value == "COMPLETED_SUCCESS"
+
+    wait_until(finished, "the backfill that GraphQL launched")
 
 
 REBUILT = (
