@@ -232,7 +232,11 @@ def gateway_retry(
     ] = "*",
 ) -> None:
     """Put failed files back where they came from."""
-    for failed, name in _platform().gateway.retry(pattern):
+    gateway = _platform().gateway
+    if not gateway.failed():
+        console.print_line("there are no failed files")
+        return
+    for failed, name in gateway.retry(pattern):
         console.print_line(f"{failed} -> {name}")
 
 
