@@ -4,13 +4,14 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks
 
-.PHONY: help setup dev demo test check format lock
+.PHONY: help setup dev demo test check bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training"
 	@echo "make demo    the same work once, without the UI"
 	@echo "make test    set up and run every test"
 	@echo "make check   formatter, linter, strict types, import rules"
+	@echo "make bench   measure the load against DuckDB's unchecked load of the same file"
 	@echo "make format  let the formatter and the linter mend what they can"
 	@echo "make lock    compute requirements.lock anew from pyproject.toml"
 
@@ -31,13 +32,16 @@ demo: setup
 	$(BIN)/gaelp demo
 
 test: setup
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/python -m benchmarks.load --bad 0 --bad 0.01 --bad 0.2
 
 format: setup
 	$(BIN)/ruff format $(SOURCES)

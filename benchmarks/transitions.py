@@ -30,7 +30,7 @@ def _replace(old: str, new: str) -> Defect:
 
 DEFECTS: Final[dict[str, Defect]] = {
     "cut off": lambda line: line[:120].encode(),
-    "garbage": lambda line: b"Traceback (most recent call last):",
+    "garbage": lambda _: b"Traceback (most recent call last):",
     "invalid UTF-8": lambda line: line.replace("q-learning", "q-l\x00", 1).encode().replace(b"\x00", b"\xff"),
     "trailing comma": _replace('"info":{}}', '"info":{},}'),
     "NaN": _replace('"reward":1.0', '"reward":NaN'),
@@ -48,9 +48,11 @@ DEFECTS: Final[dict[str, Defect]] = {
     "lone surrogate": _replace('"agent_id":"', '"agent_id":"\\ud800'),
     "lost digits": _replace('"reward":1.0', '"reward":9007199254740993'),
     "broken rule": _replace('"step_index":', '"step_index":-1'),
-    "two broken rules": lambda line: line.replace('"agent_id":"q-learning"', '"agent_id":""')
-    .replace('"action_probability":0', '"action_probability":-1')
-    .encode(),
+    "two broken rules": lambda line: (
+        line.replace('"agent_id":"q-learning"', '"agent_id":""')
+        .replace('"action_probability":0', '"action_probability":-1')
+        .encode()
+    ),
 }
 
 

@@ -1,39 +1,36 @@
-"""Blocks of lines -> Arrow arrays of a relation's columns, strictly: a line fits the relation as it stands, or is rejected.
+"""Blocks of lines -> a relation's columns, strictly: a line fits the relation as it stands, or is rejected.
 
-msgspec decodes each line to a struct with declared types; columns go to Arrow block by block. What is left to find afterwards (duplicate
-keys, digits that a float lost, deep nesting) is looked for in the block as a whole, and line by line only
-where the block gives reason to. Lines that fail go to `ingest.explain`.
+msgspec decodes each line to a struct with declared types; the values are packed column by column. What is left to find afterwards
+(duplicate keys, digits that a float lost, deep nesting) is looked for in the block as a whole, and in single lines
+only where the block gives reason to. Lines that fail go to `ingest.explain`.
 """
 
 from __future__ import annotations
 
 import gc
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
+import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.ingest.columns import (
-    ESCAPED_KEY,
-    UNFIT,
-    Column,
-    StructFields,
-    Tally,
-    Values,
-    from_mask,
+from gaelp_assets.ingest.columns import Tally
+from gaelp_assets.ingest.doubts import (
+    ESCAPED_KEY_END,
+    count_key_ends,
+    has_duplicate_keys,
+    has_spaced_colon,
     key_ends,
-    may_have_duplicates,
 )
-from gaelp_assets.ingest.explain import Explainer, Reason, has_duplicate_keys, too_deep
-from gaelp_assets.ingest.lines import Block
-from gaelp_assets.validation.schema import arrow_schema
+from gaelp_assets.ingest.explain import Explainer, Reason
+from gaelp_assets.ingest.lines import MAX_LINE_BYTES, Block
+from gaelp_assets.ingest.nested import StructFields
 
 REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
 UNTOLD: Final = Reason("", "undecodable", "expected a line that the decoder takes; no reason could be told")
@@ -42,11 +39,16 @@ _LONG_INTEGER: Final = re.compile(rb"[0-9]{16}")  # 2^53 has 16 digits
 
 @dataclass(frozen=True)
 class DecodedBlock:
-    """The rows of a block that fit the relation, and why its other lines do not."""
+    """The lines of a block that msgspec takes, packed, and why lines of the block do not fit the relation."""
 
-    rows: pa.RecordBatch
+    pieces: list[Any]
+    """The rows, for `BlockDecoder.frame`; those in `dropped` are among them."""
+    lines: Sequence[bytes]
+    """The line that each row came from."""
     indices: npt.NDArray[np.int64]
     """The line, by its place in the block, that each row came from; ascending."""
+    dropped: list[int]
+    """Rows, by their place among the rows, whose line is rejected."""
     rejects: list[tuple[int, list[Reason]]]
     """Lines, by their place in the block, ascending, and all their reasons."""
 
@@ -58,122 +60,124 @@ class BlockDecoder:
         self._fields = StructFields(relation.fields, relation.name)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
         self._explainer = Explainer(relation)
-        schema = arrow_schema(relation)
-        self._schema = pa.schema([schema.field(name) for name in relation.field_names])
 
     def decode(self, block: Block) -> DecodedBlock:
         """The block's rows; every line is a row or a reject."""
-        failed = _not_utf8(block)
         with _no_collection():
-            rows, indices = self._structs(block, failed)
-            arrays, indices, tally = self._arrays(rows, indices, failed)
-            rejects: dict[int, list[Reason]] = {}
-            for i in self._doubtful(block, indices, tally):
-                if reasons := self._explain(block, i):
-                    rejects[i] = reasons
-        for i in sorted(failed):
-            rejects[i] = self._explain(block, i) or [UNTOLD]
-        batch = pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-        kept = np.array(indices, np.int64)
-        if len(kept) + len(rejects) > len(block):
-            keep = ~np.isin(kept, list(rejects))
-            kept, batch = kept[keep], batch.filter(from_mask(keep))
-        return DecodedBlock(batch, kept, sorted(rejects.items()))
+            rows, indices, lines, refused = self._structs(block)
+            tally = Tally()
+            pieces = self._fields.build(rows, tally)
+            doubtful = self._doubtful(block, rows, lines, tally)
+            del rows
+        rejects = {i: self._explain(block, i) or [UNTOLD] for i in refused}
+        dropped = list(tally.unfit)
+        for row in tally.unfit:
+            rejects[indices[row]] = self._explain(block, indices[row]) or [UNTOLD]
+        for row in doubtful - tally.unfit:
+            if reasons := self._explain(block, indices[row]):
+                rejects[indices[row]] = reasons
+                dropped.append(row)
+        return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, sorted(rejects.items()))
 
-    def _structs(self, block: Block, failed: set[int]) -> tuple[list[Any], Sequence[int]]:
-        """The lines that msgspec takes, decoded, and their places; adds the others to `failed`."""
-        places: Sequence[int] = range(len(block))
+    def frame(self, blocks: Sequence[DecodedBlock]) -> pl.DataFrame:
+        """The rows of blocks as the relation's columns."""
+        return self._fields.assemble([block.pieces for block in blocks])
+
+    def _structs(self, block: Block) -> tuple[list[Any], Sequence[int], Sequence[bytes], set[int]]:
+        """The lines that msgspec takes: decoded, their places, and as they are; the places of the others."""
         lines: Sequence[bytes] = block.lines
-        if failed:
-            places = [i for i in places if i not in failed]
-            lines = [block.lines[i] for i in places]
+        places: Sequence[int] = range(len(block))
+        refused = _too_long(block)
+        if refused:
+            lines, places = without(lines, refused), without(places, refused)
+        odd = _not_utf8(block.data if not refused else b"".join(lines), lines)
+        if odd:
+            refused.update([places[i] for i in odd])
+            lines, places = without(lines, odd), without(places, odd)
         rows: list[Any] = []
-        refused: list[int] = []
+        skipped: list[int] = []
         stream = map(self._decode, lines)
-        while len(rows) + len(refused) < len(lines):
+        while len(rows) + len(skipped) < len(lines):
             try:
                 rows.extend(stream)  # keeps what was decoded before a line that fails; goes on after it
             except REFUSED:
-                refused.append(places[len(rows) + len(refused)])
-        failed.update(refused)
-        if not failed:
-            return rows, range(len(block))
-        return rows, [i for i in places if i not in failed]
+                skipped.append(len(rows) + len(skipped))
+        if skipped:
+            refused.update([places[i] for i in skipped])
+            lines, places = without(lines, skipped), without(places, skipped)
+        return rows, places, lines, refused
 
-    def _arrays(
-        self, rows: list[Any], indices: Sequence[int], failed: set[int]
-    ) -> tuple[list[pa.Array[Any]], Sequence[int], Tally]:
-        """An array for each column; rows with a value that does not fit are taken out, and added to `failed`."""
-        tally = Tally()
-        try:
-            return self._fields.build(rows, tally), indices, tally
-        except UNFIT:
-            unfit: set[int] = set()
-            columns = self._fields.transpose(rows, Tally())
-            for column, values in zip(self._fields.columns, columns, strict=True):
-                unfit.update(_unfit(column, values, 0))
-        failed.update(indices[i] for i in unfit)
-        kept = [place for i, place in enumerate(indices) if i not in unfit]
-        tally = Tally()
-        arrays = self._fields.build([row for i, row in enumerate(rows) if i not in unfit], tally)
-        return arrays, kept, tally
-
-    def _doubtful(self, block: Block, indices: Sequence[int], tally: Tally) -> list[int]:
-        """The decoded lines that may still be wrong."""
-        data = block.data if len(indices) == len(block) else b"".join([block.lines[i] for i in indices])
-        tests: list[Callable[[bytes], bool]] = []
-        ends, spaced = key_ends(data)
-        keys = len(ends)
-        if keys != tally.keys + tally.free_keys and not spaced:
+    def _doubtful(self, block: Block, rows: Sequence[Any], lines: Sequence[bytes], tally: Tally) -> set[int]:
+        """The rows that may still be wrong."""
+        doubtful = set(tally.doubtful)
+        doubtful.update(row for row in tally.large if _LONG_INTEGER.search(lines[row]))
+        data = block.data if len(lines) == len(block) else b"".join(lines)
+        spaced = has_spaced_colon(data)
+        if spaced:  # a key may end where none is counted
+            doubtful.update(
+                r for r, line in enumerate(lines) if has_spaced_colon(line) and has_duplicate_keys(line)
+            )
+        keys = count_key_ends(data)
+        if keys != tally.keys + tally.free_keys and b"\\" in data:
             # An escaped quote ends no key that a relation declares.
-            keys -= data.count(ESCAPED_KEY) - tally.free_escaped
-        if spaced:
-            tests.append(has_duplicate_keys)
-        elif tally.duplicates or keys != tally.keys + tally.free_keys:
-            tests.append(lambda line: may_have_duplicates(line, line.count(b'":')))
-        if tally.deep:
-            tests.insert(0, too_deep)
-        if tally.large_floats:
-            tests.append(lambda line: bool(_LONG_INTEGER.search(line)))
-        if not tests:
-            return []
-        return [i for i in indices if any(test(block.lines[i]) for test in tests)]
+            keys -= data.count(ESCAPED_KEY_END) - tally.free_escaped
+        if spaced or keys != tally.keys + tally.free_keys:
+            suspects = self._odd_rows(rows, lines, data, tally)
+            doubtful.update(row for row in suspects if has_duplicate_keys(lines[row]))
+        return doubtful
+
+    def _odd_rows(
+        self, rows: Sequence[Any], lines: Sequence[bytes], data: bytes, tally: Tally
+    ) -> Sequence[int]:
+        """The rows with more key ends in the line than its values account for; there are never fewer."""
+        lengths = np.fromiter(map(len, lines), np.int64, len(lines))
+        found = key_ends(data, np.cumsum(lengths) - lengths)
+        usual = int(np.bincount(found).argmax())
+        odd = np.flatnonzero(found != usual)
+        expected = self._fields.count_keys([rows[i] for i in odd.tolist()])
+        if usual * (len(rows) - len(odd)) + int(expected.sum()) == tally.keys + tally.free_keys:
+            # What the usual rows account for in all is what was found in them, so each of them is fine.
+            return cast("list[int]", odd[found[odd] != expected].tolist())
+        return np.flatnonzero(found != self._fields.count_keys(rows)).tolist()
 
     def _explain(self, block: Block, i: int) -> list[Reason]:
         line = block.lines[i]
         return self._explainer.reasons(line, unterminated=not line.endswith(b"\n"))
 
 
-def _unfit(column: Column, values: Values, start: int) -> Iterator[int]:
-    """The places of the values that the column does not take, found by halving."""
-    try:
-        column.build(values, Tally())
-    except UNFIT:
-        if len(values) == 1:
-            yield start
-            return
-        half = len(values) // 2
-        yield from _unfit(column, values[:half], start)
-        yield from _unfit(column, values[half:], start + half)
+def without(values: Sequence[Any], places: Collection[int]) -> list[Any]:
+    """The values but for those at the places."""
+    if len(places) > len(values) // 64:
+        excluded = set(places)
+        return [value for place, value in enumerate(values) if place not in excluded]
+    rest = list(values)  # where they are few, it is cheaper to take them out
+    for place in sorted(places, reverse=True):
+        del rest[place]
+    return rest
 
 
-def _not_utf8(block: Block) -> set[int]:
-    """The places of the lines that are not UTF-8; msgspec looks at strings only."""
-    if block.data.isascii():
+def _too_long(block: Block) -> set[int]:
+    """The places of the lines that are too long to be decoded in bounded memory."""
+    if len(block.data) <= MAX_LINE_BYTES:
         return set()
-    try:
-        block.data.decode("utf-8")
-    except UnicodeDecodeError:
-        return {i for i, line in enumerate(block.lines) if not _is_utf8(line)}
-    return set()
+    return {i for i, line in enumerate(block.lines) if len(line) > MAX_LINE_BYTES}
 
 
-def _is_utf8(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return False
-    return True
+def _not_utf8(data: bytes, lines: Sequence[bytes]) -> set[int]:
+    """The places of the lines that are not UTF-8; msgspec looks at strings only."""
+    if data.isascii():
+        return set()
+    found: set[int] = set()
+    start, ends = 0, np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
+    while True:
+        try:
+            str(memoryview(data)[start:], "utf-8")
+        except UnicodeDecodeError as error:
+            line = int(np.searchsorted(ends, start + error.start, side="right"))
+            found.add(line)
+            start = int(ends[line])
+        else:
+            return found
 
 
 @contextmanager

@@ -14,15 +14,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, Final
 
-from gaelp_assets.catalog.model import Field, Relation
-from gaelp_assets.ingest.lines import SPACE
-
-MAX_DEPTH: Final = 200
-"""Levels of nesting that a line may have; BigQuery's JSON type takes 500, Python's parsers fewer than 1000."""
-MAX_EXPONENT: Final = 400
-"""Exponents beyond this are out of any field's range, and are not computed."""
+from gaelp_assets.catalog.model import Field, Relation, walk_fields
+from gaelp_assets.ingest.doubts import MAX_DEPTH, too_deep
+from gaelp_assets.ingest.lines import MAX_LINE_BYTES, SPACE
 
 
 @dataclass(frozen=True)
@@ -238,14 +235,40 @@ SCALARS: Final[Mapping[str, Callable[[Any], Found]]] = {
 }
 
 
+@lru_cache(maxsize=10_000)
+def _is_date(value: str) -> bool:
+    return _date(value) is None
+
+
+# Whether a value is plainly fine: most values of a bad line are. What these do not take is looked at closely.
+_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "STRING": lambda value: type(value) is str and value.isascii(),
+    "INTEGER": lambda value: type(value) is _Number and len(value) < 19 and value.isdecimal(),
+    "FLOAT": lambda value: (
+        type(value) is _Number and len(value) < 16 and "e" not in value and "E" not in value
+    ),
+    "BOOLEAN": lambda value: type(value) is bool,
+    "DATE": lambda value: type(value) is str and _is_date(value),
+    "JSON": lambda value: type(value) is _Object and not value,
+}
+
+
+def _plain(field: Field) -> Callable[[Any], bool]:
+    one = _PLAIN.get(field.type, lambda _: False)
+    return (lambda value: type(value) is list and all(map(one, value))) if field.repeated else one
+
+
 class Explainer:
     """Finds all reasons why lines are no rows of a relation."""
 
     def __init__(self, relation: Relation) -> None:
         self._fields = relation.fields
+        self._plain = {id(field): _plain(field) for _, field in walk_fields(relation.fields)}
 
     def reasons(self, line: bytes, *, unterminated: bool = False) -> list[Reason]:
         """Why the line is rejected; empty if nothing is wrong. `unterminated`: the file ends without a line end after it."""
+        if len(line) > MAX_LINE_BYTES:
+            return [Reason("", "too_long", f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB")]
         try:
             text = line.strip(SPACE).decode("utf-8")
         except UnicodeDecodeError as error:
@@ -281,27 +304,31 @@ class Explainer:
         return list(self._object(value, self._fields, ""))
 
     def _object(self, pairs: _Object, fields: Sequence[Field], prefix: str) -> Iterator[Reason]:
-        found: dict[str, Any] = {}
+        found = dict(pairs)
         known = {field.name: field for field in fields}
-        for name, value in pairs:
-            shown = f"{prefix}{name}" if name in known else prefix.rstrip(".")
-            if name in found:
-                yield Reason(shown, "duplicate_key", "expected each key once in an object")
-            elif name not in known:
-                yield Reason(
-                    f"{prefix}{_printable(name)}",
-                    "unknown_field",
-                    f"expected only the fields {', '.join(known)}",
-                )
-                yield from self._free(value, f"{prefix}{_printable(name)}")
-            found[name] = value
+        if len(found) < len(pairs) or not found.keys() <= known.keys():
+            yield from self._keys(pairs, known, prefix)
         for name, field in known.items():
             value = found.get(name)
             if value is not None:
-                yield from self._field(value, field, f"{prefix}{name}")
+                if not self._plain[id(field)](value):
+                    yield from self._field(value, field, f"{prefix}{name}")
             elif field.required:
                 state = "found null" if name in found else "found no such key"
                 yield Reason(f"{prefix}{name}", "missing_field", f"expected a value, {state}")
+
+    def _keys(self, pairs: _Object, known: Mapping[str, Field], prefix: str) -> Iterator[Reason]:
+        """What is wrong with the keys of an object, and inside the values of unknown ones."""
+        seen = set()
+        for name, value in pairs:
+            shown = f"{prefix}{name}" if name in known else prefix.rstrip(".")
+            if name in seen:
+                yield Reason(shown, "duplicate_key", "expected each key once in an object")
+            elif name not in known:
+                path = f"{prefix}{_printable(name)}"
+                yield Reason(path, "unknown_field", f"expected only the fields {', '.join(known)}")
+                yield from self._free(value, path)
+            seen.add(name)
 
     def _field(self, value: Any, field: Field, path: str) -> Iterator[Reason]:
         if not field.repeated:
@@ -352,43 +379,7 @@ class Explainer:
             yield Reason(path, "lone_surrogate", "expected whole characters, found half of a surrogate pair")
 
 
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)
-
-
-def too_deep(text: bytes) -> bool:
-    """Whether JSON is nested in more than `MAX_DEPTH` levels."""
-    if len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH:
-        return False
-    depth = 0
-    for bracket in re.finditer(rb"[\[\]{}]", _STRINGS.sub(b"", text)):
-        depth += 1 if bracket.group() in b"[{" else -1
-        if depth > MAX_DEPTH:
-            return True
-    return False
-
-
 def _printable(name: str) -> str:
     """An unknown key as it may be shown: short, and without anything that a terminal or database chokes on."""
     shown = "".join(c if c.isprintable() else "?" for c in name[:100])
     return shown if len(name) <= 100 else f"{shown}..."
-
-
-class _DuplicateKeyError(Exception):
-    pass
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) < len(pairs):
-        raise _DuplicateKeyError
-
-
-_DISTINCT: Final = json.JSONDecoder(parse_int=len, parse_float=len, object_pairs_hook=_distinct)
-
-
-def has_duplicate_keys(text: bytes) -> bool:
-    """Whether an object anywhere in this proper JSON has the same key twice."""
-    try:
-        _DISTINCT.decode(text.strip(SPACE).decode("utf-8"))
-    except _DuplicateKeyError:
-        return True
-    return False

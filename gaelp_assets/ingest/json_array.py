@@ -19,6 +19,10 @@ class OpenArrayError(Exception):
     """The text ends before the outermost array does."""
 
 
+class MalformedArrayError(Exception):
+    """The outermost array is no proper JSON: says what was found, and at which byte."""
+
+
 def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
     """Each element with its byte offset, as a line (without a line end if it is cut off).
 
@@ -26,6 +30,7 @@ def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int
 
     Raises:
         OpenArrayError: after the last element, if the array is not closed.
+        MalformedArrayError: an element is empty (a comma too many), or something follows the array.
     """
     splitter = _Splitter(offset)
     for chunk in chunks:
@@ -44,6 +49,8 @@ class _Splitter:
         self._in_string = False
         self._escaped = False
         self._broken = False  # a line end inside a string: must not be mended by accident
+        self._after_comma = False
+        self._closed = False
         self._array: bool | None = None  # whether the outermost value is an array; None before it is known
 
     def feed(self, chunk: bytes) -> Iterator[tuple[int, bytes]]:
@@ -77,16 +84,25 @@ class _Splitter:
             elif token != b"," and not (self._array and self._depth == 0):
                 self._depth -= 1
             elif self._array and self._depth == 0:  # the end of an element, or of the array
-                yield from self._element(chunk[taken : found.start()])
+                empty = True
+                for element in self._element(chunk[taken : found.start()]):
+                    empty = False
+                    yield element
+                if empty and (token == b"," or self._after_comma):
+                    raise MalformedArrayError(f"an empty element before byte {base + at}")
+                self._after_comma = token == b","
                 taken = at
                 self._start = base + taken
                 if token == b"]":
-                    self._array = False  # what follows the array should be nothing
+                    self._array, self._closed = False, True
         self._parts.append(chunk[taken:])
         self._position = base + len(chunk)
 
     def finish(self) -> Iterator[tuple[int, bytes]]:
-        yield from self._element(b"")
+        for element in self._element(b""):
+            if self._closed:
+                raise MalformedArrayError(f"something after the array, at byte {element[0]}")
+            yield element
         if self._array:
             raise OpenArrayError
 

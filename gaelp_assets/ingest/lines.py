@@ -17,9 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.ingest.json_array import OpenArrayError, objects_as_lines
+from gaelp_assets.ingest.json_array import MalformedArrayError, OpenArrayError, objects_as_lines
 
 BLOCK_BYTES: Final = 256 << 10  # fits the processor's cache: larger blocks decode more slowly
+MAX_LINE_BYTES: Final = 8 << 20
+"""How long a line may be. Decoded, it takes up to twenty times its size in memory; BigQuery's rows end at 100 MB."""
 SPACE: Final = b" \t\r\n"  # what JSON takes for space, and nothing else
 BOM: Final = b"\xef\xbb\xbf"
 # What a file of another kind starts with. UTF-16 without a mark shows by its NUL bytes.
@@ -107,6 +109,8 @@ class LineReader:
                 yield block
         except OpenArrayError as error:
             raise self._error("is cut off", "a JSON array that is closed", "Have it written again") from error
+        except MalformedArrayError as error:
+            raise self._error(f"has {error}", "one JSON object, or one array of them") from error
         self._exhausted = True
         if empty:
             raise self._error("has no lines", "at least one JSON object")
@@ -229,9 +233,10 @@ def _line_blocks(chunks: Iterator[bytes], offset: int) -> Iterator[Block]:
         if not cut:
             parts.append(chunk)
             continue
-        data = b"".join((*parts, chunk[:cut]))
+        parts.append(chunk[:cut])
+        data = b"".join(parts)
         parts = [chunk[cut:]]
-        lines = io.BytesIO(data).readlines()
+        lines = [data] if data.find(b"\n") == len(data) - 1 else io.BytesIO(data).readlines()
         if block := _block(data, lines, number, offset):
             yield block
         number += len(lines)

@@ -9,22 +9,22 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, cast, overload
+from typing import Final, overload
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import pyarrow as pa
 from xxhash import xxh3_64_intdigest
 
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID, ENVIRONMENT_ID_WORDS, Slice
-from gaelp_assets.ingest.decode import BlockDecoder, DecodedBlock
+from gaelp_assets.ingest.decode import BlockDecoder, DecodedBlock, without
 from gaelp_assets.ingest.explain import Reason
 from gaelp_assets.ingest.lines import Block
 from gaelp_assets.validation.registry import matches
-from gaelp_assets.validation.schema import PROOF_COLUMNS, staged_schema
-from gaelp_assets.validation.verdict import REASONS, RowRule, Verdict
+from gaelp_assets.validation.row_rules import RowRule
+from gaelp_assets.validation.schema import PROOF_COLUMNS
+from gaelp_assets.validation.verdict import REASONS, Verdict, reason_lists
 
 CHUNK_ROWS: Final = 50_000
 CHUNK_BYTES: Final = 16 << 20
@@ -125,7 +125,6 @@ class Prover:
         self._last_date = last_date
         self._decoder = BlockDecoder(relation)
         self._rules = Verdict.of(relation).rules
-        self._schema = staged_schema(relation)
 
     def prove(self, blocks: Iterable[Block], *, slice_: Slice | None = None) -> Iterator[Chunk]:
         """The file's lines as chunks; with a slice, rows that belong to another one are rejected.
@@ -146,15 +145,20 @@ class Prover:
             yield self._judge(pending, verdict)
 
     def _judge(self, pending: _Pending, verdict: Verdict) -> Chunk:
-        frame = pending.frame(self._schema)
+        frame = pending.frame(self._decoder)
+        keep = np.ones(frame.height, np.bool_)
+        keep[pending.unfit] = False
         broken, reasons = verdict.failing(frame)
+        judged = keep[broken.to_numpy()]  # a row that does not fit has stand-ins for values
+        if not judged.all():
+            broken, reasons = broken.filter(pl.Series(judged)), reasons.filter(pl.Series(judged))
         rejects, lines = pending.rejects(), pending.raw
         if broken.len():
-            keep = np.ones(frame.height, np.bool_)
             keep[broken.to_numpy()] = False
             rejects = _merge(rejects, frame[broken], [lines[i] for i in broken.to_list()], reasons)
+        if not keep.all():
             frame = frame.filter(pl.Series(keep))
-            lines = [line for line, good in zip(lines, keep.tolist(), strict=True) if good]
+            lines = without(lines, np.flatnonzero(~keep).tolist())
         return Chunk(frame, rejects, pending.lines, RawLines(lines))
 
 
@@ -180,7 +184,10 @@ class _Pending:
     lines: int = 0
     size: int = 0
     raw: list[bytes] = field(default_factory=list)
-    _batches: list[pa.RecordBatch] = field(default_factory=list)
+    """The line of each row."""
+    unfit: list[int] = field(default_factory=list)
+    """Rows that are rejected already."""
+    _blocks: list[DecodedBlock] = field(default_factory=list)
     _places: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _rejects: list[tuple[int, int, bytes, list[Reason]]] = field(default_factory=list)
 
@@ -188,31 +195,27 @@ class _Pending:
         """Takes the block's rows and rejects."""
         self.lines += len(block)
         self.size += len(block.data)
-        indices = decoded.indices
-        lines = block.lines if len(indices) == len(block) else [block.lines[i] for i in indices.tolist()]
-        hashes = np.fromiter(map(xxh3_64_intdigest, map(bytes.strip, lines)), np.uint64, len(lines))
-        self.raw += lines
-        self._batches.append(decoded.rows)
-        self._places.append(np.stack([hashes.view(np.int64), block.numbers[indices], block.offsets[indices]]))
+        indices, lines = decoded.indices, decoded.lines
+        self.unfit += [len(self.raw) + row for row in decoded.dropped]
         self._rejects += [
-            (int(block.numbers[i]), int(block.offsets[i]), RawLines(block.lines)[i], reasons)
+            (int(block.numbers[i]), int(block.offsets[i]), block.lines[i].rstrip(b"\r\n"), reasons)
             for i, reasons in decoded.rejects
         ]
+        hashes = np.fromiter(map(xxh3_64_intdigest, map(bytes.strip, lines)), np.uint64, len(lines))
+        self.raw += lines
+        self._blocks.append(decoded)
+        self._places.append(np.stack([hashes.view(np.int64), block.numbers[indices], block.offsets[indices]]))
 
-    def frame(self, schema: pl.Schema) -> pl.DataFrame:
-        """All rows, as they are to be staged."""
-        frame = cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches(self._batches)))
+    def frame(self, decoder: BlockDecoder) -> pl.DataFrame:
+        """All rows, as they are to be staged; the unfit ones among them."""
         places = np.concatenate(self._places, axis=1)
         columns = [pl.Series(name, place) for name, place in zip(PROOF_COLUMNS, places, strict=True)]
-        return frame.with_columns(columns).cast(schema)
+        return decoder.frame(self._blocks).with_columns(columns)
 
     def rejects(self) -> pl.DataFrame:
         """The lines that could not be decoded."""
-        return pl.DataFrame(
-            [
-                (number, offset, raw, [vars(reason) for reason in reasons])
-                for number, offset, raw, reasons in self._rejects
-            ],
-            schema=REJECT_SCHEMA,
-            orient="row",
-        )
+        if not self._rejects:
+            return pl.DataFrame(schema=REJECT_SCHEMA)
+        numbers, offsets, raw, reasons = zip(*self._rejects, strict=True)
+        series = reason_lists([[(r.field, r.rule, r.message) for r in found] for found in reasons])
+        return pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)

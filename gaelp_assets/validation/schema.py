@@ -6,15 +6,13 @@ carry the rule's name as `name`, the field's dotted path as `title`, and what is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from gaelp_assets.catalog.model import Check, Field, Relation
-from gaelp_assets.validation.registry import RULES, Argument, blamed_field, expectation
-from gaelp_assets.validation.values import typed_value
+from gaelp_assets.catalog.model import Field, Relation
+from gaelp_assets.validation.row_rules import RowRule, column_rules, table_rules
 
 if TYPE_CHECKING:
     import pandera.polars as pandera
@@ -101,6 +99,10 @@ def arrow_schema(relation: Relation) -> pa.Schema:
 def schema_for(name: str) -> pandera.DataFrameSchema:
     """The Pandera schema of a relation of the catalogue, by `dataset.name` or `name`.
 
+    Where a rule over several fields fails, Pandera 0.35 (`failure_cases_metadata` of its Polars backend) puts the whole failing rows into
+    its report, and Polars panics there if they hold arrays whose types cannot be told from their values alone (empty ones, or all NULL,
+    beside others). Tables with such rules and with arrays are better judged by `validation.verdict`, which reports the same.
+
     Raises:
         GaelpError: there is no such relation, or the catalogue is wrong.
     """
@@ -118,7 +120,7 @@ def pandera_schema(relation: Relation) -> pandera.DataFrameSchema:
     columns = {
         field.name: pandera.Column(
             polars_type(field),
-            checks=_column_checks(field),
+            checks=[_check(rule) for rule in column_rules(field)],
             nullable=not field.required and not field.repeated,
             description=field.description or None,
         )
@@ -126,114 +128,20 @@ def pandera_schema(relation: Relation) -> pandera.DataFrameSchema:
     }
     return pandera.DataFrameSchema(
         columns,
-        checks=[_row_check(check, relation) for check in relation.checks],
+        checks=[_check(rule) for rule in table_rules(relation)],
         strict=True,
         name=relation.id,
         description=relation.description,
     )
 
 
-Leaf = Callable[[pl.Expr], pl.Expr]
-
-
-def _column_checks(field: Field) -> list[pandera.Check]:
-    return [check for chain in _chains((field,)) for check in _field_checks(chain)]
-
-
-def _chains(chain: tuple[Field, ...]) -> list[tuple[Field, ...]]:
-    """The field, and every field nested in it, each with its records from the outermost inwards."""
-    return [chain] + [deeper for child in chain[-1].fields for deeper in _chains((*chain, child))]
-
-
-def _field_checks(chain: tuple[Field, ...]) -> list[pandera.Check]:
+def _check(rule: RowRule) -> pandera.Check:
     import pandera.polars as pandera
 
-    field = chain[-1]
-    path = ".".join(part.name for part in chain)
-    checks = []
-    # The column's own NULLs are what `nullable` is about; NULL elements and nested NULLs need a check.
-    if field.repeated or (field.required and len(chain) > 1):
-        checks.append(
-            _expression_check(
-                "not_null", "expected a value, not null", path, _lift(chain, lambda v: v.is_not_null())
-            )
-        )
-    if field.repeated and len(chain) > 1:
-        checks.append(
-            _expression_check(
-                "not_null",
-                "expected an array, not null",
-                path,
-                _lift(chain, lambda v: v.is_not_null(), array=True),
-            )
-        )
-    for check in field.checks:
-        rule = RULES[check.name]
-        arguments = _typed(check.arguments, rule.arguments, field.type)
-        message = expectation(check.name, check.arguments)
-        if rule.built_in and len(chain) == 1 and not field.repeated:
-            checks.append(getattr(pandera.Check, rule.name)(**arguments, error=message, title=path))
-        else:
-            leaf = partial(rule.expression, **arguments)
-            checks.append(
-                _expression_check(rule.name, message, path, _lift(chain, leaf, array=rule.scope == "array"))
-            )
-    return checks
-
-
-def _lift(chain: Sequence[Field], leaf: Leaf, *, array: bool = False) -> Leaf:
-    """The expression of a whole column that holds where `leaf` holds for the nested field in every element."""
-    field, inner = chain[0], chain[1:]
-
-    def one(value: pl.Expr) -> pl.Expr:
-        if not inner:
-            return leaf(value)
-        # A record that is not there has no fields that could be missing.
-        return value.is_null() | _lift(inner, leaf, array=array)(value.struct.field(inner[0].name))
-
-    def every(value: pl.Expr) -> pl.Expr:
-        return value.list.eval(one(pl.element()).fill_null(value=True)).list.all()
-
-    if not field.repeated or (array and not inner):
-        return one
-    return every
-
-
-def _expression_check(name: str, message: str, path: str, column: Leaf) -> pandera.Check:
-    import pandera.polars as pandera
-
+    if rule.built_in is not None:
+        built_in = getattr(pandera.Check, rule.rule)
+        return built_in(**rule.built_in, error=rule.message, title=rule.field)  # type: ignore[no-any-return]
+    holds = rule.holds
     return pandera.Check(
-        lambda data: data.lazyframe.select(column(pl.col(data.key))), name=name, error=message, title=path
+        lambda data: data.lazyframe.select(holds), name=rule.rule, error=rule.message, title=rule.field
     )
-
-
-def _row_check(check: Check, relation: Relation) -> pandera.Check:
-    import pandera.polars as pandera
-
-    rule = RULES[check.name]
-    of = check.arguments.get("field")
-    arguments = _typed(check.arguments, rule.arguments, relation.field(of).type if of else "")
-    if "then" in arguments:
-        then = arguments["then"]
-        inner = _typed(
-            then.get("arguments", {}), RULES[then["name"]].arguments, relation.field(then["field"]).type
-        )
-        arguments["then"] = {**then, "arguments": inner}
-    expression = rule.expression(**arguments)
-    return pandera.Check(
-        lambda data: data.lazyframe.select(expression),
-        name=check.name,
-        error=expectation(check.name, check.arguments),
-        title=blamed_field(check.name, check.arguments),
-    )
-
-
-def _typed(arguments: Mapping[str, Any], declared: Mapping[str, Argument], field_type: str) -> dict[str, Any]:
-    """The arguments with values of the field's type in place of their text in JSON."""
-    typed = dict(arguments)
-    for name, argument in declared.items():
-        if name in typed and argument.kind == "value":
-            typed[name] = typed_value(typed[name], field_type)
-        elif name in typed and argument.kind == "values":
-            typed[name] = [typed_value(value, field_type) for value in typed[name]]
-    return typed

@@ -1,43 +1,22 @@
 """One pass over a frame that finds every broken rule of every row.
 
-The checks of a Pandera schema are asked for their expressions, by calling each with a stand-in for the LazyFrame that records what is
-selected. All of them are evaluated in one `select`, as bit masks: 63 rules to a word. Reasons are spelled out for failing rows only.
-Uniqueness is not a rule of a row, and is left to the load.
+All rules are evaluated in one `select`, as bit masks: 63 rules to a word. Reasons are spelled out for failing rows only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Final
 
 import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.validation.schema import pandera_schema
-
-if TYPE_CHECKING:
-    import pandera.polars as pa
+from gaelp_assets.validation.row_rules import RowRule, row_rules
 
 RULES_PER_WORD: Final = 63
 REASON: Final = pl.Struct({"field": pl.String(), "rule": pl.String(), "message": pl.String()})
 REASONS: Final = pl.List(REASON)
-
-
-@dataclass(frozen=True)
-class RowRule:
-    """A rule that a frame's rows keep where `holds` is true: the field that it blames, its name, and what is expected."""
-
-    field: str
-    rule: str
-    message: str
-    holds: pl.Expr
-
-    @property
-    def reason(self) -> dict[str, str]:
-        """The reason why a row that breaks the rule is rejected."""
-        return {"field": self.field, "rule": self.rule, "message": self.message}
 
 
 class Verdict:
@@ -49,7 +28,7 @@ class Verdict:
     @classmethod
     def of(cls, relation: Relation) -> Verdict:
         """The verdict that a relation's Pandera schema gives."""
-        return cls(row_rules(pandera_schema(relation)))
+        return cls(row_rules(relation))
 
     @cached_property
     def _words(self) -> list[pl.Expr]:
@@ -76,54 +55,26 @@ class Verdict:
 
     def _reasons(self, masks: pl.DataFrame) -> pl.Series:
         """Spelled out once for each combination of broken rules: there are far fewer of those than of rows."""
-        seen: dict[tuple[int, ...], list[dict[str, str]]] = {}
-        reasons = []
-        for mask in masks.iter_rows():
-            if mask not in seen:
-                seen[mask] = [
-                    rule.reason
-                    for number, rule in enumerate(self.rules)
-                    if mask[number // RULES_PER_WORD] >> number % RULES_PER_WORD & 1
-                ]
-            reasons.append(seen[mask])
-        return pl.Series("reasons", reasons, REASONS)
+        seen: dict[tuple[int, ...], int] = {}
+        combinations = [seen.setdefault(mask, len(seen)) for mask in masks.iter_rows()]
+        spelled = [
+            [
+                (rule.field, rule.rule, rule.message)
+                for number, rule in enumerate(self.rules)
+                if mask[number // RULES_PER_WORD] >> number % RULES_PER_WORD & 1
+            ]
+            for mask in seen
+        ]
+        return reason_lists(spelled).gather(combinations)
 
 
-def row_rules(schema: pa.DataFrameSchema) -> list[RowRule]:
-    """The nullability and the checks of a Pandera schema, as rules of single rows.
-
-    Raises:
-        TypeError: a check is not of the kind `lambda data: data.lazyframe.select(expression)`.
-    """
-    rules = []
-    for name, column in schema.columns.items():
-        if not column.nullable:
-            value = pl.col(name)
-            holds = value.is_not_null()
-            if column.dtype is not None and column.dtype.type in (pl.Float64(), pl.Float32()):
-                holds &= value.is_not_nan().fill_null(value=True)  # as Pandera has it: a NaN is no value
-            rules.append(RowRule(name, "not_null", "expected a value, not null", holds))
-        rules += [_row_rule(check, name) for check in column.checks]
-    rules += [_row_rule(check, "*") for check in schema.checks]
-    return rules
-
-
-class _Recorder:
-    """Stands in for the LazyFrame that a check selects from, and keeps what it selects."""
-
-    def select(self, expression: pl.Expr) -> pl.Expr:
-        """The expression itself."""
-        return expression
-
-
-def _row_rule(check: Any, key: str) -> RowRule:
-    from pandera.api.polars.types import PolarsData
-
-    recorded = None
-    if not check.element_wise:
-        data = PolarsData(cast("pl.LazyFrame", _Recorder()), key)
-        recorded = check._check_fn(data, **check._check_kwargs)
-    if not isinstance(recorded, pl.Expr):
-        raise TypeError(f"check {check.name!r} of {key!r} is not the selection of one expression")
-    holds = recorded if check.ignore_na else recorded.fill_null(value=False)
-    return RowRule(check.title or key, check.name, check.error or str(check.name), holds)
+def reason_lists(reasons: Sequence[Sequence[tuple[str, str, str]]]) -> pl.Series:
+    """Field, rule and message of each row's reasons as one series (`REASONS`)."""
+    flat = pl.DataFrame(
+        [reason for found in reasons for reason in found],
+        schema=list(REASON.to_schema().items()),
+        orient="row",
+    )
+    owners = pl.Series("row", [row for row, found in enumerate(reasons) for _ in found], pl.UInt32)
+    lists = flat.select(pl.struct(pl.all()).alias("reasons")).with_columns(owners)
+    return lists.group_by("row", maintain_order=True).agg("reasons")["reasons"]

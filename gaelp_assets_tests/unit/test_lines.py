@@ -79,6 +79,11 @@ def test_archive_with_something_behind_it_is_an_error(name: str) -> None:
         (gzip.compress(b""), "x.ndjson.gz", "no lines"),
         (b"[]", "x.json", "no lines"),
         (b'[{"a":1},', "x.json", "cut off"),
+        (b'[{"a":1},]', "x.json", "empty element before byte 10"),
+        (b'[{"a":1}, ,{"a":2}]', "x.json", "empty element before byte 11"),
+        (b'[,{"a":1}]', "x.json", "empty element before byte 2"),
+        (b'[{"a":1}] {"a":2}', "x.json", "something after the array, at byte 10"),
+        (b"[{}]]", "x.json", "something after the array"),
     ],
 )
 def test_file_that_is_not_what_it_should_be_is_refused(data: bytes, name: str, said: str) -> None:

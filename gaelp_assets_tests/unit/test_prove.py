@@ -145,3 +145,23 @@ def test_messages_never_quote_a_value() -> None:
     [chunk] = prove_lines(line(at="secret"), line(n='"secret"'), line(env="secret!"))
     assert chunk.rejects.height == 3
     assert "secret" not in str(chunk.rejects["reasons"].to_list())
+
+
+@pytest.mark.parametrize("start", [b'{"env":"', b'{"x":[1', b"["])
+def test_line_of_a_hundred_megabytes_is_rejected_and_its_neighbours_are_not(start: bytes) -> None:
+    """Decoding it could take gigabytes. Proving such a line peaks at about 0.6 GB, most of it copies of the line itself."""
+    fill = b"[" if start == b"[" else b",1" if b"x" in start else b"x"
+    huge = start + fill * (100_000_000 // len(fill))
+    [chunk] = prove_lines(line(), huge, b'{"env":"\xff"}', line(n=2))
+    assert chunk.rows["n"].to_list() == [1, 2]
+    assert [[r["rule"] for r in found] for found in chunk.rejects["reasons"].to_list()] == [
+        ["too_long"],
+        ["invalid_utf8"],
+    ]
+    assert chunk.rejects["raw"][0] == huge
+
+
+def test_rows_that_do_not_fit_are_told_what_does_not_fit_and_nothing_of_their_stand_ins() -> None:
+    """The rule of `n` is judged on the whole chunk, in which a value that does not fit has a stand-in."""
+    found = reasons(line(at="2026-02-30T00:00:00Z"), line(n=-1), line(n=9223372036854775808), line())
+    assert found == [[("at", "bad_timestamp")], [("n", "in_range")], [("n", "out_of_range")]]

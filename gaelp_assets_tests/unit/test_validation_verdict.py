@@ -17,6 +17,7 @@ from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.validation.registry import RULES
+from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.schema import (
     arrow_schema,
     pandera_schema,
@@ -24,7 +25,7 @@ from gaelp_assets.validation.schema import (
     schema_for,
     staged_schema,
 )
-from gaelp_assets.validation.verdict import Verdict, row_rules
+from gaelp_assets.validation.verdict import Verdict
 
 STORED = [relation for relation in load_catalog() if relation.sql is None]
 WORDS = [
@@ -199,25 +200,11 @@ def test_fused_verdict_is_panderas_for_every_rule_and_type() -> None:
 
 
 def test_more_than_63_rules_take_several_words() -> None:
-    schema = pa.DataFrameSchema(
-        {
-            f"c{i}": pa.Column(
-                pl.Int64,
-                pa.Check(lambda d: d.lazyframe.select(pl.col(d.key) > 0), name=f"r{i}", error=f"e{i}"),
-            )
-            for i in range(70)
-        }
-    )
+    rules = [RowRule(f"c{i}", f"r{i}", f"e{i}", pl.col(f"c{i}") > 0) for i in range(70)]
     frame = pl.DataFrame({f"c{i}": [1, -1 if i in {0, 31, 62, 63, 69} else 1] for i in range(70)})
-    rows, reasons = Verdict(row_rules(schema)).failing(frame)
+    rows, reasons = Verdict(rules).failing(frame)
     assert rows.to_list() == [1]
     assert [r["rule"] for r in reasons.to_list()[0]] == ["r0", "r31", "r62", "r63", "r69"]
-
-
-def test_check_that_is_no_expression_is_refused() -> None:
-    schema = pa.DataFrameSchema({"a": pa.Column(pl.Int64, pa.Check(lambda x: x > 0, element_wise=True))})
-    with pytest.raises(TypeError, match="not the selection of one expression"):
-        row_rules(schema)
 
 
 @pytest.mark.parametrize("relation", STORED, ids=[relation.id for relation in STORED])
