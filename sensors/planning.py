@@ -181,7 +181,8 @@ def plan_runs(
     """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
 
     `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
-    the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays in the gateway, where it is seen, and is not copied into runs.
+    the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays
+    in the gateway, where it is seen, and is not copied into runs.
     """
     slots: dict[str, list[Waiting]] = {}
     for work in waiting:
