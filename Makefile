@@ -4,12 +4,13 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks
 
-.PHONY: help setup dev demo test check bench format lock
+.PHONY: help setup dev demo test test-emulator check bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training"
 	@echo "make demo    the same work once, without the UI"
-	@echo "make test    set up and run every test"
+	@echo "make test    set up and run the tests"
+	@echo "make test-emulator  run the warehouse's suites on a BigQuery emulator too (needs Python 3.13)"
 	@echo "make check   formatter, linter, strict types, import rules"
 	@echo "make bench   measure the load against DuckDB's unchecked load of the same file"
 	@echo "make format  let the formatter and the linter mend what they can"
@@ -32,7 +33,10 @@ demo: setup
 	$(BIN)/gaelp demo
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile -m "not emulator"
+
+test-emulator: setup
+	$(BIN)/pytest -m emulator
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)

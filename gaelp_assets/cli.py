@@ -42,11 +42,10 @@ def main() -> None:
 
 
 def _platform() -> Platform:
-    from gaelp_assets.ingest.platform import open_platform
+    from gaelp_assets.ingest.platform import read_catalog
+    from resources.platform import PlatformResource
 
-    platform = open_platform(load_settings())
-    platform.gateway.prepare()
-    return platform
+    return PlatformResource(load_settings(), read_catalog()).open()
 
 
 @app.command()

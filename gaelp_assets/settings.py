@@ -114,6 +114,12 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def bigquery_emulator(environ: Mapping[str, str] | None = None) -> str | None:
+    """The address of a BigQuery emulator that `BIGQUERY_EMULATOR_HOST` names, with its scheme; None for BigQuery itself."""
+    host = (os.environ if environ is None else environ).get("BIGQUERY_EMULATOR_HOST")
+    return (host if "://" in host else f"http://{host}") if host else None
+
+
 def _wrong(name: str, value: str, why: str) -> Problem:
     return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
 

@@ -156,9 +156,12 @@ class Gate:
 
         `parameters` holds the types of the query's parameters. Raises what the analyzer raises, in BigQuery's words.
         """
-        analyzer = _library().Analyzer(_options(parameters or {}), self._catalog)
-        statement = analyzer.analyze_statement(sql)
+        statement = self.analyze(sql, parameters)
         return [(column.name, _name_of(column.column.type)) for column in statement.output_column_list]
+
+    def analyze(self, sql: str, parameters: Mapping[str, str] | None = None) -> Any:
+        """The resolved statement, of any kind. Raises what the analyzer raises, in BigQuery's words."""
+        return _library().Analyzer(_options(parameters or {}), self._catalog).analyze_statement(sql)
 
     def evaluate(self, sql: str) -> tuple[list[tuple[str, str]], list[tuple[Any, ...]]]:
         """The columns and the rows of a query over literals, by Google's reference evaluator.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.settings import Settings
+from resources.google import bigquery_client, storage_client
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
@@ -30,5 +31,12 @@ class PlatformResource:
             if self._platform is None:
                 from gaelp_assets.ingest.platform import open_platform
 
-                self._platform = open_platform(self.settings, self.catalog)
+                platform = open_platform(
+                    self.settings,
+                    self.catalog,
+                    storage=storage_client(self.settings),
+                    bigquery=bigquery_client(self.settings),
+                )
+                platform.gateway.prepare()
+                self._platform = platform
             return self._platform

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import tempfile
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
 
@@ -38,8 +38,10 @@ _LISTED: Final = "items(name,size,updated,generation),nextPageToken"
 _CONTENT_TYPES: Final = {"gz": "application/gzip", "zst": "application/zstd", "json": "application/json"}
 
 
-def default_client() -> Client:
-    """A client with the application default credentials, or none at all where `STORAGE_EMULATOR_HOST` is set.
+def make_client(factory: Callable[[], Client] | None = None) -> Client:
+    """The factory's client or, without one, a client with the application default credentials.
+
+    Where `STORAGE_EMULATOR_HOST` is set, Google's client needs no credentials.
 
     Raises:
         GaelpError: there are no credentials.
@@ -48,7 +50,8 @@ def default_client() -> Client:
     from google.cloud.storage import Client
 
     try:
-        return Client(project=None)  # objects are addressed by bucket: no project is needed
+        # Objects are addressed by bucket: no project is needed.
+        return factory() if factory is not None else Client(project=None)
     except GoogleAuthError as error:
         raise gcs_errors.no_credentials(error, "GAELP_GATEWAY") from error
 

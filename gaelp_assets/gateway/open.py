@@ -11,25 +11,32 @@ from gaelp_assets.gateway.store import Store
 from gaelp_assets.settings import GcsGateway, LocalGateway
 
 
-def open_gateway(where: LocalGateway | GcsGateway, catalog: Catalog) -> Gateway:
+def open_gateway(
+    where: LocalGateway | GcsGateway, catalog: Catalog, storage: Callable[[], Any] | None = None
+) -> Gateway:
     """The gateway that the settings name. Its `prepare()` is for the caller to call, once per process.
+
+    `storage` makes Google's client for a bucket (default: with the application default credentials).
 
     Raises:
         GaelpError: there are no credentials for Google Cloud Storage.
     """
-    return Gateway(_STORES[type(where)](where), catalog)
+    return Gateway(_STORES[type(where)](where, storage), catalog)
 
 
-def _local(where: LocalGateway) -> Store:
+def _local(where: LocalGateway, _: Callable[[], Any] | None) -> Store:
     from gaelp_assets.gateway.local import LocalStore
 
     return LocalStore(where.folder)
 
 
-def _gcs(where: GcsGateway) -> Store:
-    from gaelp_assets.gateway.gcs import GcsStore, default_client
+def _gcs(where: GcsGateway, storage: Callable[[], Any] | None) -> Store:
+    from gaelp_assets.gateway.gcs import GcsStore, make_client
 
-    return GcsStore(default_client(), where.bucket, where.prefix)
+    return GcsStore(make_client(storage), where.bucket, where.prefix)
 
 
-_STORES: Final[Mapping[type, Callable[[Any], Store]]] = {LocalGateway: _local, GcsGateway: _gcs}
+_STORES: Final[Mapping[type, Callable[[Any, Callable[[], Any] | None], Store]]] = {
+    LocalGateway: _local,
+    GcsGateway: _gcs,
+}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
 from gaelp_assets.catalog.load import FOLDER
@@ -43,12 +45,21 @@ def read_catalog(folder: Path = FOLDER) -> Catalog:
     return load_catalog(folder, check_problems)
 
 
-def open_platform(settings: Settings, catalog: Catalog | None = None) -> Platform:
-    """The platform that the settings describe. Touches neither gateway nor warehouse yet."""
+def open_platform(
+    settings: Settings,
+    catalog: Catalog | None = None,
+    *,
+    storage: Callable[[], Any] | None = None,
+    bigquery: Callable[[], Any] | None = None,
+) -> Platform:
+    """The platform that the settings describe. Touches neither gateway nor warehouse yet.
+
+    `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project.
+    """
     catalog = catalog if catalog is not None else read_catalog()
     return Platform(
         settings=settings,
         catalog=catalog,
-        gateway=open_gateway(settings.gateway, catalog),
-        warehouse=open_warehouse(settings.warehouse, catalog, settings),
+        gateway=open_gateway(settings.gateway, catalog, storage),
+        warehouse=open_warehouse(settings.warehouse, catalog, bigquery),
     )

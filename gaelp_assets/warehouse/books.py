@@ -12,6 +12,7 @@ import polars as pl
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.common import check_balance
 from gaelp_assets.warehouse.ddl import names, table_name
 from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceWrite, WriteMode
 from gaelp_assets.warehouse.session import scalar
@@ -127,17 +128,7 @@ class Books:
             GaelpError: a batch's lines do not add up.
         """
         fates = [_fates(batch, index, settled) for index, batch in enumerate(batches)]
-        unbalanced = [
-            Problem(
-                f"{f.lines} lines have {f.loaded + f.duplicate + f.rejected + f.sorted} fates",
-                b.file,
-                "one for each",
-            )
-            for f, b in zip(fates, batches, strict=True)
-            if not f.balanced
-        ]
-        if unbalanced:
-            raise GaelpError(*unbalanced)
+        check_balance(batches, fates)
         for batch_id, count in settled.replaced.items():
             self._con.execute(
                 f"UPDATE {self._ledger} SET loaded = loaded - $count, duplicate = duplicate + $count "

@@ -11,6 +11,7 @@ from typing import Final
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.common import check_dimensions
 from gaelp_assets.warehouse.types import duckdb_type, literal, quote
 
 # DuckDB's own names of a row's place; a column of that name would hide it.
@@ -181,19 +182,8 @@ def slice_predicate(relation: Relation, slice_: Slice, prefix: str = "") -> str:
     Raises:
         GaelpError: the slice has other dimensions than the relation.
     """
+    check_dimensions(relation, slice_)
     partitioning = relation.partitioning
-    wanted = (partitioning is not None, partitioning is not None and partitioning.environment is not None)
-    if wanted != (slice_.date is not None, slice_.environment is not None):
-        dimensions = " and ".join(
-            name for name, has in zip(("date", "environment"), wanted, strict=True) if has
-        )
-        raise GaelpError(
-            Problem(
-                f"the slice {slice_} is not one of this relation",
-                relation.id,
-                dimensions or "the whole table",
-            )
-        )
     if partitioning is None or slice_.date is None:
         return "TRUE"
     column = prefix + quote(partitioning.date)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,6 +14,7 @@ import polars as pl
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.books import Books, forget_statements, ledger_query
+from gaelp_assets.warehouse.common import in_order, once, with_upstream
 from gaelp_assets.warehouse.ddl import (
     Column,
     Found,
@@ -76,7 +76,7 @@ class DuckDBWarehouse:
 
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Creates or evolves these relations, and those that derived ones among them read."""
-        ordered = self._with_upstream(relations)
+        ordered = with_upstream(self._catalog, relations)
         if self._file.exists():
             with self._sessions.reading("look for changes of the catalogue") as con:
                 if not _changes(con, ordered):
@@ -103,19 +103,19 @@ class DuckDBWarehouse:
                     raise SliceChanged(
                         f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
                     )
-                new = _once(write.batches, frozenset())
+                new = once(write.batches, frozenset())
                 books.clear()
                 predicate = slice_predicate(write.relation, write.slice)
                 con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
             else:
-                new = _once(write.batches, known.keys())
+                new = once(write.batches, known.keys())
             if not new and write.mode is not WriteMode.REBUILD:
                 return [known[batch.batch_id][0] for batch in write.batches]
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
             settled = self._settle(con, write, new, moments)
             books.note_rejects(new, moments, settled)
             written = {fates.batch_id: fates for fates in books.note_batches(new, moments, settled)}
-        return _in_order(write.batches, written, known)
+        return in_order(write.batches, written, known)
 
     def refresh(self, relation: Relation, slice_: Slice) -> int:
         """Computes a stored derived relation anew for a slice; the number of rows that it then holds there."""
@@ -196,20 +196,6 @@ class DuckDBWarehouse:
         predicate = slice_predicate(write.relation, write.slice)
         return settle_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])
 
-    def _with_upstream(self, relations: Sequence[Relation]) -> list[Relation]:
-        """These and all that they read, each after what it reads."""
-        ordered: dict[str, Relation] = {}
-
-        def add(relation: Relation) -> None:
-            if relation.id not in ordered:
-                for upstream in sorted(self._catalog.upstream.get(relation.id, ())):
-                    add(self._catalog[upstream])
-                ordered[relation.id] = relation
-
-        for relation in relations:
-            add(relation)
-        return list(ordered.values())
-
     def _make_file(self) -> None:
         """A warehouse that nobody has written to yet is an empty one."""
         if not self._file.exists():
@@ -252,32 +238,6 @@ def _changes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> l
         found = _find(con, relation)
         statements += create_statements(relation) if found is None else evolve_statements(relation, found)
     return statements
-
-
-def _once(batches: Sequence[ProvenBatch], known: Any) -> list[ProvenBatch]:
-    """The batches that are not known, each once."""
-    return list(
-        {batch.batch_id: batch for batch in reversed(batches) if batch.batch_id not in known}.values()
-    )[::-1]
-
-
-def _in_order(
-    batches: Sequence[ProvenBatch],
-    written: Mapping[str, Fates],
-    known: Mapping[str, tuple[Fates, dt.datetime]],
-) -> list[Fates]:
-    """A batch's fates for each batch asked for; one that was not written, or stands there again, was in the ledger already."""
-    result: list[Fates] = []
-    seen: set[str] = set()
-    for batch in batches:
-        if batch.batch_id not in written:
-            result.append(known[batch.batch_id][0])
-        elif batch.batch_id in seen:
-            result.append(replace(written[batch.batch_id], already_in_ledger=True))
-        else:
-            result.append(written[batch.batch_id])
-        seen.add(batch.batch_id)
-    return result
 
 
 def _googlesql_width(dtype: pl.DataType) -> pl.DataType:

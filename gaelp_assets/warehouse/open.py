@@ -7,24 +7,33 @@ from typing import Any, Final
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.settings import BigQueryWarehouse as BigQuerySettings
 from gaelp_assets.settings import DuckDBWarehouse as DuckDBSettings
-from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.protocol import Warehouse
 
 
-def _duckdb(address: DuckDBSettings, catalog: Catalog, _: Settings) -> Warehouse:
+def _duckdb(address: DuckDBSettings, catalog: Catalog, _: Callable[[], Any] | None) -> Warehouse:
     from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
 
     return DuckDBWarehouse(address.file, catalog)
 
 
-ENGINES: Final[Mapping[type, Callable[[Any, Catalog, Settings], Warehouse]]] = {
+def _bigquery(address: BigQuerySettings, catalog: Catalog, bigquery: Callable[[], Any] | None) -> Warehouse:
+    from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+
+    return BigQueryWarehouse(address, catalog, factory=bigquery)
+
+
+ENGINES: Final[Mapping[type, Callable[[Any, Catalog, Callable[[], Any] | None], Warehouse]]] = {
     DuckDBSettings: _duckdb,
+    BigQuerySettings: _bigquery,
 }
 
 
-def open_warehouse(address: object, catalog: Catalog, settings: Settings) -> Warehouse:
+def open_warehouse(address: object, catalog: Catalog, bigquery: Callable[[], Any] | None = None) -> Warehouse:
     """The warehouse at an address of the settings. Nothing is opened yet.
+
+    `bigquery` makes Google's client (default: with the application default credentials, or none for an emulator).
 
     Raises:
         GaelpError: there is no engine for such an address.
@@ -38,4 +47,4 @@ def open_warehouse(address: object, catalog: Catalog, settings: Settings) -> War
                 "one of " + ", ".join(sorted(known.__name__ for known in ENGINES)),
             )
         )
-    return engine(address, catalog, settings)
+    return engine(address, catalog, bigquery)

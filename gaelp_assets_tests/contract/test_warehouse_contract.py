@@ -27,6 +27,7 @@ from gaelp_assets_tests.contract.warehouses import (
     EPISODES,
     EVENTS,
     EVERY_TYPE,
+    GAPS,
     GOOD,
     NOW,
     RELATIONS,
@@ -49,6 +50,9 @@ LETTERS = (
 
 @pytest.fixture(params=ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
+    gap = GAPS.get((request.param, request.node.name))
+    if gap is not None:
+        request.applymarker(pytest.mark.xfail(reason=gap, strict=True))
     return str(request.param)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+import pytest
 import xxhash
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
@@ -37,8 +38,40 @@ def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
     return DuckDBWarehouse(place / "warehouse.duckdb", catalog, lock_timeout=lock_timeout)
 
 
-ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {"duckdb": _duckdb}
+def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:
+    """On the emulator; a place is a prefix of datasets."""
+    from gaelp_assets.settings import BigQueryWarehouse as Address
+    from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+    from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
+
+    try:
+        emulator()
+    except NoPython as reason:
+        pytest.skip(str(reason))
+    prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
+    return BigQueryWarehouse(Address(PROJECT, "US", prefix), catalog)
+
+
+ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {
+    "duckdb": _duckdb,
+    "bigquery": _bigquery,
+}
 """An engine's name, and how it is opened at a place; an engine is added here, and every promise is asked of it."""
+
+
+GAPS: Final[Mapping[tuple[str, str], str]] = {
+    (
+        "bigquery",
+        "test_other_content_under_a_key_is_a_dead_letter_and_the_first_row_stays[bigquery-{'rewards': [1.0, None]}]",
+    ): ("never: BigQuery stores no NULL in an array, and the row is rejected as null_element"),
+    ("bigquery", "test_ensure_is_idempotent_and_every_type_survives[bigquery]"): (
+        "never: BigQuery stores no NULL in an array, nor a JSON number of 30 digits"
+    ),
+    ("bigquery", "test_a_new_nullable_field_is_added_and_old_rows_lack_it[bigquery]"): (
+        "emulator: a nested field that was added is in the schema, and no query finds it"
+    ),
+}
+"""What an engine does not do, by the test that asks for it: strictly, so that a gap that closes is noticed."""
 
 
 def open_engine(name: str, place: Path, lock_timeout: float = 60) -> Warehouse:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
@@ -30,11 +30,18 @@ from gaelp_assets_tests.contract.warehouses import (
     write,
 )
 
-slow_but_bounded = settings(
-    max_examples=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
-)
+
+def bounded(engine: str) -> settings:
+    """An example takes a fraction of a second where the engine is embedded, and many where each write is five jobs of a server."""
+    return settings(
+        max_examples=15 if engine == "duckdb" else 6,
+        deadline=None,
+        suppress_health_check=[HealthCheck.too_slow],
+        # A failing example is shown as it is found: to shrink it takes minutes on a server.
+        phases=list(Phase) if engine == "duckdb" else [Phase.explicit, Phase.reuse, Phase.generate],
+    )
+
+
 # A line is a row's number, its version and its formatting; a file is some lines; a write is some files, by their index.
 lines = st.tuples(st.integers(0, 5), st.integers(0, 3), st.booleans())
 files = st.lists(st.lists(lines, max_size=6), min_size=1, max_size=5)
@@ -76,69 +83,78 @@ def contents(warehouse: Warehouse, relation: Relation) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@slow_but_bounded
-@given(content=files, order=writes)
-def test_facts_converge(
-    engine: str, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
-) -> None:
-    with empty_warehouse(engine) as (warehouse, stage):
-        batches = [stage(EPISODES, [episode_line(n, 0, indent) for n, _, indent in file]) for file in content]
-        load(warehouse, EPISODES, CARTPOLE, batches, order)
-        numbers = {n for file in content for n, _, _ in file}
-        with empty_warehouse(engine) as (clean, stage_clean):
-            write(
-                clean,
-                EPISODES,
-                [stage_clean(EPISODES, [episode_line(n, 0, False) for n in numbers])],
-                CARTPOLE,
-            )
-            assert contents(warehouse, EPISODES) == contents(clean, EPISODES)
-        assert warehouse.ledger(EPISODES, CARTPOLE)["loaded"].sum() == len(numbers)
+def test_facts_converge(engine: str) -> None:
+    @bounded(engine)
+    @given(content=files, order=writes)
+    def converges(content: list[list[tuple[int, int, bool]]], order: list[list[int]]) -> None:
+        with empty_warehouse(engine) as (warehouse, stage):
+            batches = [
+                stage(EPISODES, [episode_line(n, 0, indent) for n, _, indent in file]) for file in content
+            ]
+            load(warehouse, EPISODES, CARTPOLE, batches, order)
+            numbers = {n for file in content for n, _, _ in file}
+            with empty_warehouse(engine) as (clean, stage_clean):
+                write(
+                    clean,
+                    EPISODES,
+                    [stage_clean(EPISODES, [episode_line(n, 0, False) for n in numbers])],
+                    CARTPOLE,
+                )
+                assert contents(warehouse, EPISODES) == contents(clean, EPISODES)
+            assert warehouse.ledger(EPISODES, CARTPOLE)["loaded"].sum() == len(numbers)
+
+    converges()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@slow_but_bounded
-@given(content=files, order=writes)
-def test_dimensions_converge_on_the_greatest_version(
-    engine: str, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
-) -> None:
-    with empty_warehouse(engine) as (warehouse, stage):
-        batches = [stage(VERSIONS, [version_line(*line) for line in file]) for file in content]
-        load(warehouse, VERSIONS, WHOLE, batches, order)
-        latest: dict[str, int] = {}
-        for number, version, _ in (line for file in content for line in file):
-            latest[f"key-{number}"] = max(version, latest.get(f"key-{number}", 0))
-        assert {row[0]: row[1] for row in rows_of(warehouse, VERSIONS)} == latest
-        assert warehouse.ledger(VERSIONS, WHOLE)["loaded"].sum() == len(latest)
+def test_dimensions_converge_on_the_greatest_version(engine: str) -> None:
+    @bounded(engine)
+    @given(content=files, order=writes)
+    def converges(content: list[list[tuple[int, int, bool]]], order: list[list[int]]) -> None:
+        with empty_warehouse(engine) as (warehouse, stage):
+            batches = [stage(VERSIONS, [version_line(*line) for line in file]) for file in content]
+            load(warehouse, VERSIONS, WHOLE, batches, order)
+            latest: dict[str, int] = {}
+            for number, version, _ in (line for file in content for line in file):
+                latest[f"key-{number}"] = max(version, latest.get(f"key-{number}", 0))
+            assert {row[0]: row[1] for row in rows_of(warehouse, VERSIONS)} == latest
+            assert warehouse.ledger(VERSIONS, WHOLE)["loaded"].sum() == len(latest)
+
+    converges()
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("relation", [EPISODES, VERSIONS], ids=lambda relation: relation.name)
-@slow_but_bounded
-@given(content=files, order=writes)
 def test_a_rebuild_equals_the_appends_with_conflicts_and_dead_letters(
-    engine: str, relation: Relation, content: list[list[tuple[int, int, bool]]], order: list[list[int]]
+    engine: str, relation: Relation
 ) -> None:
-    slice_ = CARTPOLE if relation is EPISODES else WHOLE
-    with empty_warehouse(engine) as (warehouse, stage):
-        batches = [
-            stage(
-                relation,
-                [
-                    # The rank of a version differs from file to file: conflicts of equal versions.
-                    episode_line(*line) if relation is EPISODES else version_line(*line, rank=str(index % 2))
-                    for line in file
-                ],
-                rejects=[b"{"] * (index % 2),
-            )
-            for index, file in enumerate(content)
-        ]
-        load(warehouse, relation, slice_, batches, order)
-        before = snapshot(warehouse, relation, slice_)
-        by_id = {batch.batch_id: batch for batch in batches}
-        ordered = [by_id[batch_id] for batch_id in warehouse.ledger(relation, slice_)["batch_id"]]
-        write(warehouse, relation, ordered, slice_, WriteMode.REBUILD, NOW + dt.timedelta(days=1))
-        assert snapshot(warehouse, relation, slice_) == before
+    @bounded(engine)
+    @given(content=files, order=writes)
+    def converges(content: list[list[tuple[int, int, bool]]], order: list[list[int]]) -> None:
+        slice_ = CARTPOLE if relation is EPISODES else WHOLE
+        with empty_warehouse(engine) as (warehouse, stage):
+            batches = [
+                stage(
+                    relation,
+                    [
+                        # The rank of a version differs from file to file: conflicts of equal versions.
+                        episode_line(*line)
+                        if relation is EPISODES
+                        else version_line(*line, rank=str(index % 2))
+                        for line in file
+                    ],
+                    rejects=[b"{"] * (index % 2),
+                )
+                for index, file in enumerate(content)
+            ]
+            load(warehouse, relation, slice_, batches, order)
+            before = snapshot(warehouse, relation, slice_)
+            by_id = {batch.batch_id: batch for batch in batches}
+            ordered = [by_id[batch_id] for batch_id in warehouse.ledger(relation, slice_)["batch_id"]]
+            write(warehouse, relation, ordered, slice_, WriteMode.REBUILD, NOW + dt.timedelta(days=1))
+            assert snapshot(warehouse, relation, slice_) == before
+
+    converges()
 
 
 def snapshot(warehouse: Warehouse, relation: Relation, slice_: Slice) -> tuple[Any, ...]:

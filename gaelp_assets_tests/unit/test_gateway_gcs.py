@@ -17,7 +17,7 @@ from google.cloud.storage import Client
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.gateway import ObjectChanged, StoredObject, open_gateway
-from gaelp_assets.gateway.gcs import GcsStore, default_client
+from gaelp_assets.gateway.gcs import GcsStore, make_client
 from gaelp_assets.gateway.gcs_errors import account_of
 from gaelp_assets.gateway.gcs_reader import CHUNK_BYTES
 from gaelp_assets.settings import GcsGateway, LocalGateway
@@ -231,7 +231,7 @@ def test_no_credentials_at_all_say_how_to_sign_in(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "nothing.json"))
     with pytest.raises(GaelpError, match="gcloud auth application-default login"):
-        default_client()
+        make_client()
 
 
 def test_an_account_is_named_as_far_as_its_credentials_tell() -> None:

@@ -8,7 +8,14 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.settings import BigQueryWarehouse, DuckDBWarehouse, GcsGateway, LocalGateway, load_settings
+from gaelp_assets.settings import (
+    BigQueryWarehouse,
+    DuckDBWarehouse,
+    GcsGateway,
+    LocalGateway,
+    bigquery_emulator,
+    load_settings,
+)
 
 
 def test_defaults_keep_everything_in_the_home(tmp_path: Path) -> None:
@@ -55,3 +62,16 @@ def test_all_wrong_values_come_at_once() -> None:
     with pytest.raises(GaelpError) as caught:
         load_settings({"GAELP_GATEWAY": "x", "GAELP_WAREHOUSE": "y", "GAELP_FIRST_DATE": "z"})
     assert len(caught.value.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        (None, None),
+        ("", None),
+        ("127.0.0.1:9050", "http://127.0.0.1:9050"),
+        ("https://bq.test", "https://bq.test"),
+    ],
+)
+def test_an_emulators_address_has_a_scheme(host: str | None, address: str | None) -> None:
+    assert bigquery_emulator({} if host is None else {"BIGQUERY_EMULATOR_HOST": host}) == address

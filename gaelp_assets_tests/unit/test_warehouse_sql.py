@@ -82,8 +82,8 @@ def test_the_settings_name_the_engine(tmp_path: Path) -> None:
     settings = load_settings(
         {"GAELP_HOME": str(tmp_path), "GAELP_WAREHOUSE": f"duckdb://{tmp_path}/w.duckdb"}
     )
-    warehouse = open_warehouse(settings.warehouse, CATALOG, settings)
+    warehouse = open_warehouse(settings.warehouse, CATALOG)
     assert (warehouse.capabilities.engine, warehouse.location) == ("duckdb", f"{tmp_path}/w.duckdb")
     assert not (tmp_path / "w.duckdb").exists()
     with pytest.raises(GaelpError, match="no engine for a object"):
-        open_warehouse(object(), CATALOG, settings)
+        open_warehouse(object(), CATALOG)

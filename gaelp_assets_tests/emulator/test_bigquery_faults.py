@@ -1,0 +1,325 @@
+"""What goes wrong between the platform and BigQuery: each gives one clear error or none, and nothing is loaded twice or lost."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaelp_assets.errors import GaelpError, TransientError
+from gaelp_assets.settings import BigQueryWarehouse as Address
+from gaelp_assets.warehouse import bigquery_jobs
+from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+from gaelp_assets.warehouse.protocol import WriteMode
+from gaelp_assets_tests.contract.warehouses import (
+    CARTPOLE,
+    CATALOG,
+    EPISODES,
+    EVERY_TYPE,
+    NOW,
+    RELATIONS,
+    Stager,
+    counts,
+    encode,
+    episode,
+    episodes,
+    rows_of,
+    write,
+)
+from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
+from gaelp_assets_tests.emulators.faults import Fault, Proxy, proxying
+
+JOBS = r"^POST .*/jobs(\?|$)"
+COMMIT = b"COMMIT TRANSACTION"
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    try:
+        address = emulator()
+    except NoPython as reason:
+        pytest.skip(str(reason))
+    with proxying(address) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Address:
+    return Address(PROJECT, "US", f"f{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
+
+
+@pytest.fixture
+def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Makes clients that speak to the proxy; pauses are short."""
+    from google.api_core.client_options import ClientOptions
+    from google.auth.credentials import AnonymousCredentials
+    from google.cloud import bigquery
+
+    monkeypatch.setattr(bigquery_jobs, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(bigquery_jobs, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(bigquery_jobs, "API_DEADLINE", 1.0)
+
+    def make() -> Any:
+        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
+        options = ClientOptions(api_endpoint=proxy.address)
+        return bigquery.Client(PROJECT, credentials=credentials, client_options=options, location="US")
+
+    return make
+
+
+@pytest.fixture
+def warehouse(client: Callable[[], Any], address: Address) -> BigQueryWarehouse:
+    warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
+    warehouse.ensure(RELATIONS)
+    return warehouse
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stager:
+    (tmp_path / "staged").mkdir()
+    return Stager(tmp_path / "staged")
+
+
+def commits(proxy: Proxy) -> int:
+    return sum(fault.met for fault in proxy.faults)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault(JOBS, times=3, status=503, reason="backendError"),
+        Fault(JOBS, times=2, status=429, reason="rateLimitExceeded"),
+        Fault(JOBS, times=2, status=403, reason="rateLimitExceeded"),
+        Fault("/jobs/", times=3, status=500, reason="internalError"),
+    ],
+    ids=lambda fault: f"{fault.status} {fault.reason}",
+)
+def test_a_storm_that_passes_is_sat_out(
+    warehouse: BigQueryWarehouse, stage: Stager, proxy: Proxy, fault: Fault
+) -> None:
+    proxy.faults.append(Fault(fault.pattern, fault.times, fault.status, fault.reason))
+    batch = stage(EPISODES, encode(episodes(range(4))), rejects=[b"{"])
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (4, 0, 1)
+    assert proxy.faults[0].met == fault.times
+    assert len(rows_of(warehouse, EPISODES)) == 4
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it arrived", "before its answer arrived"])
+@pytest.mark.parametrize("body", [COMMIT, b""], ids=["the commit", "any job"])
+def test_a_cut_connection_loads_everything_once(
+    warehouse: BigQueryWarehouse, stage: Stager, proxy: Proxy, after: bool, body: bytes
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])))], CARTPOLE)
+    proxy.faults.append(Fault(JOBS, after=after, body=body))
+    batch = stage(EPISODES, encode(episodes(range(1, 9))))
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (7, 1, 0)
+    assert proxy.faults[0].met == 1
+    assert len(rows_of(warehouse, EPISODES)) == 8
+    assert warehouse.ledger(EPISODES, CARTPOLE).height == 2
+
+
+def test_a_connection_cut_during_an_upload_loads_everything_once(
+    warehouse: BigQueryWarehouse, stage: Stager, proxy: Proxy
+) -> None:
+    proxy.faults.append(Fault("^PUT .*upload", after=True))
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 0)
+    assert proxy.faults[0].met == 1
+    assert len(rows_of(warehouse, EPISODES)) == 5
+
+
+def test_a_server_that_stays_away_is_a_transient_error_and_nothing_is_lost(
+    client: Callable[[], Any], address: Address, warehouse: BigQueryWarehouse, stage: Stager, proxy: Proxy
+) -> None:
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    impatient = BigQueryWarehouse(address, CATALOG, factory=client)
+    impatient._jobs._deadline = 0.3
+    storm = Fault(JOBS, times=10**6, status=503, reason="backendError", body=COMMIT)
+    proxy.faults.append(storm)
+    with pytest.raises(TransientError, match=r"append lab.episodes.*status.cloud"):
+        write(impatient, EPISODES, [batch], CARTPOLE)
+    assert storm.met > 1
+    storm.times = 0
+    assert rows_of(warehouse, EPISODES) == []
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault(JOBS, 9, 403, "accessDenied", "no bigquery.jobs.create"), "roles/bigquery.jobUser.*Grant"),
+        (Fault(JOBS, 9, 403, "accessNotConfigured"), "gcloud services enable"),
+        (Fault(JOBS, 9, 403, "billingNotEnabled"), "Enable billing"),
+        (Fault(JOBS, 9, 400, "bytesBilledLimitExceeded"), "fewer dates"),
+        (Fault(JOBS, 9, 404, "notFound", "Not found: Project gone"), "Correct GAELP_WAREHOUSE"),
+        (Fault(JOBS, 9, 400, "invalidQuery", "Bad int64 value: secret"), "refused"),
+    ],
+    ids=lambda value: getattr(value, "reason", ""),
+)
+def test_what_stays_wrong_is_said_once_with_the_next_step(
+    warehouse: BigQueryWarehouse, proxy: Proxy, fault: Fault, says: str
+) -> None:
+    proxy.faults.append(fault)
+    with pytest.raises(GaelpError, match=says) as raised:
+        warehouse.query("SELECT 1 AS x")
+    assert raised.value.permanent
+    assert proxy.faults[0].met == 1, "trying again cannot help"
+    assert "secret" not in str(raised.value)
+    fault.met = 0
+
+
+def test_a_quota_that_is_used_up_is_transient_and_not_asked_again(
+    warehouse: BigQueryWarehouse, proxy: Proxy
+) -> None:
+    proxy.faults.append(Fault(JOBS, 9, 403, "quotaExceeded", "Quota exceeded"))
+    with pytest.raises(TransientError, match="midnight Pacific"):
+        warehouse.query("SELECT 1 AS x")
+    assert proxy.faults[0].met == 1
+
+
+def test_nobody_signed_in_is_said_so(address: Address) -> None:
+    from google.auth.exceptions import DefaultCredentialsError
+
+    def make() -> Any:
+        raise DefaultCredentialsError("Your default credentials were not found.")  # type: ignore[no-untyped-call]
+
+    with pytest.raises(GaelpError, match="gcloud auth application-default login"):
+        BigQueryWarehouse(address, CATALOG, factory=make).describe(EPISODES)
+
+
+def test_a_dataset_in_another_location_is_refused_by_name(
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address
+) -> None:
+    elsewhere = BigQueryWarehouse(
+        Address(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
+    )
+    with pytest.raises(GaelpError, match=r"the dataset is in US.*location=US"):
+        elsewhere.ensure(RELATIONS)
+
+
+def test_a_transaction_that_fails_half_way_leaves_nothing(
+    warehouse: BigQueryWarehouse, stage: Stager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gaelp_assets.warehouse import bigquery_script
+
+    batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
+    with monkeypatch.context() as patch:
+        patch.setattr(bigquery_script.WriteScript, "_insert_ledger", lambda self: "SELECT ERROR('half-way')")
+        with pytest.raises(GaelpError):
+            write(warehouse, EPISODES, [batch], CARTPOLE)
+    assert rows_of(warehouse, EPISODES) == []
+    assert warehouse.query("SELECT * FROM ops.dead_letter").frame.is_empty()
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 1)
+
+
+def test_a_write_that_was_overtaken_plans_again(
+    warehouse: BigQueryWarehouse, stage: Stager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process loads the same rows between the plan and the commit: they are duplicates, not loaded twice."""
+    from gaelp_assets.warehouse import bigquery_stage
+
+    mine, other = (
+        stage(EPISODES, encode(episodes(range(5)))),
+        stage(EPISODES, encode(episodes(range(3, 8)), indent=True)),
+    )
+    letters = bigquery_stage.stage_letters
+    came: list[bool] = []
+
+    def overtaking(*arguments: Any) -> Any:
+        if not came:
+            came.append(True)
+            write(warehouse, EPISODES, [other], CARTPOLE)
+        return letters(*arguments)
+
+    monkeypatch.setattr(bigquery_stage, "stage_letters", overtaking)
+    assert counts(write(warehouse, EPISODES, [mine], CARTPOLE)[0]) == (3, 2, 0)
+    assert len(rows_of(warehouse, EPISODES)) == 8
+
+
+def test_what_bigquery_cannot_hold_is_a_dead_letter_and_the_rest_is_loaded_unaltered(
+    warehouse: BigQueryWarehouse, stage: Stager
+) -> None:
+    row = {
+        "id": -(2**63),
+        "string_value": "Zoë ☃ '\"",
+        "bytes_value": "raw",
+        "integer_value": 2**63 - 1,
+        "float_value": 5e-324,
+        "numeric_value": "12345678901234567890123456789.123456789",
+        "boolean_value": False,
+        "timestamp_value": "2024-02-29T23:30:00.000001-03:00",
+        "date_value": "2024-02-29",
+        "datetime_value": "2024-02-29T23:30:00",
+        "time_value": "23:59:59.999999",
+        "json_value": '{"a":"C:\\\\new","big":9223372036854775807,"c":[1.5,null]}',
+        "many": [{"name": "x", "values": [1]}, {"name": None, "values": []}],
+    }
+    wide = {**row, "id": 2, "json_value": '{"n":123456789012345678901234567890}'}
+    hole = {**row, "id": 3, "many": [{"name": "x", "values": [1, None]}]}
+    batch = stage(EVERY_TYPE, encode([row, wide, hole]))
+    for mode in (WriteMode.APPEND, WriteMode.REBUILD):
+        assert counts(write(warehouse, EVERY_TYPE, [batch], mode=mode)[0]) == (1, 0, 2)
+    (found,) = warehouse.query("SELECT * FROM lab.every_type").frame.to_dicts()
+    assert {
+        name: found[name]
+        for name in ("id", "string_value", "integer_value", "float_value", "json_value", "many")
+    } == {
+        name: row[name]
+        for name in ("id", "string_value", "integer_value", "float_value", "json_value", "many")
+    }
+    assert str(found["numeric_value"]) == row["numeric_value"]
+    assert found["bytes_value"] == b"raw"
+    assert found["timestamp_value"] == dt.datetime(2024, 3, 1, 2, 30, 0, 1, tzinfo=dt.UTC)
+    assert found["time_value"] == dt.time(23, 59, 59, 999999)
+    letters = warehouse.query(
+        "SELECT raw, reasons FROM ops.dead_letter ORDER BY line_number"
+    ).frame.to_dicts()
+    assert [letter["raw"] for letter in letters] == encode([wide, hole])
+    assert [letter["reasons"][0]["rule"] for letter in letters] == ["json_number", "null_element"]
+
+
+def test_every_job_has_labels_and_a_limit(
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], stage: Stager
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode([episode(1)]))], CARTPOLE, run_id="Run-7")
+    jobs = [
+        job for job in client().list_jobs(max_results=200, all_users=True) if job.labels.get("run") == "run-7"
+    ]
+    assert {job.job_type for job in jobs} == {"load", "query"}
+    for job in jobs:
+        assert job.labels["asset"] == "lab_episodes"
+        assert job.labels["slice"] == "2026-11-20_cartpole-v1"
+        if job.job_type == "query":
+            assert client().get_job(job.job_id).maximum_bytes_billed == bigquery_jobs.MAX_BYTES_BILLED
+
+
+def test_tables_are_made_as_the_catalogue_says_and_made_once(
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address, proxy: Proxy
+) -> None:
+    table = client().get_table(f"{PROJECT}.{address.dataset_prefix}lab.episodes")
+    assert (table.time_partitioning.type_, table.time_partitioning.field) == ("DAY", "date")
+    assert [(f.name, f.mode) for f in table.schema][:2] == [
+        ("environment_id", "REQUIRED"),
+        ("date", "REQUIRED"),
+    ]
+    letters = client().get_table(f"{PROJECT}.{address.dataset_prefix}ops.dead_letter")
+    assert letters.time_partitioning.expiration_ms == 365 * 86_400_000
+    assert letters.clustering_fields == ["dataset", "table", "slice_date", "slice_environment"]
+    proxy.seen.clear()
+    warehouse.ensure(RELATIONS)
+    assert not [request for request in proxy.seen if not request.startswith("GET")]
+
+
+def test_a_result_comes_as_a_pandas_frame_too(
+    warehouse: BigQueryWarehouse, stage: Stager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(4))))], CARTPOLE, loaded_at=NOW)
+    frame = warehouse.to_pandas(
+        "SELECT step, score FROM lab.episodes WHERE step < @limit ORDER BY step", {"limit": 3}
+    )
+    assert frame["step"].tolist() == [0, 1, 2]
+    assert str(frame["step"].dtype) == "Int64"

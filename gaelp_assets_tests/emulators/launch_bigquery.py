@@ -1,0 +1,97 @@
+"""Runs local-bigquery on plain DuckDB files. Started by `emulators.bigquery`, with the Python of the emulator's own environment.
+
+local-bigquery keeps its tables in DuckLake and sets DuckDB's time zone while it connects. Both, and GEOGRAPHY, need extensions that
+DuckDB fetches from the network. Here a database file stands for each project, the time zone is set once connected (the wheels
+have ICU built in), and GEOGRAPHY is left out. What is lost by that: GEOGRAPHY and time travel.
+
+The process ends with the one that started it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+import time
+from typing import Any
+
+DUCKLAKE_SETTINGS = "ducklake_"
+
+
+class WithoutDuckLake:
+    """A DuckDB connection that skips settings of an extension which is not there."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *arguments: Any) -> Any:
+        if statement.startswith("SET") and DUCKLAKE_SETTINGS in statement:
+            return self._connection
+        return self._connection.execute(statement, *arguments)
+
+
+def adapt(duckdb: Any, database: Any, settings: Any) -> None:
+    """Replaces what local-bigquery's `engine.database` does at start by what needs no extension."""
+    connect = duckdb.connect
+
+    def connect_first(*places: Any, config: dict[str, Any] | None = None, **options: Any) -> Any:
+        wanted = dict(config or {})
+        time_zone = wanted.pop("TimeZone", None)
+        connection = connect(*places, config=wanted, **options)
+        if time_zone is not None:
+            connection.execute(f"SET TimeZone = '{time_zone}'")
+        return WithoutDuckLake(connection)
+
+    class Library:
+        """DuckDB as `engine.database` sees it."""
+
+        connect = staticmethod(connect_first)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(duckdb, name)
+
+    def attach(connection: Any, project: str) -> None:
+        file = settings.data_dir / f"{project}.duckdb"
+        connection.execute(f"ATTACH IF NOT EXISTS '{file}' AS {database.quote(project)}")
+        database._attached.add(project)
+
+    listed = database.objects
+
+    def objects(*arguments: Any) -> list[tuple[Any, ...]]:
+        # A plain file has no estimate of the size of some tables, and the answer must be a number.
+        return [(name, kind, size or 0) for name, kind, size in listed(*arguments)]
+
+    database.duckdb = Library()
+    database._attach = attach
+    database.objects = objects
+    database.projects = lambda: sorted(database._attached)
+    database.FUNCTIONS = [file for file in database.FUNCTIONS if file.name != "geography.sql"]
+
+
+def end_with_parent() -> None:
+    """Ends this process as soon as the one that started it is gone, however that one ended."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(0)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def main() -> None:
+    end_with_parent()
+    adapt(
+        importlib.import_module("duckdb"),
+        importlib.import_module("local_bigquery.engine.database"),
+        importlib.import_module("local_bigquery.settings").settings,
+    )
+    importlib.import_module("local_bigquery.cli").main()
+
+
+if __name__ == "__main__":
+    main()
