@@ -16,7 +16,7 @@ from sensors.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
 from sensors.planning import Plan, PlannedRun, quiet
 from sensors.raw import plan_sort
 from sensors.refresh import plan_refresh
-from sensors.target import ASSET_JOB
+from sensors.shell import ASSET_JOB
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo

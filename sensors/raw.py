@@ -9,12 +9,9 @@ import dagster as dg
 
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import WHOLE
-from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
-from sensors.history import past_runs
-from sensors.orphans import release_orphans
-from sensors.planning import Plan, Waiting, only_these, plan_runs
-from sensors.target import ASSET_JOB, INTERVAL_SECONDS
+from sensors.planning import Plan, Waiting, only_these
+from sensors.shell import gateway_sensor, plan_work
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
@@ -22,25 +19,12 @@ if TYPE_CHECKING:
 
 def raw_sensor(resource: PlatformResource) -> dg.SensorDefinition:
     """Sorts what lies in `raw/`, and sets misplaced files aside."""
-
-    @dg.sensor(
+    return gateway_sensor(
+        resource,
         name="raw",
-        job_name=ASSET_JOB,
-        minimum_interval_seconds=INTERVAL_SECONDS,
-        default_status=dg.DefaultSensorStatus.RUNNING,
         description="Materializes the gateway while files in raw/ wait to be proven and sorted into slices.",
+        plan=plan_sort,
     )
-    def raw(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        try:
-            platform = resource.open()
-            release_orphans(context.instance, platform.settings)
-            return plan_sort(platform, context.instance, dt.datetime.now(dt.UTC)).result()
-        except GaelpError as error:
-            if error.permanent:
-                raise
-            return dg.SkipReason(f"Could not list the gateway: {error}")
-
-    return raw
 
 
 def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> Plan:
@@ -53,11 +37,4 @@ def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime
     misplaced = listing.misplaced + platform.gateway.queue().misplaced
     times = [file.stored.modified for file in listing.files] + [stored.modified for stored, _ in misplaced]
     waiting = [Waiting(GATEWAY, WHOLE, min(times))] if times else []
-    return plan_runs(
-        waiting,
-        past_runs(instance, {work.slot for work in waiting}),
-        only_these,
-        now=now,
-        first_date=platform.settings.first_date,
-        last_date=platform.last_date,
-    )
+    return plan_work(platform, instance, waiting, only_these, now)

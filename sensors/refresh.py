@@ -11,10 +11,9 @@ import dagster as dg
 
 from gaelp_assets.assets.partitions import asset_key
 from resources.platform import PlatformResource
-from sensors.history import known_environments, past_runs
-from sensors.planning import Plan, Waiting, only_these, plan_runs
+from sensors.planning import Plan, Waiting, only_these
+from sensors.shell import ASSET_JOB, INTERVAL_SECONDS, plan_work
 from sensors.staleness import find_stale
-from sensors.target import ASSET_JOB, INTERVAL_SECONDS
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
@@ -46,13 +45,5 @@ def plan_refresh(
     """The refreshes to start now, and what need not be looked at again (see `staleness.find_stale`)."""
     stale = find_stale(instance, platform.catalog, seen)
     waiting = [Waiting(asset_key(relation), slice_) for relation, slice_ in stale.slices]
-    plan = plan_runs(
-        waiting,
-        past_runs(instance, {work.slot for work in waiting}),
-        only_these,
-        now=now,
-        first_date=platform.settings.first_date,
-        last_date=platform.last_date,
-        environments=known_environments(instance),
-    )
+    plan = plan_work(platform, instance, waiting, only_these, now)
     return plan, stale.seen

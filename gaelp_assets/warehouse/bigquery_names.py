@@ -12,7 +12,7 @@ from sqlglot.errors import SqlglotError
 
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.common import check_dimensions
+from gaelp_assets.warehouse import common
 
 STAGING = "staging"
 """The dataset of what a write stages; the catalogue has none of that name, and its tables expire by themselves."""
@@ -123,27 +123,5 @@ def literal(value: str | dt.date | dt.datetime | None) -> str:
 
 
 def slice_condition(relation: Relation, slice_: Slice, prefix: str = "") -> str:
-    """The slice as a condition of constants, so that only its partition is read; `TRUE` for a whole table.
-
-    Raises:
-        GaelpError: the slice has other dimensions than the relation.
-    """
-    check_dimensions(relation, slice_)
-    partitioning = relation.partitioning
-    if partitioning is None or slice_.date is None:
-        return "TRUE"
-    column = prefix + quote(partitioning.date)
-    if relation.field(partitioning.date).type == "DATE":
-        condition = f"{column} = {literal(slice_.date)}"
-    else:
-        start, stop = day_of(slice_.date)
-        condition = f"{column} >= {literal(start)} AND {column} < {literal(stop)}"
-    if partitioning.environment is not None and slice_.environment is not None:
-        condition += f" AND {prefix}{quote(partitioning.environment)} = {literal(slice_.environment)}"
-    return condition
-
-
-def day_of(date: dt.date) -> tuple[dt.datetime, dt.datetime]:
-    """The first moment of a UTC day, and of the next."""
-    start = dt.datetime.combine(date, dt.time(), dt.UTC)
-    return start, start + dt.timedelta(days=1)
+    """The slice as a GoogleSQL condition of constants (see `common.slice_condition`)."""
+    return common.slice_condition(relation, slice_, prefix, quote, literal)

@@ -14,8 +14,9 @@ import polars as pl
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery_ddl import Resource, field_resource
-from gaelp_assets.warehouse.bigquery_names import day_of, slice_condition
+from gaelp_assets.warehouse.bigquery_names import slice_condition
 from gaelp_assets.warehouse.bigquery_script import STAGED_AS_TEXT
+from gaelp_assets.warehouse.common import day_of
 from gaelp_assets.warehouse.protocol import ProvenBatch
 
 # Raw lines are fetched so many at a time, so that a load full of conflicts does not fill the memory.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
@@ -27,6 +28,41 @@ def with_upstream(catalog: Catalog, relations: Sequence[Relation]) -> list[Relat
     for relation in relations:
         add(relation)
     return list(ordered.values())
+
+
+def day_of(date: dt.date) -> tuple[dt.datetime, dt.datetime]:
+    """The first moment of a UTC day, and of the next."""
+    start = dt.datetime.combine(date, dt.time(), dt.UTC)
+    return start, start + dt.timedelta(days=1)
+
+
+def slice_condition(
+    relation: Relation,
+    slice_: Slice,
+    prefix: str,
+    quote: Callable[[str], str],
+    literal: Callable[[Any], str],
+) -> str:
+    """The slice as a condition of constants, so that only its part of the table is read; `TRUE` for a whole table.
+
+    `quote` and `literal` write an engine's identifiers and constants; `prefix` stands before each column.
+
+    Raises:
+        GaelpError: the slice has other dimensions than the relation.
+    """
+    check_dimensions(relation, slice_)
+    partitioning = relation.partitioning
+    if partitioning is None or slice_.date is None:
+        return "TRUE"
+    column = prefix + quote(partitioning.date)
+    if relation.field(partitioning.date).type == "DATE":
+        condition = f"{column} = {literal(slice_.date)}"
+    else:
+        start, stop = day_of(slice_.date)
+        condition = f"{column} >= {literal(start)} AND {column} < {literal(stop)}"
+    if partitioning.environment is not None and slice_.environment is not None:
+        condition += f" AND {prefix}{quote(partitioning.environment)} = {literal(slice_.environment)}"
+    return condition
 
 
 def check_dimensions(relation: Relation, slice_: Slice) -> None:

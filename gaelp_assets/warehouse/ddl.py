@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Final
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.common import check_dimensions
+from gaelp_assets.warehouse.common import slice_condition
 from gaelp_assets.warehouse.types import duckdb_type, literal, quote
 
 # DuckDB's own names of a row's place; a column of that name would hide it.
@@ -177,21 +176,5 @@ def digest(sql: str) -> str:
 
 
 def slice_predicate(relation: Relation, slice_: Slice, prefix: str = "") -> str:
-    """The slice as a condition of constants, so that only its part of the table is read; `TRUE` for a whole table.
-
-    Raises:
-        GaelpError: the slice has other dimensions than the relation.
-    """
-    check_dimensions(relation, slice_)
-    partitioning = relation.partitioning
-    if partitioning is None or slice_.date is None:
-        return "TRUE"
-    column = prefix + quote(partitioning.date)
-    if relation.field(partitioning.date).type == "DATE":
-        predicate = f"{column} = {literal(slice_.date)}"
-    else:
-        start = dt.datetime.combine(slice_.date, dt.time(), dt.UTC)
-        predicate = f"{column} >= {literal(start)} AND {column} < {literal(start + dt.timedelta(days=1))}"
-    if partitioning.environment is not None and slice_.environment is not None:
-        predicate += f" AND {prefix}{quote(partitioning.environment)} = {literal(slice_.environment)}"
-    return predicate
+    """The slice as a DuckDB condition of constants (see `common.slice_condition`)."""
+    return slice_condition(relation, slice_, prefix, quote, literal)

@@ -19,7 +19,7 @@ from gaelp_assets.settings import load_settings
 from sensors.orphans import IN_PROCESS_TAG
 from sensors.pending import RunResult, run_pending
 from sensors.planning import SLOT_TAG
-from sensors.target import ASSET_JOB
+from sensors.shell import ASSET_JOB
 
 SCORES = dg.AssetKey(["lab", "scores"])
 CURVE = dg.AssetKey(["lab", "curve"])
