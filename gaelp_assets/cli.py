@@ -118,6 +118,8 @@ def _load_pending(platform: Platform) -> None:
             lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
         )
     console.print_runs(results)
+    if failed := platform.gateway.failed():
+        console.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
     if not all(result.success for result in results):
         raise typer.Exit(EXIT_PROBLEM)
 
@@ -148,12 +150,12 @@ def query(
 
     write = writer_for(output) if output is not None else None
     platform = _platform()
-    result = platform.warehouse.query(sql, row_limit=limit if write or limit else 1000)
+    frame = platform.ask(sql, row_limit=limit if write or limit else 1000)
     if write is None:
-        console.print_frame(result.frame)
+        console.print_frame(frame)
     else:
-        write(result.frame)
-        console.print_line(f"{result.frame.height:,} rows in {output}")
+        write(frame)
+        console.print_line(f"{frame.height:,} rows in {output}")
 
 
 @catalog_app.command("validate")

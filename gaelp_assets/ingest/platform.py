@@ -8,8 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
 from gaelp_assets.catalog.load import FOLDER
+from gaelp_assets.catalog.references import references
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, open_gateway
 from gaelp_assets.settings import Settings
 from gaelp_assets.validation.rules import check_problems
@@ -34,6 +38,19 @@ class Platform:
     def ensure(self, relation: Relation) -> None:
         """Makes the relation, the ledger and the dead letter in the warehouse where they are missing or have grown."""
         self.warehouse.ensure([relation, self.catalog[LEDGER], self.catalog[DEAD_LETTER]])
+
+    def ask(self, sql: str, *, row_limit: int | None = None) -> pl.DataFrame:
+        """The result of a GoogleSQL query over relations of the catalogue; one that holds nothing yet is empty.
+
+        Raises:
+            GaelpError: the query is wrong, or reads what the catalogue does not know; the known relations are listed.
+        """
+        try:
+            names = references(sql)
+        except ValueError as error:
+            raise GaelpError(Problem(str(error), "SQL", "one GoogleSQL SELECT statement")) from None
+        self.warehouse.ensure([self.catalog.find(name) for name in sorted(names)])
+        return self.warehouse.query(sql, row_limit=row_limit).frame
 
 
 def read_catalog(folder: Path = FOLDER) -> Catalog:
