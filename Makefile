@@ -36,7 +36,7 @@ test: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m "not emulator"
 
 test-emulator: setup
-	$(BIN)/pytest -m emulator
+	$(BIN)/pytest -n 2 --dist loadfile -m emulator
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)
