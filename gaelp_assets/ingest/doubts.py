@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 MAX_DEPTH: Final = 200
 """Levels of nesting that a line may have; BigQuery's JSON type takes 500, Python's parsers fewer than 1000."""
-KEY_END: Final = b'":'
 ESCAPED_KEY_END: Final = b'\\":'
 _SPACED: Final = re.compile(rb"[ \t\r]:")
 _STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.DOTALL)

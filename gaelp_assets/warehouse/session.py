@@ -6,7 +6,6 @@ lock beside the file (shared to read, exclusive to write), opens, works and clos
 
 from __future__ import annotations
 
-import random
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.warehouse.turns import Turns
@@ -111,17 +111,18 @@ class Sessions:
             # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
             "preserve_insertion_order": read_only,
         }
-        pause = 0.02
-        while True:
-            try:
-                return duckdb.connect(str(self.file), read_only=read_only, config=config)
-            except duckdb.IOException as error:
-                if _FOREIGN_LOCK not in str(error):
-                    raise
-                if time.monotonic() + pause > deadline:
-                    raise TransientError(self._held(str(error), purpose)) from None
-            time.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - a pause, not a secret
-            pause = min(pause * 2, 1)
+        patiently = Retrying(
+            retry=retry_if_exception(_is_held_elsewhere),
+            wait=wait_random_exponential(multiplier=0.02, max=1),
+            stop=stop_before_delay(max(deadline - time.monotonic(), 0.0)),
+            reraise=True,
+        )
+        try:
+            return patiently(duckdb.connect, str(self.file), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if not _is_held_elsewhere(error):
+                raise
+            raise TransientError(self._held(str(error), purpose)) from None
 
     def _held(self, message: str, purpose: str) -> Problem:
         found = _HOLDER.search(message)
@@ -147,6 +148,10 @@ def scalar(con: duckdb.DuckDBPyConnection, sql: str) -> int:
     row = first_row(con, sql)
     assert row is not None
     return int(row[0])
+
+
+def _is_held_elsewhere(error: BaseException) -> bool:
+    return isinstance(error, duckdb.IOException) and _FOREIGN_LOCK in str(error)
 
 
 def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
