@@ -4,6 +4,9 @@ local-bigquery keeps its tables in DuckLake and sets DuckDB's time zone while it
 DuckDB fetches from the network. Here a database file stands for each project, the time zone is set once connected (the wheels
 have ICU built in), and GEOGRAPHY is left out. What is lost by that: GEOGRAPHY and time travel.
 
+It also looks whether a job's id is taken before it notes the job, and writes its notes of tables and jobs side by side: of two clients
+with one id both may be served, or one gets an error of DuckDB in place of 409. Here they take turns.
+
 The process ends with the one that started it.
 """
 
@@ -13,6 +16,7 @@ import importlib
 import os
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 DUCKLAKE_SETTINGS = "ducklake_"
@@ -71,6 +75,26 @@ def adapt(duckdb: Any, database: Any, settings: Any) -> None:
     database.FUNCTIONS = [file for file in database.FUNCTIONS if file.name != "geography.sql"]
 
 
+def take_turns() -> None:
+    """Lets jobs be submitted one at a time, and notes be written one at a time."""
+    notes = threading.Lock()
+    for keeper in ("catalog.metadata", "catalog.iam", "jobs.store"):
+        module: Any = importlib.import_module(f"local_bigquery.{keeper}")
+        module.execute = in_turn(module.execute, notes)
+    runner: Any = importlib.import_module("local_bigquery.jobs.runner")
+    runner.submit = in_turn(runner.submit, threading.Lock())
+
+
+def in_turn(function: Callable[..., Any], turn: threading.Lock) -> Callable[..., Any]:
+    """The function, called by one thread at a time."""
+
+    def call(*arguments: Any, **options: Any) -> Any:
+        with turn:
+            return function(*arguments, **options)
+
+    return call
+
+
 def end_with_parent() -> None:
     """Ends this process as soon as the one that started it is gone, however that one ended."""
     parent = os.getppid()
@@ -90,6 +114,7 @@ def main() -> None:
         importlib.import_module("local_bigquery.engine.database"),
         importlib.import_module("local_bigquery.settings").settings,
     )
+    take_turns()
     importlib.import_module("local_bigquery.cli").main()
 
 
