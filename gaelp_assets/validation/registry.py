@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final, Literal, cast
 
 import polars as pl
@@ -135,12 +136,22 @@ def array_length(value: pl.Expr, min_value: int | None = None, max_value: int | 
 
 def imei(value: pl.Expr) -> pl.Expr:
     """Whether the text is 15 digits of which the last is the Luhn check digit of the others (3GPP TS 23.003, annex B)."""
-    number = value.cast(pl.Int64, strict=False)
-    total = pl.lit(0, pl.Int64)
-    for position in range(15):  # from the check digit leftwards; every second digit counts double
-        digit = number // 10**position % 10
-        total = total + (digit if position % 2 == 0 else digit * 2 - (digit > 4).cast(pl.Int64) * 9)
-    return matches(value, "[0-9]{15}") & total.mod(10).eq(0)
+    shape = matches(value, "[0-9]{15}")
+    number = pl.when(shape).then(value).cast(pl.Int64)
+    # Four digits at a time: a step for each digit costs more than all other rules of a table together.
+    sums = pl.lit(_luhn_sums())
+    total = pl.sum_horizontal(sums.gather(number // 10**shift % 10_000) for shift in (0, 4, 8, 12))
+    return shape & total.mod(10).eq(0)
+
+
+@cache
+def _luhn_sums() -> pl.Series:
+    """For each number of four digits: the sum of its digits, of which every second one from the last leftwards counts double, and
+    where that makes two digits, as their sum."""
+    digits = [(n // 1000, n // 100 % 10, n // 10 % 10, n % 10) for n in range(10_000)]
+    return pl.Series(
+        [b + d + sum(divmod(2 * a, 10)) + sum(divmod(2 * c, 10)) for a, b, c, d in digits], dtype=pl.Int64
+    )
 
 
 def when(field: str, equals: Any, then: Mapping[str, Any]) -> pl.Expr:
