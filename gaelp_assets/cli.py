@@ -30,6 +30,8 @@ app.add_typer(dead_letter_app, name="dead-letter")
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
+# As `terraform plan -detailed-exitcode` has it.
+EXITS_OF_DEPLOY = {"done": 0, "problem": EXIT_PROBLEM, "changes": 2, "try again": EXIT_TRY_AGAIN}
 
 
 def main() -> None:
@@ -125,10 +127,56 @@ def _load_pending(platform: Platform) -> None:
 
 
 @app.command()
+def deploy(
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="only show the plan: 0 nothing to do, 2 changes, 1 refusals")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    jobs: Annotated[
+        int, typer.Option(min=1, max=32, help="relations at the same time, where the engine can")
+    ] = 8,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="leave out what is refused, and do the rest")
+    ] = False,
+    replace: Annotated[
+        list[str] | None,
+        typer.Option(help="drop this relation and make it anew, to be filled again from sent/ by a backfill"),
+    ] = None,
+) -> None:
+    """Bring the warehouse's datasets, tables and views up to the catalogue."""
+    from gaelp_assets import console_deploy
+    from gaelp_assets.ingest.anew import check_files
+    from gaelp_assets.warehouse import deploy as work
+
+    platform = _platform()
+    anew = [platform.catalog.find(name) for name in replace or ()]
+    for relation in anew:
+        check_files(platform, relation)
+    plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, anew=anew)
+    if not as_json:
+        console_deploy.print_plan(plan)
+    results = None
+    if not dry_run:
+        with console.progress_of(len(plan.relations)) as show:
+            results = work.apply(
+                platform.warehouse,
+                plan,
+                jobs=jobs,
+                partial=allow_partial,
+                on_done=lambda result: show(f"{result.outcome} {result.id}"),
+            )
+    if as_json:
+        console_deploy.print_json(plan, results)
+    elif results is not None:
+        console_deploy.print_results(results)
+    raise typer.Exit(EXITS_OF_DEPLOY[work.verdict(plan, results)])
+
+
+@app.command()
 def status(
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
-    """Show the queue, failures, stuck files, and each table's rows, last import and freshness."""
+    """Show the queue, failures, stuck files, each table's rows, last import and freshness, and what is left of daily limits."""
     from gaelp_assets.ingest.status import status as read_status
 
     platform = _platform()
@@ -182,8 +230,9 @@ def catalog_list() -> None:
 
 @catalog_app.command("show")
 def catalog_show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME")]) -> None:
-    """Show one relation: its fields, rules, keys, slices, and what it reads and feeds."""
+    """Show one relation: its fields, rules, keys, slices, what it reads and feeds, and how a view is kept and why."""
     from gaelp_assets.ingest.platform import read_catalog
+    from gaelp_assets.warehouse.materialization import decide
 
     catalog = read_catalog()
     relation = catalog.find(name)
@@ -191,6 +240,7 @@ def catalog_show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME
         relation,
         reads=sorted(catalog.upstream.get(relation.id, ())),
         feeds=[derived.id for derived in catalog.downstream({relation.id})],
+        decision=decide(relation, catalog) if relation.is_derived and relation.is_stored else None,
     )
 
 

@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from gaelp_assets.errors import Problem
@@ -24,6 +31,8 @@ if TYPE_CHECKING:
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
     from gaelp_assets.ingest.platform import Platform
     from gaelp_assets.ingest.status import Status
+    from gaelp_assets.warehouse.materialization import Decision
+    from gaelp_assets.warehouse.quotas import HeadRoom
     from sensors.pending import RunResult
 
 # Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
@@ -35,6 +44,11 @@ _err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() el
 def print_line(text: str) -> None:
     """One line, as it is."""
     _out.print(escape(text), highlight=False)
+
+
+def print_marked(mark: str, style: str, text: str) -> None:
+    """One line after a mark of that style."""
+    _out.print(f"[{style}]{escape(mark)}[/] {escape(text)}", highlight=False)
 
 
 def print_problems(problems: Sequence[Problem]) -> None:
@@ -51,6 +65,15 @@ def progress() -> Iterator[Callable[[str], None]]:
     ) as bar:
         task = bar.add_task("starting")
         yield lambda text: bar.update(task, description=escape(text))
+
+
+@contextmanager
+def progress_of(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over that many things; the callable takes the one that is done, in words."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda text: bar.update(task, advance=1, description=escape(text))
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -121,8 +144,10 @@ def slicing(relation: Relation) -> str:
     )
 
 
-def print_relation(relation: Relation, *, reads: Sequence[str], feeds: Sequence[str]) -> None:
-    """Everything that the catalogue says of a relation."""
+def print_relation(
+    relation: Relation, *, reads: Sequence[str], feeds: Sequence[str], decision: Decision | None = None
+) -> None:
+    """Everything that the catalogue says of a relation and, of a stored derived one, how BigQuery keeps it and why."""
     from gaelp_assets.catalog.model import Latest, walk_fields
 
     conflict = relation.on_key_conflict
@@ -134,6 +159,8 @@ def print_relation(relation: Relation, *, reads: Sequence[str], feeds: Sequence[
         ("on key conflict", f"latest by {conflict.latest}" if isinstance(conflict, Latest) else conflict),
         ("sliced by", slicing(relation)),
         ("clustered by", ", ".join(relation.clustering)),
+        ("kept by BigQuery as", decision and decision.words),
+        ("kept by DuckDB as", decision and "a table that the platform refreshes"),
         ("kept for", f"{relation.retention_days} days" if relation.retention_days else "ever"),
         ("reads", ", ".join(reads)),
         ("feeds", ", ".join(feeds)),
@@ -155,6 +182,12 @@ def print_relation(relation: Relation, *, reads: Sequence[str], feeds: Sequence[
         for path, field in walk_fields(relation.fields)
     ]
     table("fields", ("field", "type", "mode", "rules", "description"), rows)
+    if decision is not None and decision.reasons:
+        table(
+            "what keeps BigQuery from more",
+            ("found", "leaves", "what to change"),
+            [(reason.what, reason.leaves.value, reason.remedy) for reason in decision.reasons],
+        )
     if relation.sql:
         print_line(relation.sql)
 
@@ -227,6 +260,27 @@ def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool)
             for t in status.tables
         ],
     )
+    if status.head_room is not None:
+        _print_head_room(status.head_room)
+
+
+def _print_head_room(room: HeadRoom) -> None:
+    table(
+        "limits of today",
+        ("limit", "a day", "used", "left", "slice writes that fit", "renewed (UTC)"),
+        [
+            (
+                "load jobs of the project",
+                room.limits.load_jobs,
+                room.used,
+                room.left,
+                room.writes_left,
+                room.renewed_at,
+            )
+        ],
+    )
+    if room.used is None:
+        print_line(f"What is used is not known, and is taken for nothing: {room.unknown_because}")
 
 
 def _plain(status: Status) -> dict[str, Any]:
@@ -238,7 +292,13 @@ def _plain(status: Status) -> dict[str, Any]:
         ],
         "stuck": [file.stored.name for file in status.stuck],
         "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
+        "head_room": status.head_room and _plain_head_room(status.head_room),
     }
+
+
+def _plain_head_room(room: HeadRoom) -> dict[str, Any]:
+    derived = {"left": room.left, "writes_left": room.writes_left, "renewed_at": room.renewed_at}
+    return {**dataclasses.asdict(room), **derived}
 
 
 def print_gateway(pending: Listing, unsorted: Listing, failures: Sequence[FailedFile]) -> None:

@@ -7,8 +7,10 @@ No problem ever quotes a row's values: a rejected row stands in the dead letter,
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,19 @@ class TransientError(GaelpError):
     """Problems that can go away by themselves, such as a locked database or a full disk: try again later."""
 
     permanent = False
+
+
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+PASSING: Final = FULL | {
+    errno.EIO, errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
+    errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.EBUSY, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
+}  # fmt: skip
+"""Errors of the operating system that can go away by themselves: a full disk, a share out of reach."""
+
+
+def of_the_system(error: OSError, problem: Problem) -> GaelpError:
+    """The problem as the kind of error that it is: transient where the operating system's error can pass."""
+    return TransientError(problem) if error.errno in PASSING else GaelpError(problem)
 
 
 def unknown(kind: str, value: str, known: Iterable[str], *, where: str = "") -> Problem:

@@ -1,8 +1,13 @@
-"""Marks the tests that need the BigQuery emulator, which has an environment of its own and takes its time."""
+"""Marks the tests that need the BigQuery emulator, which has an environment of its own and takes its time; options of the chaos tests."""
 
 from __future__ import annotations
 
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=48, help="chaos tests: how many processes each test kills")
+    parser.addoption("--seed", type=int, default=1, help="chaos tests: what their randomness starts from")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -10,3 +15,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "bigquery" in parameters.values() or "emulator" in item.path.parts:
             item.add_marker(pytest.mark.emulator)
+
+
+@pytest.fixture(params=["python", "native"])
+def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Provers that the test makes decode in Python alone, then natively."""
+    from gaelp_assets.ingest import native
+
+    if request.param == "python":
+        monkeypatch.setattr(native, "library", lambda: None)
+    elif native.library() is None:
+        pytest.skip("the native decoder has not been built")

@@ -81,6 +81,7 @@ def _language() -> Any:
         for feature in language.enabled_language_features
         if LanguageFeature(feature).name not in _NOT_IN_BIGQUERY
     ]
+    language.enabled_language_features.append(LanguageFeature.FEATURE_ALTER_COLUMN_SET_DATA_TYPE)
     return language
 
 

@@ -14,6 +14,7 @@ from sensors.shell import gateway_sensor, plan_work
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.warehouse.quotas import Cadence
 
 
 def cloud_ready_sensor(resource: PlatformResource) -> dg.SensorDefinition:
@@ -32,7 +33,17 @@ def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetim
     Raises:
         GaelpError: the gateway cannot be listed.
     """
-    return plan_work(platform, instance, pending_work(platform), with_derived(platform.catalog), now)
+    waiting = pending_work(platform)
+    select = with_derived(platform.catalog)
+    return plan_work(platform, instance, waiting, select, now, _cadence(platform, len(waiting), now))
+
+
+def _cadence(platform: Platform, writes: int, now: dt.datetime) -> Cadence | None:
+    """How fast the warehouse's limits of the day let that many writes begin; None where it has no limits, or there is nothing to do."""
+    from gaelp_assets.warehouse.quotas import cadence
+
+    room = platform.warehouse.head_room() if writes else None
+    return cadence(room, writes, now) if room is not None else None
 
 
 def pending_work(platform: Platform) -> list[Waiting]:

@@ -30,6 +30,7 @@ from gaelp_assets.catalog import Catalog, Slice
 
 SLOT_TAG: Final = "gaelp/slot"
 RUNS_PER_TICK: Final = 50
+NO_REST: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
 LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
 # Dead workers are found by the launcher's health check; this is for a worker that lives and hangs.
@@ -177,12 +178,14 @@ def plan_runs(
     last_date: dt.date,
     environments: Sequence[str] = (),
     limit: int = RUNS_PER_TICK,
+    rest: dt.timedelta = NO_REST,
 ) -> Plan:
     """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
 
     `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
     the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays
-    in the gateway, where it is seen, and is not copied into runs.
+    in the gateway, where it is seen, and is not copied into runs. After a run that succeeded, a slot rests for `rest`, so that more
+    files come together in the next.
     """
     slots: dict[str, list[Waiting]] = {}
     for work in waiting:
@@ -194,23 +197,27 @@ def plan_runs(
     for slot, found in slots.items():
         past = history.get(slot, ())
         date = found[0].slice.date
-        rest, ready_work = _rested(past, found, now)
+        rested_at, ready_work = _rested(past, found, now)
         if date is not None and not first_date <= date <= last_date:
             side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
             plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
         elif past and past[0].outcome is Outcome.IN_FLIGHT:
             plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
             in_flight += 1
+        elif rest and past and past[0].outcome is Outcome.SUCCEEDED and past[0].created + rest > now:
+            plan.waits[slot] = f"load jobs are scarce today; next at {past[0].created + rest:%H:%M:%S} UTC"
         elif ready_work:
             ready.append((slot, ready_work))
         else:
-            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rest:%H:%M:%S} UTC"
+            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rested_at:%H:%M:%S} UTC"
     ready.sort(key=lambda item: (_since(item[1]), item[0]))
     for number, (slot, ready_work) in enumerate(ready):
         if number < limit - in_flight:
             plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order))
         else:
-            plan.waits[slot] = f"{limit} runs are in flight or about to start"
+            plan.waits[slot] = (
+                f"{limit} runs are in flight or about to start" if limit else "no load jobs are left today"
+            )
     return plan
 
 

@@ -12,10 +12,11 @@ from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 from sensors.history import known_environments, past_runs
 from sensors.orphans import release_orphans
-from sensors.planning import Plan, Select, Waiting, plan_runs
+from sensors.planning import NO_REST, RUNS_PER_TICK, Plan, Select, Waiting, plan_runs
 
 if TYPE_CHECKING:
     from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.warehouse.quotas import Cadence
 
 # Dagster's own job over all assets. A sensor whose target is a selection of assets with different partitions would keep the whole
 # code location from loading.
@@ -57,8 +58,9 @@ def plan_work(
     waiting: Sequence[Waiting],
     select: Select,
     now: dt.datetime,
+    cadence: Cadence | None = None,
 ) -> Plan:
-    """The runs to start now for the waiting work, by what the instance knows of earlier ones."""
+    """The runs to start now for the waiting work, by what the instance knows of earlier ones; no faster than the cadence."""
     return plan_runs(
         waiting,
         past_runs(instance, {work.slot for work in waiting}),
@@ -67,4 +69,6 @@ def plan_work(
         first_date=platform.settings.first_date,
         last_date=platform.last_date,
         environments=known_environments(instance),
+        limit=RUNS_PER_TICK if cadence is None else min(RUNS_PER_TICK, cadence.runs),
+        rest=NO_REST if cadence is None else cadence.rest,
     )

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.warehouse.plan import RelationPlan
 
 SAMPLE_ROWS: Final = 20_000
 """Rows of a rectangle that are proven again. Every row was proven when it was loaded; this finds what was changed since."""
@@ -35,7 +36,8 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
     key = asset_key(relation)
     checks: dict[str, tuple[str, Callable[[Platform, Sequence[Scope]], Outcome]]] = {
         AssetCheckName.SCHEMA_CONFORMANCE.value: (
-            f"The table has the declared columns, and the first {SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
+            "Nobody has changed the table away from the catalogue, and the first "
+            f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
             lambda platform, found: schema_conformance(platform, relation, found),
         ),
         AssetCheckName.KEY_UNIQUENESS.value: (
@@ -101,15 +103,20 @@ def _result(
 
 
 def schema_conformance(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
-    """Declared columns against the warehouse's, and the first rows of each rectangle against the Pandera schema."""
-    columns = _column_differences(platform, relation)
+    """The catalogue against the table as it is (one look at its description), and the first rows of each rectangle against the
+    Pandera schema. Descriptions, labels and the like that drifted are shown, and fail nothing."""
+    from gaelp_assets.warehouse.plan import FOR_ROWS, Action, Status
+
+    (planned,) = platform.warehouse.compare([relation])
+    drifted = bool(planned.refusals) or any(change.action in FOR_ROWS for change in planned.changes)
     metadata: dict[str, Any] = {}
-    if columns:
-        metadata["columns"] = table(columns, column="string", declared="string", found="string")
+    if planned.status is not Status.UNCHANGED:
+        columns = dict.fromkeys(("column", "declared", "found", "way out"), "string")
+        metadata["columns"] = table(_drift(planned), **columns)
     rows = 0
     failures: list[dict[str, Any]] = []
     names = ", ".join(f"t.`{name}`" for name in relation.field_names)
-    if not any(difference["found"] == "" for difference in columns):
+    if not any(change.action in {Action.CREATE, Action.ADD_FIELD} for change in planned.changes):
         for scope in covered:
             condition, parameters = scope.condition(relation, "t")
             frame = platform.warehouse.query(
@@ -123,23 +130,24 @@ def schema_conformance(platform: "Platform", relation: Relation, covered: Sequen
     metadata |= {"rows proven": rows, "rows proven at most": SAMPLE_ROWS * len(covered)}
     if failures:
         metadata["failures"] = table(failures, column="string", check="string", rows="int")
-    return not columns and not failures, metadata
+    return not drifted and not failures, metadata
 
 
-def _column_differences(platform: "Platform", relation: Relation) -> list[dict[str, str]]:
-    from gaelp_assets.warehouse.ddl import same_type, stored_fields
-    from gaelp_assets.warehouse.types import duckdb_type, googlesql_type
-
-    state = platform.warehouse.describe(relation)
-    found = dict(state.columns) if state is not None else {}
-    duckdb = platform.warehouse.capabilities.dialect == "duckdb"
-    differences = []
-    for field in stored_fields(relation):
-        declared = duckdb_type(field) if duckdb else googlesql_type(field)
-        actual = found.pop(field.name, "")
-        if not actual or not (same_type(actual, declared) if duckdb else actual == declared):
-            differences.append({"column": field.name, "declared": declared, "found": actual})
-    return differences + [{"column": name, "declared": "", "found": actual} for name, actual in found.items()]
+def _drift(planned: "RelationPlan") -> list[dict[str, str]]:
+    """What `gaelp deploy` would refuse or change, a record each."""
+    refused = [
+        {
+            "column": refusal.field,
+            "declared": refusal.wanted,
+            "found": refusal.found,
+            "way out": refusal.way_out,
+        }
+        for refusal in planned.refusals
+    ]
+    return refused + [
+        {"column": change.field, "declared": change.wanted, "found": change.found, "way out": "gaelp deploy"}
+        for change in planned.changes
+    ]
 
 
 def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, Any]]:

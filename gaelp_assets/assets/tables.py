@@ -92,7 +92,9 @@ def table_asset(
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
         rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
         slices = _slices(context)
-        loads = _Loads(platform.open(), relation)
+        opened = platform.open()
+        check_head_room(opened, relation, slices, rebuild=rebuild)
+        loads = _Loads(opened, relation)
         for slice_ in slices:
             loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild)
         yield loads.accounting(key)
@@ -121,6 +123,25 @@ def _slices(context: dg.AssetExecutionContext) -> list[Slice]:
         # Dagster itself would end such a run with success.
         raise empty_selection("the selected range")
     return [parse_partition_key(key) for key in keys]
+
+
+def check_head_room(
+    platform: "Platform", relation: Relation, slices: Sequence[Slice], *, rebuild: bool
+) -> None:
+    """Ends a run that does not fit into what is left of the warehouse's daily limits, before it writes anything.
+
+    Raises:
+        Failure: it does not fit; the description says what would.
+    """
+    from gaelp_assets.warehouse.quotas import refusal, worth_asking
+
+    limits = platform.warehouse.capabilities.limits
+    if limits is None or not worth_asking(limits, slices, rebuild=rebuild):
+        return
+    room = platform.warehouse.head_room()
+    problem = refusal(relation.id, slices, room) if room is not None else None
+    if problem is not None:
+        raise failure(GaelpError(problem))
 
 
 class _Loads:

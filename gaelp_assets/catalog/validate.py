@@ -16,6 +16,8 @@ PARTITION_TYPES = {"DATE", "TIMESTAMP"}
 # BigQuery clusters by these; [BQ:clustered-tables].
 CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
 KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
+PLATFORM_DATASETS = {"locks", "staging"}
+"""Those in which a warehouse keeps what a write needs while it runs."""
 
 
 def cross_file_problems(
@@ -61,6 +63,12 @@ def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
 
 
 def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
+    if relation.dataset in PLATFORM_DATASETS:
+        yield Problem(
+            f"the dataset {relation.dataset!r} is the platform's own",
+            _where(relation),
+            "a folder of another name",
+        )
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
     if check_problems is not None:

@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import FULL, PASSING, GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import check_new_name, escape_problem, is_unfinished, shown
 from gaelp_assets.gateway.store import ObjectChanged, StoredObject
 
@@ -25,11 +25,6 @@ READ_BUFFER: Final = 1 << 20
 # A folder that others empty and remove at the same time is made again this many times before giving up.
 FOLDER_ATTEMPTS: Final = 100
 
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-_TRANSIENT: Final = _FULL | {
-    errno.EIO, errno.ESTALE, errno.EROFS, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.EHOSTUNREACH,
-    errno.ENETDOWN, errno.ENETUNREACH, errno.ENOTCONN, errno.EBUSY, errno.EAGAIN, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
-}  # fmt: skip
 _NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS}
 _GONE: Final = (FileNotFoundError, NotADirectoryError)
 
@@ -346,11 +341,11 @@ def _unreachable(url: str, name: str, why: str) -> TransientError:
 def _explained(error: OSError, action: str, where: str) -> GaelpError:
     """The project's error for a file system's."""
     reason = error.strerror or type(error).__name__
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return TransientError(
             Problem(f"cannot {action}: {reason}", where, "free space", "Free some space on that disk.")
         )
-    if error.errno in _TRANSIENT or isinstance(error, FileNotFoundError):
+    if error.errno in PASSING or isinstance(error, FileNotFoundError):
         return TransientError(
             Problem(
                 f"cannot {action}: {reason}",

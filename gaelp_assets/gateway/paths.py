@@ -56,10 +56,7 @@ class GatewayFile:
     @property
     def path(self) -> str:
         """`training/episodes/date=2026-11-20/part-0.ndjson`: the same in every stage, without what moves add to the name."""
-        stem, ending = split_name(self.name)
-        return "/".join(
-            part for part in (folder(self.relation, self.slice), f"{_SUFFIX.sub('', stem)}.{ending}") if part
-        )
+        return "/".join(part for part in (folder(self.relation, self.slice), _unsuffixed(self.name)) if part)
 
     @property
     def ending(self) -> str:
@@ -181,9 +178,21 @@ def free_name(name: str, number: int) -> str:
     return f"{above}{slash}{stem}-{number}" + (f".{ending}" if ending else "")
 
 
-def _suffixed(name: str, digest: str) -> str:
+def sorted_name(file: GatewayFile, digest: str) -> str:
+    """A name for the lines of one slice of a raw file, of the digest of the new file's bytes: the same that it gets in `sent/`."""
+    stem, _ = split_name(_unsuffixed(file.name))
+    return _suffixed(f"{stem}.ndjson", digest)
+
+
+def _unsuffixed(name: str) -> str:
+    """The name without what a move has added."""
     stem, ending = split_name(name)
-    return f"{_SUFFIX.sub('', stem)}~{digest[:12]}" + (f".{ending}" if ending else "")
+    return _SUFFIX.sub("", stem) + (f".{ending}" if ending else "")
+
+
+def _suffixed(name: str, digest: str) -> str:
+    stem, ending = split_name(_unsuffixed(name))
+    return f"{stem}~{digest[:12]}" + (f".{ending}" if ending else "")
 
 
 def _identity(stored: StoredObject) -> str:
@@ -243,7 +252,7 @@ def _wrong_file_name(name: str, stage: Stage, folders: list[str]) -> Problem | N
             expected=allowed + (" or NAME.json" if takes_json else ""),
             remedy=remedy,
         )
-    if len(name.encode()) > NAME_BYTES:
+    if len(_unsuffixed(name).encode()) > NAME_BYTES:
         return Problem("the file's name is too long", expected=f"at most {NAME_BYTES} bytes")
     return None
 

@@ -69,12 +69,12 @@ class BlockDecoder:
             pieces = self._fields.build(rows, tally)
             doubtful = self._doubtful(block, rows, lines, tally)
             del rows
-        rejects = {i: self._explain(block, i) or [UNTOLD] for i in refused}
+        rejects = {i: self.reasons(block.lines[i]) or [UNTOLD] for i in refused}
         dropped = list(tally.unfit)
         for row in tally.unfit:
-            rejects[indices[row]] = self._explain(block, indices[row]) or [UNTOLD]
+            rejects[indices[row]] = self.reasons(block.lines[indices[row]]) or [UNTOLD]
         for row in doubtful - tally.unfit:
-            if reasons := self._explain(block, indices[row]):
+            if reasons := self.reasons(block.lines[indices[row]]):
                 rejects[indices[row]] = reasons
                 dropped.append(row)
         return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, sorted(rejects.items()))
@@ -83,6 +83,10 @@ class BlockDecoder:
         """The rows of blocks as the relation's columns."""
         return self._fields.assemble([block.pieces for block in blocks])
 
+    def reasons(self, line: bytes) -> list[Reason]:
+        """Why the line, as stored, is no row of the relation; empty if it is one."""
+        return self._explainer.reasons(line, unterminated=not line.endswith(b"\n"))
+
     def _structs(self, block: Block) -> tuple[list[Any], Sequence[int], Sequence[bytes], set[int]]:
         """The lines that msgspec takes: decoded, their places, and as they are; the places of the others."""
         lines: Sequence[bytes] = block.lines
@@ -90,7 +94,7 @@ class BlockDecoder:
         refused = _too_long(block)
         if refused:
             lines, places = without(lines, refused), without(places, refused)
-        odd = _not_utf8(block.data if not refused else b"".join(lines), lines)
+        odd = _not_utf8(block.packed if not refused else b"".join(lines), lines)
         if odd:
             refused.update([places[i] for i in odd])
             lines, places = without(lines, odd), without(places, odd)
@@ -111,7 +115,7 @@ class BlockDecoder:
         """The rows that may still be wrong."""
         doubtful = set(tally.doubtful)
         doubtful.update(row for row in tally.large if _LONG_INTEGER.search(lines[row]))
-        data = block.data if len(lines) == len(block) else b"".join(lines)
+        data = block.packed if len(lines) == len(block) else b"".join(lines)
         spaced = has_spaced_colon(data)
         if spaced:  # a key may end where none is counted
             doubtful.update(
@@ -140,10 +144,6 @@ class BlockDecoder:
             return cast("list[int]", odd[found[odd] != expected].tolist())
         return np.flatnonzero(found != self._fields.count_keys(rows)).tolist()
 
-    def _explain(self, block: Block, i: int) -> list[Reason]:
-        line = block.lines[i]
-        return self._explainer.reasons(line, unterminated=not line.endswith(b"\n"))
-
 
 def without(values: Sequence[Any], places: Collection[int]) -> list[Any]:
     """The values but for those at the places."""
@@ -158,7 +158,7 @@ def without(values: Sequence[Any], places: Collection[int]) -> list[Any]:
 
 def _too_long(block: Block) -> set[int]:
     """The places of the lines that are too long to be decoded in bounded memory."""
-    if len(block.data) <= MAX_LINE_BYTES:
+    if len(block.packed) <= MAX_LINE_BYTES:
         return set()
     return {i for i, line in enumerate(block.lines) if len(line) > MAX_LINE_BYTES}
 

@@ -268,7 +268,8 @@ class Explainer:
     def reasons(self, line: bytes, *, unterminated: bool = False) -> list[Reason]:
         """Why the line is rejected; empty if nothing is wrong. `unterminated`: the file ends without a line end after it."""
         if len(line) > MAX_LINE_BYTES:
-            return [Reason("", "too_long", f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB")]
+            limit = f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB"
+            return [Reason("", "too_long", f"{limit}; of a longer one, only the start may be kept here")]
         try:
             text = line.strip(SPACE).decode("utf-8")
         except UnicodeDecodeError as error:

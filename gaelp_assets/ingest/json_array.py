@@ -12,6 +12,7 @@ from typing import Final
 
 _OUTSIDE: Final = re.compile(rb'["\[\]{},]')
 _IN_STRING: Final = re.compile(rb'["\\\r\n]')
+_SPACE: Final = b" \t\r\n"
 _LINE_ENDS: Final = bytes.maketrans(b"\r\n", b"  ")  # between tokens only; inside a string they are no JSON
 
 
@@ -23,16 +24,17 @@ class MalformedArrayError(Exception):
     """The outermost array is no proper JSON: says what was found, and at which byte."""
 
 
-def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int, bytes]]:
+def objects_as_lines(chunks: Iterator[bytes], offset: int, longest: int) -> Iterator[tuple[int, bytes]]:
     """Each element with its byte offset, as a line (without a line end if it is cut off).
 
-    Line ends between its tokens become spaces. `offset` is where `chunks` starts.
+    Line ends between its tokens become spaces. `offset` is where `chunks` starts. Of an element of more than `longest` bytes, no
+    more is kept than shows that it is longer: about a chunk.
 
     Raises:
         OpenArrayError: after the last element, if the array is not closed.
         MalformedArrayError: an element is empty (a comma too many), or something follows the array.
     """
-    splitter = _Splitter(offset)
+    splitter = _Splitter(offset, longest)
     for chunk in chunks:
         yield from splitter.feed(chunk)
     yield from splitter.finish()
@@ -41,9 +43,11 @@ def objects_as_lines(chunks: Iterator[bytes], offset: int) -> Iterator[tuple[int
 class _Splitter:
     """Follows strings and brackets through the chunks, and collects the bytes of one element."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, longest: int) -> None:
+        self._longest = longest
         self._parts: list[bytes] = []
-        self._start = offset
+        self._held = 0
+        self._start = offset  # of the element, once a part of it is held
         self._position = offset
         self._depth = 0
         self._in_string = False
@@ -57,7 +61,7 @@ class _Splitter:
         taken = at = 0
         base = self._position
         if self._array is None:
-            stripped = chunk.lstrip(b" \t\r\n")
+            stripped = chunk.lstrip(_SPACE)
             if stripped:
                 self._array = stripped.startswith(b"[")
                 if self._array:
@@ -95,7 +99,7 @@ class _Splitter:
                 self._start = base + taken
                 if token == b"]":
                     self._array, self._closed = False, True
-        self._parts.append(chunk[taken:])
+        self._hold(chunk[taken:])
         self._position = base + len(chunk)
 
     def finish(self) -> Iterator[tuple[int, bytes]]:
@@ -106,13 +110,23 @@ class _Splitter:
         if self._array:
             raise OpenArrayError
 
+    def _hold(self, part: bytes) -> None:
+        if not self._held:
+            stripped = part.lstrip(_SPACE)
+            self._start += len(part) - len(stripped)
+            part = stripped
+        if self._held <= self._longest:
+            self._parts.append(part)
+            self._held += len(part)
+
     def _element(self, last: bytes) -> Iterator[tuple[int, bytes]]:
-        raw = b"".join((*self._parts, last))
-        self._parts = []
-        text = raw.strip(b" \t\r\n")
+        self._hold(last)
+        text = b"".join(self._parts)
+        if self._held <= self._longest:  # else more may follow the spaces
+            text = text.rstrip(_SPACE)
+        self._parts, self._held = [], 0
         if text:
-            start = self._start + len(raw) - len(raw.lstrip(b" \t\r\n"))
             complete = not self._depth and not self._in_string
             line = text if self._broken else text.translate(_LINE_ENDS)
-            yield start, line + b"\n" if complete else line
+            yield self._start, line + b"\n" if complete else line
         self._broken = False

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Final
+from functools import cached_property
+from typing import Any, BinaryIO, Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -45,21 +47,69 @@ ENDINGS: Final = tuple(
 )
 
 
+Places = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class Block:
-    """Whole lines, without blank ones: their bytes, with line ends, and where each starts."""
+    """Whole lines of a file. What each of them is, and where it stands, is worked out when it is asked for."""
 
-    lines: list[bytes]
-    """As stored, each with its line end; the last line of a file may have none."""
-    numbers: npt.NDArray[np.int64]
-    """1-based numbers of the lines in the file, blank lines counted; of the objects, in a `.json` file."""
-    offsets: npt.NDArray[np.int64]
-    """Where each line starts, in bytes of the decompressed file."""
-    data: bytes
-    """The lines' bytes in one piece."""
+    buffer: bytes | memoryview
+    """The lines as stored, blank ones among them, each with its line end; the last line of a file may have none."""
+    number: int = 1
+    """The 1-based number of the first line in the file."""
+    offset: int = 0
+    """Where the first line starts, in bytes of the decompressed file."""
+    apart: tuple[list[bytes], Places, Places] | None = None
+    """`lines`, `numbers` and `offsets`, where lines do not follow one another; then none of them is blank."""
 
     def __len__(self) -> int:
         return len(self.lines)
+
+    @cached_property
+    def data(self) -> bytes:
+        """The buffer as bytes."""
+        return bytes(self.buffer)
+
+    @property
+    def lines(self) -> list[bytes]:
+        """The lines that are not blank, as stored."""
+        return self._split[0]
+
+    @property
+    def numbers(self) -> Places:
+        """The number of each of `lines` in the file, blank lines counted; of the object, in a `.json` file."""
+        return self._split[1]
+
+    @property
+    def offsets(self) -> Places:
+        """Where each of `lines` starts, in bytes of the decompressed file."""
+        return self._split[2]
+
+    @property
+    def packed(self) -> bytes:
+        """The bytes of `lines` in one piece."""
+        return self._split[3]
+
+    @cached_property
+    def _split(self) -> tuple[list[bytes], Places, Places, bytes]:
+        if self.apart is not None:
+            return *self.apart, self.data
+        one = self.data.find(b"\n") in (len(self.data) - 1, -1)
+        lines = [self.data] if one else io.BytesIO(self.data).readlines()
+        count = len(lines)
+        starts = np.zeros(count, np.int64)
+        np.cumsum(np.fromiter(map(len, lines[:-1]), np.int64, count - 1), out=starts[1:])
+        numbers = np.arange(self.number, self.number + count, dtype=np.int64)
+        offsets = starts + self.offset
+        spaced = np.flatnonzero(np.frombuffer(self.data, np.uint8)[starts] <= ord(" "))
+        blank = [i for i in spaced.tolist() if not lines[i].strip(SPACE)]
+        if not blank:
+            return lines, numbers, offsets, self.data
+        keep = np.ones(count, np.bool_)
+        keep[blank] = False
+        kept = [line for line, good in zip(lines, keep, strict=True) if good]
+        return kept, numbers[keep], offsets[keep], b"".join(kept)
 
 
 class LineReader:
@@ -96,12 +146,23 @@ class LineReader:
         return self._source.sha256.hexdigest()
 
     def __iter__(self) -> Iterator[Block]:
+        return self.blocks()
+
+    def blocks(self, size: int = BLOCK_BYTES, most: int = sys.maxsize) -> Iterator[Block]:
+        """The file's blocks: of about `size` bytes, or a little more than `most` lines, or of one longer line.
+
+        Raises:
+            GaelpError: as iterating does.
+        """
         ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if self._name.endswith(e)), None)
         if ending is None:
             raise self._error("has an ending that is not known", f"one of {', '.join(ENDINGS)}")
-        chunks = self._without_bom(self._decompressed(ending))
-        is_json = ending.startswith(".json")
-        blocks = _numbered(objects_as_lines(*chunks)) if is_json else _line_blocks(*chunks)
+        text, skipped = self._without_bom(self._decompressed(ending))
+        if ending.startswith(".json"):
+            chunks = iter(lambda: text.read(BLOCK_BYTES), b"")
+            blocks = _numbered(objects_as_lines(chunks, skipped, MAX_LINE_BYTES), size, most)
+        else:
+            blocks = _line_blocks(text, skipped, size, most)
         empty = True
         try:
             for block in blocks:
@@ -115,33 +176,24 @@ class LineReader:
         if empty:
             raise self._error("has no lines", "at least one JSON object")
 
-    def _without_bom(self, chunks: Iterator[bytes]) -> tuple[Iterator[bytes], int]:
-        """The chunks of text without a mark at their start, and how many bytes that took away."""
-        head = b""
-        for chunk in chunks:
-            head += chunk
-            if len(head) >= 8:
-                break
+    def _without_bom(self, text: _Peeked) -> tuple[_Peeked, int]:
+        """The text without a mark at its start, and how many bytes that took away."""
+        head = text.peek(8)
         self._refuse_magic(head, f"JSON text in UTF-8, as {self._name.rpartition('/')[2]} says")
-        skipped = len(BOM) if head.startswith(BOM) else 0
+        return text, len(text.read(len(BOM))) if head.startswith(BOM) else 0
 
-        def rest() -> Iterator[bytes]:
-            yield head[skipped:]
-            yield from chunks
-
-        return rest(), skipped
-
-    def _decompressed(self, ending: str) -> Iterator[bytes]:
+    def _decompressed(self, ending: str) -> _Peeked:
         suffix = next((s for s in COMPRESSIONS if ending.endswith(s)), None)
         if suffix is None:
-            while chunk := self._source.read(BLOCK_BYTES):
-                yield chunk
-            return
+            return self._source
         magic = next(m for m, kind in MAGIC.items() if kind == COMPRESSIONS[suffix])
         head = self._source.peek(len(magic))
         if head and head != magic:
             self._refuse_magic(self._source.peek(8), COMPRESSIONS[suffix])
             raise self._error(f"is not {COMPRESSIONS[suffix]}", f"{COMPRESSIONS[suffix]}, as its ending says")
+        return _Chunks(self._decompressing(suffix))
+
+    def _decompressing(self, suffix: str) -> Iterator[bytes]:
         try:
             yield from (_gunzip if suffix == ".gz" else _unzstd)(self._source)
         except (zlib.error, EOFError, OSError) as error:
@@ -160,23 +212,22 @@ class LineReader:
         return GaelpError(Problem(f"the file {what}", self._name, expected, remedy))
 
 
-class _Metered(io.RawIOBase):
-    """Counts and digests what is read from a stream."""
+class _Peeked(io.RawIOBase):
+    """A stream whose next bytes can be looked at."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self) -> None:
         self._peeked = b""
-        self.sha256 = hashlib.sha256()
-        self.size = 0
 
     def readable(self) -> bool:
         return True
 
     def _fetch(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.sha256.update(data)
-        self.size += len(data)
-        return data
+        raise NotImplementedError
+
+    def _fetch_into(self, view: memoryview) -> int:
+        data = self._fetch(len(view))
+        view[: len(data)] = data
+        return len(data)
 
     def peek(self, size: int) -> bytes:
         """The next bytes, which stay unread; fewer at the end only."""
@@ -185,10 +236,56 @@ class _Metered(io.RawIOBase):
         return self._peeked[:size]
 
     def read(self, size: int = -1, /) -> bytes:
+        """At most so many bytes; none at the end only."""
         if self._peeked:
-            data, self._peeked = self._peeked, b""
+            data, self._peeked = self._peeked[:size], self._peeked[size:]
             return data
         return self._fetch(size)
+
+    def fill(self, view: memoryview) -> int:
+        """Reads into the view; how many bytes: none at the end only."""
+        if not self._peeked:
+            return self._fetch_into(view)
+        data = self.read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+
+class _Metered(_Peeked):
+    """Counts and digests what is read from a stream."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self.sha256 = hashlib.sha256()
+        self.size = 0
+
+    def _fetch(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self.sha256.update(data)
+        self.size += len(data)
+        return data
+
+    def _fetch_into(self, view: memoryview) -> int:
+        count = cast("io.RawIOBase", self._stream).readinto(view) or 0
+        self.sha256.update(view[:count])
+        self.size += count
+        return count
+
+
+class _Chunks(_Peeked):
+    """Chunks of bytes as a stream."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        super().__init__()
+        self._chunks = chunks
+        self._rest = memoryview(b"")
+
+    def _fetch(self, size: int) -> bytes:
+        if not self._rest:
+            self._rest = memoryview(next(self._chunks, b""))
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(data)
 
 
 def _gunzip(source: _Metered) -> Iterator[bytes]:
@@ -224,60 +321,94 @@ def _unzstd(source: _Metered) -> Iterator[bytes]:
             yield data
 
 
-def _line_blocks(chunks: Iterator[bytes], offset: int) -> Iterator[Block]:
-    """Cuts the text at line ends; a line that spans many chunks is put together once."""
-    parts: list[bytes] = []
+def _line_blocks(text: _Peeked, offset: int, size: int, most: int) -> Iterator[Block]:
+    """Cuts the text at line ends. Blocks of blank lines alone are left out."""
     number = 1
-    for chunk in chunks:
-        cut = chunk.rfind(b"\n") + 1
-        if not cut:
-            parts.append(chunk)
+    rest = memoryview(b"")
+    room = size
+    while True:
+        buffer = memoryview(cast("Any", np.empty(len(rest) + room, np.uint8)))
+        buffer[: len(rest)] = rest
+        filled, lines, more = len(rest), 0, True
+        while filled < len(buffer) and lines < most:
+            part = buffer[filled : filled + BLOCK_BYTES]
+            count = text.fill(part)
+            if not count:
+                more = False
+                break
+            lines += int(np.count_nonzero(np.frombuffer(part[:count], np.uint8) == ord("\n")))
+            filled += count
+        end = _last_line_end(buffer[len(rest) : filled]) + len(rest) if lines else 0
+        if not more:
+            end = filled
+        if end and not _is_blank(buffer[:end]):
+            yield Block(buffer[:end], number, offset)
+        if not more:
+            return
+        if not end and filled > MAX_LINE_BYTES:
+            line, passed, rest = _long_line(text, buffer[:filled])
+            if line.strip(SPACE):
+                yield Block(line, number, offset)
+            number, offset, room = number + 1, offset + passed, size
             continue
-        parts.append(chunk[:cut])
-        data = b"".join(parts)
-        parts = [chunk[cut:]]
-        lines = [data] if data.find(b"\n") == len(data) - 1 else io.BytesIO(data).readlines()
-        if block := _block(data, lines, number, offset):
-            yield block
-        number += len(lines)
-        offset += len(data)
-    if (last := b"".join(parts)) and (block := _block(last, [last], number, offset)):
-        yield block
+        number += lines
+        offset += end
+        rest = buffer[end:filled]
+        room = size if end else len(buffer)  # a line that is longer than the buffer: one twice as large
 
 
-def _block(data: bytes, lines: list[bytes], number: int, offset: int) -> Block | None:
-    count = len(lines)
-    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, count))
-    starts = np.zeros(count, np.int64)
-    starts[1:] = ends[:-1]
-    numbers = np.arange(number, number + count, dtype=np.int64)
-    spaced = np.flatnonzero(np.frombuffer(data, np.uint8)[starts] <= ord(" "))
-    blank = [i for i in spaced.tolist() if not lines[i].strip(SPACE)]
-    if not blank:
-        return Block(lines, numbers, starts + offset, data)
-    keep = np.ones(count, np.bool_)
-    keep[blank] = False
-    kept = [line for line, good in zip(lines, keep, strict=True) if good]
-    return Block(kept, numbers[keep], starts[keep] + offset, b"".join(kept)) if kept else None
+def _long_line(text: _Peeked, start: memoryview) -> tuple[bytes, int, memoryview]:
+    """Reads to the end of a line that is too long to be taken: what is kept of it, its whole length, and what follows it.
+
+    Kept are its first `MAX_LINE_BYTES + 1` bytes (without spaces before them), enough to be refused by its length, and its end.
+    """
+    kept, passed, part = b"", 0, start
+    while True:
+        end = bytes(part).find(b"\n") + 1
+        own = part[:end] if end else part
+        if len(kept) <= MAX_LINE_BYTES:
+            kept = (kept + bytes(own)).lstrip(SPACE)[: MAX_LINE_BYTES + 1]
+        passed += len(own)
+        if end:
+            return kept.removesuffix(b"\n") + b"\n", passed, part[end:]
+        part = memoryview(text.read(BLOCK_BYTES))
+        if not part:
+            return kept, passed, part
 
 
-def _numbered(objects: Iterator[tuple[int, bytes]]) -> Iterator[Block]:
+def _last_line_end(text: memoryview) -> int:
+    """Where the last line that has an end ends; 0 if none has."""
+    stop = len(text)
+    while stop:
+        start = max(0, stop - 4096)
+        found = bytes(text[start:stop]).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        stop = start
+    return 0
+
+
+def _is_blank(text: memoryview) -> bool:
+    return not bytes(text[:4096]).strip(SPACE) and (len(text) <= 4096 or not bytes(text).strip(SPACE))
+
+
+def _numbered(objects: Iterator[tuple[int, bytes]], size: int, most: int) -> Iterator[Block]:
     """Blocks of the objects of a `.json` file."""
     lines: list[bytes] = []
     offsets: list[int] = []
-    size = number = 0
+    held = number = 0
 
     def block() -> Block:
         numbers = np.arange(number + 1, number + len(lines) + 1, dtype=np.int64)
-        return Block(lines, numbers, np.array(offsets, np.int64), b"".join(lines))
+        return Block(b"".join(lines), apart=(lines, numbers, np.array(offsets, np.int64)))
 
     for offset, text in objects:
         lines.append(text)
         offsets.append(offset)
-        size += len(text)
-        if size >= BLOCK_BYTES:
+        held += len(text)
+        if held >= size or len(lines) >= most:
             yield block()
             number += len(lines)
-            lines, offsets, size = [], [], 0
+            lines, offsets, held = [], [], 0
     if lines:
         yield block()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
 from typing import Final
@@ -16,17 +17,18 @@ from typing import Final
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage
+from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
-from gaelp_assets.ingest.stage import OnProgress, StagedFile, stage_file, staging_folder, tally
-from gaelp_assets.warehouse.protocol import Fates, SliceChanged, SliceWrite, WriteMode
+from gaelp_assets.ingest.stage import OnProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceChanged, SliceWrite, WriteMode
 
 # What one append holds in staging at a time; a rebuild is one transaction, however large.
 APPEND_BYTES: Final = 1 << 30
 APPEND_FILES: Final = 200
-REBUILD_ATTEMPTS: Final = 5
+REBUILD_ATTEMPTS: Final = 20
 
 
 def load_slice(
@@ -82,34 +84,42 @@ class _Load:
         self.reasons: list[pl.DataFrame] = []
 
     def append(self) -> None:
-        files = self._platform.gateway.slice_files(self._relation, self._slice, Stage.CLOUD_READY)
+        files = self._files(Stage.CLOUD_READY)
         for group in _groups(files):
-            with staging_folder(self._platform) as folder:
-                staged = self._stage(group, folder)
-                if staged:
-                    self._finish(staged, self._write(staged, WriteMode.APPEND))
+            while not self._append(group):
+                """One of its files was moved or replaced after it was read: the others are staged anew."""
+
+    def _append(self, group: Sequence[GatewayFile]) -> bool:
+        with staging_folder(self._platform) as folder:
+            staged = self._stage(group, folder)
+            try:
+                fates = self._write(_each_batch(staged), WriteMode.APPEND) if staged else []
+            except ObjectChanged:  # a refused line could not be fetched for the dead letter
+                return False
+            self._finish(staged, fates)
+        return True
 
     def rebuild(self) -> None:
-        """Reads `sent/` before `cloud_ready/`: a file that an append moves meanwhile is in the ledger, and is noticed there."""
-        for attempt in range(1, REBUILD_ATTEMPTS + 1):
-            self.reports, self.reasons = [], []
-            gateway = self._platform.gateway
-            files = gateway.slice_files(self._relation, self._slice, Stage.SENT)
-            files += gateway.slice_files(self._relation, self._slice, Stage.CLOUD_READY)
-            with staging_folder(self._platform) as folder:
-                staged = self._stage(files, folder)
+        """Reads `sent/` before `cloud_ready/`: a file that an append moves meanwhile is in the ledger, and is noticed there.
+
+        What has been staged stays so through the attempts: each has only the files to read that came since the one before.
+        """
+        ready = _Staged(self._platform)
+        with staging_folder(self._platform) as folder:
+            for _ in range(REBUILD_ATTEMPTS):
+                files = self._files(Stage.SENT) + self._files(Stage.CLOUD_READY)
+                ready.add(self._stage([file for file in files if not ready.has(file)], folder))
+                staged = ready.of(files)
                 ledger = self._platform.warehouse.ledger(self._relation, self._slice)
                 missing = ledger.filter(~pl.col("batch_id").is_in([s.batch.batch_id for s in staged]))
-                try:
-                    if missing.is_empty():
-                        ordered = _in_ledger_order(staged, ledger)
-                        self._finish(ordered, self._write(ordered, WriteMode.REBUILD))
+                if missing.is_empty():
+                    ordered = _in_ledger_order(staged, ledger)
+                    with suppress(SliceChanged, ObjectChanged):
+                        self._finish(ordered, self._write(_each_batch(ordered), WriteMode.REBUILD))
                         return
-                except SliceChanged:
-                    continue
-            if attempt == REBUILD_ATTEMPTS or not self._appended_meanwhile(missing):
-                raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))
-        raise GaelpError(
+                elif _versions(self._files(Stage.SENT)) <= _versions(files):
+                    raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))
+        raise TransientError(
             Problem(
                 f"the slice changed during each of {REBUILD_ATTEMPTS} attempts to rebuild it",
                 f"{self._relation.id}, {self._slice}",
@@ -117,50 +127,48 @@ class _Load:
             )
         )
 
-    def _appended_meanwhile(self, missing: pl.DataFrame) -> bool:
-        """Whether a missing batch's file has turned up since its folder was listed."""
-        listed = {report.file for report in self.reports}
-        now = self._platform.gateway.slice_files(self._relation, self._slice, Stage.SENT)
-        return any(file.path not in listed for file in now) and not missing.is_empty()
+    def _files(self, stage: Stage) -> list[GatewayFile]:
+        return self._platform.gateway.slice_files(self._relation, self._slice, stage)
 
     def _stage(self, files: Sequence[GatewayFile], folder: Path) -> list[StagedFile]:
-        staged: dict[str, StagedFile] = {}
+        staged: list[StagedFile] = []
         for file in files:
             try:
-                proven = stage_file(self._platform, file, self._slice, folder, on_progress=self._on_progress)
+                staged.append(
+                    stage_file(self._platform, file, self._slice, folder, on_progress=self._on_progress)
+                )
             except ObjectChanged:
                 continue  # whoever moved it has loaded it, or has set it aside
             except GaelpError as error:
                 if not error.permanent:
                     raise
                 if file.stage is not Stage.SENT:
-                    self._platform.gateway.fail(file, error.problems)
+                    with suppress(ObjectChanged):  # somebody else has set it aside
+                        self._platform.gateway.fail(file, error.problems)
                 self.reports.append(FileReport(file.path, file.stored.size, problems=error.problems))
-                continue
-            if proven.batch.batch_id in staged:
-                # The same bytes under another name: the same batch. Its file only has to leave the queue.
-                self._archive(proven)
-                continue
-            staged[proven.batch.batch_id] = proven
-        return list(staged.values())
+        return staged
 
-    def _write(self, staged: Sequence[StagedFile], mode: WriteMode) -> list[Fates]:
+    def _write(self, batches: Sequence[ProvenBatch], mode: WriteMode) -> list[Fates]:
         return self._platform.warehouse.write(
             SliceWrite(
                 relation=self._relation,
                 slice=self._slice,
                 mode=mode,
-                batches=[s.batch for s in staged],
+                batches=batches,
                 loaded_at=dt.datetime.now(dt.UTC),
                 run_id=self._run_id,
             )
         )
 
     def _finish(self, staged: Sequence[StagedFile], fates: Sequence[Fates]) -> None:
-        for proven, fate in zip(staged, fates, strict=True):
+        """Moves the files to `sent/`. The same bytes under another name are the same batch: that file only has to leave the queue."""
+        by_batch = {fate.batch_id: fate for fate in fates}
+        for proven in staged:
             problems = self._archive(proven)
-            self.reports.append(FileReport(proven.file.path, proven.batch.size, fate, problems))
-            self.reasons.append(proven.reasons)
+            fate = by_batch.pop(proven.batch.batch_id, None)
+            if fate is not None:
+                self.reports.append(FileReport(proven.file.path, proven.batch.size, fate, problems))
+                self.reasons.append(proven.reasons)
 
     def _archive(self, proven: StagedFile) -> tuple[Problem, ...]:
         if proven.file.stage is not Stage.CLOUD_READY:
@@ -179,6 +187,34 @@ class _Load:
         return ()
 
 
+class _Staged:
+    """Files that one rebuild has staged so far, by name; a file that was moved to `sent/` since is still known there."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+        self._files: dict[str, StagedFile] = {}
+
+    def add(self, staged: Sequence[StagedFile]) -> None:
+        """Keeps what was staged."""
+        for proven in staged:
+            self._files[proven.file.stored.name] = proven
+
+    def has(self, file: GatewayFile) -> bool:
+        """Whether that version of the file is staged, under this name or under the one that it had in the queue."""
+        known = self._files.get(file.stored.name)
+        if known is None and file.stage is Stage.SENT:
+            for proven in list(self._files.values()):
+                if archived_name(proven.file, proven.batch.batch_id) == file.stored.name:
+                    known = moved(self._platform, proven, file)
+                    self.add([known])
+                    break
+        return known is not None and known.file.stored.version == file.stored.version
+
+    def of(self, files: Sequence[GatewayFile]) -> list[StagedFile]:
+        """What is staged of these files, in their order."""
+        return [self._files[file.stored.name] for file in files if self.has(file)]
+
+
 def _groups(files: Sequence[GatewayFile]) -> list[list[GatewayFile]]:
     """The files in their order, in groups that are staged and committed together."""
     numbers = []
@@ -191,10 +227,20 @@ def _groups(files: Sequence[GatewayFile]) -> list[list[GatewayFile]]:
     return [[file for _, file in group] for _, group in groupby(numbers, key=lambda pair: pair[0])]
 
 
+def _versions(files: Sequence[GatewayFile]) -> set[tuple[str, str]]:
+    """Names and versions: the same bytes, sent once more, come to lie under the same name in `sent/`, in another version."""
+    return {(file.stored.name, file.stored.version) for file in files}
+
+
 def _in_ledger_order(staged: Sequence[StagedFile], ledger: pl.DataFrame) -> list[StagedFile]:
-    """First the batches that the ledger holds, in its order, then new ones by batch id: whoever rebuilds, the same rows win."""
+    """First the batches that the ledger holds, in its order, then new ones as an append takes them: the same rows win."""
     position = {batch_id: index for index, batch_id in enumerate(ledger["batch_id"])}
-    return sorted(staged, key=lambda s: (position.get(s.batch.batch_id, len(position)), s.batch.batch_id))
+    return sorted(staged, key=lambda s: position.get(s.batch.batch_id, len(position)))
+
+
+def _each_batch(staged: Sequence[StagedFile]) -> list[ProvenBatch]:
+    """The batches of these files in their order, each once."""
+    return list({s.batch.batch_id: s.batch for s in reversed(staged)}.values())[::-1]
 
 
 def _would_lose(

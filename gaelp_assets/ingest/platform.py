@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from gaelp_assets.settings import Settings
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse import Warehouse, open_warehouse
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,28 @@ class Platform:
         """Makes the relation, the ledger and the dead letter in the warehouse where they are missing or have grown."""
         self.warehouse.ensure([relation, self.catalog[LEDGER], self.catalog[DEAD_LETTER]])
 
-    def ask(self, sql: str, *, row_limit: int | None = None) -> pl.DataFrame:
+    def ask(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, *, row_limit: int | None = None
+    ) -> pl.DataFrame:
         """The result of a GoogleSQL query over relations of the catalogue; one that holds nothing yet is empty.
 
         Raises:
             GaelpError: the query is wrong, or reads what the catalogue does not know; the known relations are listed.
         """
+        self._ready(sql)
+        return self.warehouse.query(sql, parameters, row_limit=row_limit).frame
+
+    def ask_pandas(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+        """As `ask`, with the types that `pandas-gbq` gives a frame. Raises as `ask` does."""
+        self._ready(sql)
+        return self.warehouse.to_pandas(sql, parameters)
+
+    def _ready(self, sql: str) -> None:
         try:
             names = references(sql)
         except ValueError as error:
             raise GaelpError(Problem(str(error), "SQL", "one GoogleSQL SELECT statement")) from None
         self.warehouse.ensure([self.catalog.find(name) for name in sorted(names)])
-        return self.warehouse.query(sql, row_limit=row_limit).frame
 
 
 def read_catalog(folder: Path = FOLDER) -> Catalog:

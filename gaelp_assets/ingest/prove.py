@@ -1,57 +1,30 @@
 """Proves a gateway file: every line becomes a clean row or a reject with all its reasons, chunk by chunk.
 
-Lines are decoded in blocks that fit the processor's cache, and judged in chunks of many blocks, because a pass of checks has fixed
-costs. Memory is bounded by a chunk.
+Lines are judged in chunks, because a pass of checks has fixed costs; memory is bounded by the few chunks that are under way.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Final, overload
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
-from xxhash import xxh3_64_intdigest
 
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID, ENVIRONMENT_ID_WORDS, Slice
-from gaelp_assets.ingest.decode import BlockDecoder, DecodedBlock, without
-from gaelp_assets.ingest.explain import Reason
-from gaelp_assets.ingest.lines import Block
+from gaelp_assets.ingest import native
+from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.parallel import in_order
+from gaelp_assets.ingest.undecided import REJECT_SCHEMA, NativeWay, PythonWay, Undecided
 from gaelp_assets.validation.registry import matches
 from gaelp_assets.validation.row_rules import RowRule
-from gaelp_assets.validation.schema import PROOF_COLUMNS
-from gaelp_assets.validation.verdict import REASONS, Verdict, reason_lists
+from gaelp_assets.validation.verdict import Verdict
 
-CHUNK_ROWS: Final = 50_000
-CHUNK_BYTES: Final = 16 << 20
-REJECT_SCHEMA: Final = pl.Schema(
-    {"line_number": pl.Int64(), "byte_offset": pl.Int64(), "raw": pl.Binary(), "reasons": REASONS}
-)
-
-
-class RawLines(Sequence[bytes]):
-    """Lines as stored, without their line ends."""
-
-    def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> RawLines: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | RawLines:
-        if isinstance(index, slice):
-            return RawLines(self._lines[index])
-        return self._lines[index].rstrip(b"\r\n")
+MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 
 
 @dataclass(frozen=True)
@@ -117,49 +90,61 @@ def _slice_rules(
 
 
 class Prover:
-    """Proves files of one relation. Rows of a sliced relation must lie between two dates, both included."""
+    """Proves files of one relation. Rows of a sliced relation must lie between two dates, both included.
 
-    def __init__(self, relation: Relation, *, first_date: dt.date, last_date: dt.date) -> None:
+    `natively`: decode with the native library, or in Python alone; None takes the library if it has been built. `threads` work on
+    chunks at once; by default as many as Polars has (the processors that the process may use, or POLARS_MAX_THREADS).
+    """
+
+    def __init__(
+        self,
+        relation: Relation,
+        *,
+        first_date: dt.date,
+        last_date: dt.date,
+        natively: bool | None = None,
+        threads: int | None = None,
+    ) -> None:
         self._relation = relation
         self._first_date = first_date
         self._last_date = last_date
-        self._decoder = BlockDecoder(relation)
+        if natively is None:
+            natively = native.library() is not None
+        self._way = NativeWay(relation) if natively else PythonWay(relation)
+        self.threads = threads or min(pl.thread_pool_size(), MAX_THREADS)
         self._rules = Verdict.of(relation).rules
 
-    def prove(self, blocks: Iterable[Block], *, slice_: Slice | None = None) -> Iterator[Chunk]:
+    def prove(self, reader: LineReader, *, slice_: Slice | None = None) -> Iterator[Chunk]:
         """The file's lines as chunks; with a slice, rows that belong to another one are rejected.
 
         Raises:
-            GaelpError: what reading the blocks raises.
+            GaelpError: what reading the file raises.
         """
         verdict = Verdict(
             [*self._rules, *_slice_rules(self._relation, self._first_date, self._last_date, slice_)]
         )
-        pending = _Pending()
-        for block in blocks:
-            pending.add(block, self._decoder.decode(block))
-            if pending.lines >= CHUNK_ROWS or pending.size >= CHUNK_BYTES:
-                yield self._judge(pending, verdict)
-                pending = _Pending()
-        if pending.lines:
-            yield self._judge(pending, verdict)
+        way = self._way
+        if isinstance(way, PythonWay):
+            yield from map(partial(_judge, verdict), way.chunks(reader))
+            return
+        yield from in_order(lambda block: _judge(verdict, way.chunk(block)), way.blocks(reader), self.threads)
 
-    def _judge(self, pending: _Pending, verdict: Verdict) -> Chunk:
-        frame = pending.frame(self._decoder)
-        keep = np.ones(frame.height, np.bool_)
-        keep[pending.unfit] = False
-        broken, reasons = verdict.failing(frame)
-        judged = keep[broken.to_numpy()]  # a row that does not fit has stand-ins for values
-        if not judged.all():
-            broken, reasons = broken.filter(pl.Series(judged)), reasons.filter(pl.Series(judged))
-        rejects, lines = pending.rejects(), pending.raw
-        if broken.len():
-            keep[broken.to_numpy()] = False
-            rejects = _merge(rejects, frame[broken], [lines[i] for i in broken.to_list()], reasons)
-        if not keep.all():
-            frame = frame.filter(pl.Series(keep))
-            lines = without(lines, np.flatnonzero(~keep).tolist())
-        return Chunk(frame, rejects, pending.lines, RawLines(lines))
+
+def _judge(verdict: Verdict, undecided: Undecided) -> Chunk:
+    frame, lines, rejects = undecided.frame, undecided.raw, undecided.rejects
+    keep = np.ones(frame.height, np.bool_)
+    keep[list(undecided.unfit)] = False
+    broken, reasons = verdict.failing(frame)
+    judged = keep[broken.to_numpy()]  # a row that does not fit has stand-ins for values
+    if not judged.all():
+        broken, reasons = broken.filter(pl.Series(judged)), reasons.filter(pl.Series(judged))
+    if broken.len():
+        keep[broken.to_numpy()] = False
+        rejects = _merge(rejects, frame[broken], [lines[i] for i in broken.to_list()], reasons)
+    if not keep.all():
+        frame = frame.filter(pl.Series(keep))
+        lines = lines.without(np.flatnonzero(~keep).tolist())
+    return Chunk(frame, rejects, undecided.lines, lines)
 
 
 def _merge(
@@ -169,53 +154,9 @@ def _merge(
         {
             "line_number": broken["_line_number"],
             "byte_offset": broken["_byte_offset"],
-            "raw": pl.Series(list(RawLines(lines)), dtype=pl.Binary),
+            "raw": pl.Series(lines, dtype=pl.Binary),
             "reasons": reasons,
         },
         schema=REJECT_SCHEMA,
     )
     return pl.concat([rejects, more]).sort("line_number")
-
-
-@dataclass
-class _Pending:
-    """Decoded blocks that wait for their verdict."""
-
-    lines: int = 0
-    size: int = 0
-    raw: list[bytes] = field(default_factory=list)
-    """The line of each row."""
-    unfit: list[int] = field(default_factory=list)
-    """Rows that are rejected already."""
-    _blocks: list[DecodedBlock] = field(default_factory=list)
-    _places: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    _rejects: list[tuple[int, int, bytes, list[Reason]]] = field(default_factory=list)
-
-    def add(self, block: Block, decoded: DecodedBlock) -> None:
-        """Takes the block's rows and rejects."""
-        self.lines += len(block)
-        self.size += len(block.data)
-        indices, lines = decoded.indices, decoded.lines
-        self.unfit += [len(self.raw) + row for row in decoded.dropped]
-        self._rejects += [
-            (int(block.numbers[i]), int(block.offsets[i]), block.lines[i].rstrip(b"\r\n"), reasons)
-            for i, reasons in decoded.rejects
-        ]
-        hashes = np.fromiter(map(xxh3_64_intdigest, map(bytes.strip, lines)), np.uint64, len(lines))
-        self.raw += lines
-        self._blocks.append(decoded)
-        self._places.append(np.stack([hashes.view(np.int64), block.numbers[indices], block.offsets[indices]]))
-
-    def frame(self, decoder: BlockDecoder) -> pl.DataFrame:
-        """All rows, as they are to be staged; the unfit ones among them."""
-        places = np.concatenate(self._places, axis=1)
-        columns = [pl.Series(name, place) for name, place in zip(PROOF_COLUMNS, places, strict=True)]
-        return decoder.frame(self._blocks).with_columns(columns)
-
-    def rejects(self) -> pl.DataFrame:
-        """The lines that could not be decoded."""
-        if not self._rejects:
-            return pl.DataFrame(schema=REJECT_SCHEMA)
-        numbers, offsets, raw, reasons = zip(*self._rejects, strict=True)
-        series = reason_lists([[(r.field, r.rule, r.message) for r in found] for found in reasons])
-        return pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)

@@ -38,11 +38,12 @@ def replay(
         "GROUP BY dataset, `table`, batch_id ORDER BY dataset, `table`, batch_id",
         parameters,
     ).frame
-    return [
+    replayed = (
         _replay_batch(platform, platform.catalog[f"{dataset}.{table}"], batch_id, rule)
         for dataset, table, batch_id in batches.iter_rows()
         if f"{dataset}.{table}" in platform.catalog.relations
-    ]
+    )
+    return [batch for batch in replayed if batch is not None]
 
 
 def dead_letters(
@@ -68,17 +69,23 @@ def dead_letters(
     return frame.with_columns(reasons=pl.col("reasons").list.eval(words).list.join("; "))
 
 
-def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: str | None) -> Replayed:
+def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: str | None) -> Replayed | None:
     conditions, parameters = _conditions(relation, rule)
     letters = platform.warehouse.query(
         f"SELECT line_number, raw FROM {DEAD_LETTER} WHERE {conditions} AND batch_id = @batch_id ORDER BY line_number",
         {**parameters, "batch_id": batch_id},
     ).frame
+    # The same file can have been loaded into two slices, or raw and into its slice.
+    letters = letters.unique("line_number", keep="first", maintain_order=True)
+    if letters.is_empty():
+        return None  # somebody else has replayed them since
     content = b"".join(raw + b"\n" for raw in letters["raw"])
     name = f"replay~{hashlib.sha256(content).hexdigest()[:12]}.ndjson"
     # Through raw/, whatever slice they were in: a mended rule may well decide on another one.
     platform.gateway.submit(relation, name, [content])
-    platform.warehouse.mark_replayed(batch_id, letters["line_number"].to_list(), dt.datetime.now(dt.UTC))
+    platform.warehouse.mark_replayed(
+        relation, batch_id, letters["line_number"].to_list(), dt.datetime.now(dt.UTC)
+    )
     return Replayed(relation.id, batch_id, letters.height, name)
 
 

@@ -1,12 +1,14 @@
 """Sorts raw files: proves their rows, and hands each clean line on, unaltered, in a `cloud_ready/` file of one slice.
 
-A raw file is claimed by moving it to `transformed/`. Its slices' files have names made from its bytes, so that a sort that was killed
-and runs again publishes the same files; the ledger then knows them as the same batches.
+A raw file is claimed by moving it to `transformed/`. Its slices' files have names made from their own bytes, so that a sort that was
+killed and runs again publishes the same files, which the ledger then knows as the same batches; and publishes others where
+rules were mended in between, beside those that still wait.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -16,7 +18,7 @@ from typing import Final
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
-from gaelp_assets.gateway.paths import split_name
+from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.prove import Chunk, slice_columns
 from gaelp_assets.ingest.report import FileReport, SliceReport
@@ -53,7 +55,8 @@ def _sort_file(
     except GaelpError as error:
         if not error.permanent:
             raise
-        platform.gateway.fail(file, error.problems)
+        with suppress(ObjectChanged):  # somebody else has set it aside
+            platform.gateway.fail(file, error.problems)
         report = FileReport(file.path, file.stored.size, problems=error.problems)
     return SliceReport(file.relation.id, WHOLE, WriteMode.SORT, [report], time.monotonic() - started)
 
@@ -66,7 +69,7 @@ def _sort_claimed(
         sorter = _Sorter(file.relation, folder)
         staged = stage_file(platform, file, file.slice, folder, on_chunk=sorter.add, on_progress=on_progress)
         for slice_, path in sorter.files.items():
-            name = f"{split_name(file.name)[0]}~{staged.batch.batch_id[:12]}.ndjson"
+            name = sorted_name(file, _digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
         fates = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
@@ -110,6 +113,11 @@ class _Sorter:
         # Opened for each chunk: a raw file may hold more slices than a process may have files open.
         with path.open("ab") as stream:
             stream.writelines(line + b"\n" for line in lines)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _blocks(path: Path) -> Iterator[bytes]:

@@ -7,7 +7,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -17,6 +18,7 @@ from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.parallel import in_order
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.prove import Chunk, Prover
 from gaelp_assets.ingest.report import REASON_SCHEMA
@@ -94,13 +96,13 @@ def stage_file(
     lines = 0
     with platform.gateway.open(file) as stream:
         reader = LineReader(stream, file.name)
-        for chunk in prover.prove(reader, slice_=None if slice_ == WHOLE else slice_):
-            lines += chunk.lines
-            parts.add_rejects(chunk.rejects)
-            if on_chunk is None:
-                parts.add_rows(chunk.rows)
-            else:
-                on_chunk(chunk)
+        chunks = prover.prove(reader, slice_=None if slice_ == WHOLE else slice_)
+        write = partial(parts.write, with_rows=on_chunk is None)
+        for written in in_order(write, enumerate(chunks), prover.threads):
+            lines += written.chunk.lines
+            parts.add(written)
+            if on_chunk is not None:
+                on_chunk(written.chunk)
             if on_progress is not None:
                 on_progress(file.name, lines, reader.size)
     rejected = parts.rejected
@@ -120,6 +122,21 @@ def stage_file(
     return StagedFile(file, batch, parts.reasons)
 
 
+def moved(platform: Platform, staged: StagedFile, file: GatewayFile) -> StagedFile:
+    """The same staged batch, of a file that lies elsewhere since."""
+    batch = replace(staged.batch, raw_line=RawLines(platform.gateway, file))
+    return replace(staged, file=file, batch=batch)
+
+
+@dataclass(frozen=True)
+class Written:
+    """A chunk, and the Parquet files that its clean rows and its rejected lines are staged in; None where there are none."""
+
+    chunk: Chunk
+    rows: Path | None
+    rejects: Path | None
+
+
 class Parts:
     """The Parquet files that a batch is staged in, and the tally of reasons."""
 
@@ -130,17 +147,24 @@ class Parts:
         self.rejected = 0
         self._reasons: list[pl.DataFrame] = []
 
-    def add_rows(self, frame: pl.DataFrame) -> None:
-        """Stages clean rows."""
-        if frame.height:
-            self.rows.append(self._write(frame, f"rows-{len(self.rows)}.parquet"))
+    def write(self, numbered: tuple[int, Chunk], *, with_rows: bool = True) -> Written:
+        """Stages a chunk, whose number is part of its files' names. May be called by several threads at once."""
+        number, chunk = numbered
+        return Written(
+            chunk,
+            self._write(chunk.rows, f"rows-{number}.parquet") if with_rows else None,
+            self._write(chunk.rejects, f"rejects-{number}.parquet"),
+        )
 
-    def add_rejects(self, frame: pl.DataFrame) -> None:
-        """Stages rejected lines and counts their reasons."""
-        if frame.height:
-            self.rejects.append(self._write(frame, f"rejects-{len(self.rejects)}.parquet"))
-            self.rejected += frame.height
-            self._reasons.append(frame.select(pl.col("reasons").explode().struct.unnest()))
+    def add(self, written: Written) -> None:
+        """Takes what was written, in the chunks' order, and counts reasons."""
+        if written.rows is not None:
+            self.rows.append(written.rows)
+        if written.rejects is not None:
+            rejects = written.chunk.rejects
+            self.rejects.append(written.rejects)
+            self.rejected += rejects.height
+            self._reasons.append(rejects.select(pl.col("reasons").explode().struct.unnest()))
 
     @property
     def reasons(self) -> pl.DataFrame:
@@ -149,7 +173,9 @@ class Parts:
             return pl.DataFrame(schema=REASON_SCHEMA)
         return tally(pl.concat(self._reasons).with_columns(lines=pl.lit(1, pl.Int64)))
 
-    def _write(self, frame: pl.DataFrame, name: str) -> Path:
+    def _write(self, frame: pl.DataFrame, name: str) -> Path | None:
+        if not frame.height:
+            return None
         path = self._folder / name
         # Read once, and soon, out of the page cache: compressing (LZ4: 40 % smaller) would take longer than all the rest of writing.
         frame.write_parquet(path, compression="uncompressed", statistics=False)

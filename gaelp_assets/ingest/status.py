@@ -1,4 +1,4 @@
-"""Where everything stands: the queue, failures, stuck files, and each table's rows, last import and freshness."""
+"""Where everything stands: the queue, failures, stuck files, each table's rows, last import and freshness, and limits of the day."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Final
 from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
 from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.warehouse.protocol import LEDGER
+from gaelp_assets.warehouse.quotas import HeadRoom
 
 STUCK_AFTER: Final = dt.timedelta(minutes=15)
 """A file that waits for longer than this is called stuck: a sensor looks every few seconds, and a run takes minutes."""
@@ -37,6 +38,8 @@ class Status:
     failures: list[FailedFile]
     stuck: list[GatewayFile]
     tables: list[TableStatus]
+    head_room: HeadRoom | None
+    """What is left of the day's limits of an engine that has such."""
 
 
 def status(platform: Platform) -> Status:
@@ -49,6 +52,7 @@ def status(platform: Platform) -> Status:
         failures=platform.gateway.failed(),
         stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
         tables=_tables(platform, now),
+        head_room=platform.warehouse.head_room(),
     )
 
 

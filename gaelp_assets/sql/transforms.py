@@ -172,8 +172,10 @@ def as_double(node: exp.Expr) -> exp.Expr:
 
 
 def sign(node: exp.Expr) -> exp.Expr:
-    """DuckDB's sign is an INT8; GoogleSQL's has the type of its argument."""
-    return fill("CAST_TO_TYPE(SIGN(_x), _x)", x=node.this)
+    """DuckDB's sign is an INT8, and that of NaN 0; GoogleSQL's has the type of its argument, and that of NaN is NaN."""
+    return fill(
+        "CASE WHEN ISNAN(CAST(_x AS DOUBLE)) THEN _x ELSE CAST_TO_TYPE(SIGN(_x), _x) END", x=node.this
+    )
 
 
 def guarded(condition: str, message: str, call: str) -> Transform:
@@ -204,8 +206,10 @@ def logarithm(node: exp.Expr) -> exp.Expr:
 
 
 def safe_divide(node: exp.Expr) -> exp.Expr:
-    """NULL for a zero divisor, and for a quotient beyond FLOAT64."""
-    return fill("CASE WHEN _b <> 0 AND ISFINITE(_a / _b) THEN _a / _b END", a=node.this, b=node.expression)
+    """NULL for a zero divisor, and for a quotient of finite numbers beyond FLOAT64."""
+    infinite = "NOT (ISFINITE(CAST(_a AS DOUBLE)) AND ISFINITE(CAST(_b AS DOUBLE)))"
+    condition = f"_b <> 0 AND (ISFINITE(_a / _b) OR {infinite})"
+    return fill(f"CASE WHEN {condition} THEN _a / _b END", a=node.this, b=node.expression)
 
 
 def safe_arithmetic(operator: str) -> Transform:
@@ -293,7 +297,11 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Bracket: element,
     exp.CountIf: count_if,
     exp.Div: divide,
-    exp.Exp: guarded("_x > 709.782712893384e0", "floating point overflow in EXP", "EXP(_x)"),
+    exp.Exp: guarded(
+        "_x > 709.782712893384e0 AND ISFINITE(CAST(_x AS DOUBLE))",
+        "floating point overflow in EXP",
+        "EXP(_x)",
+    ),
     exp.GroupConcat: string_agg,
     exp.IgnoreNulls: array_agg,
     exp.IntDiv: integer_division,
@@ -302,7 +310,11 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Log: logarithm,
     exp.Neg: negative,
     exp.PercentileCont: percentile,
-    exp.Pow: guarded("NOT ISFINITE(POW(_x, _y))", "floating point error in POW", "POW(_x, _y)"),
+    exp.Pow: guarded(
+        "NOT ISFINITE(POW(_x, _y)) AND ISFINITE(CAST(_x AS DOUBLE)) AND ISFINITE(CAST(_y AS DOUBLE))",
+        "floating point error in POW",
+        "POW(_x, _y)",
+    ),
     exp.Round: round_,
     exp.SafeAdd: safe_arithmetic("+"),
     exp.SafeDivide: safe_divide,

@@ -13,7 +13,8 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -30,8 +31,15 @@ from gaelp_assets.warehouse.bigquery_errors import Overtaken
 from gaelp_assets.warehouse.bigquery_fates import Settled, fates_of, known_batches, ledger_entry
 from gaelp_assets.warehouse.bigquery_jobs import ClientFactory, Jobs, client_factory, pause
 from gaelp_assets.warehouse.bigquery_names import Names, selected, slice_condition
-from gaelp_assets.warehouse.bigquery_read import frame_of, pandas_of, parameter
+from gaelp_assets.warehouse.bigquery_read import (
+    ReaderFactory,
+    frame_of,
+    pandas_of,
+    parameter,
+)
 from gaelp_assets.warehouse.bigquery_tables import Tables
+from gaelp_assets.warehouse.bigquery_usage import LIMITS, Usage
+from gaelp_assets.warehouse.bigquery_views import NativeViews
 from gaelp_assets.warehouse.common import (
     check_balance,
     check_dimensions,
@@ -39,6 +47,7 @@ from gaelp_assets.warehouse.common import (
     once,
     with_upstream,
 )
+from gaelp_assets.warehouse.plan import Dataset, Form, RelationPlan, Scope
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
     LEDGER,
@@ -52,6 +61,7 @@ from gaelp_assets.warehouse.protocol import (
     SliceWrite,
     WriteMode,
 )
+from gaelp_assets.warehouse.quotas import HeadRoom
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +72,8 @@ CAPABILITIES: Final = Capabilities(
     incremental_materialized_views=True,
     requires_partition_filter=True,
     bounds_bytes=True,
+    parallel_changes=True,
+    limits=LIMITS,
 )
 # Of writers that meet, one wins each round; the pauses between rounds grow to 16 s.
 WRITE_ROUNDS: Final = 30
@@ -70,16 +82,27 @@ WRITE_ROUNDS: Final = 30
 class BigQueryWarehouse:
     """Keeps `protocol.Warehouse` in the datasets of one project and location, whose names start with a prefix.
 
-    `factory` makes Google's client (default: `bigquery_jobs.client_factory`); nothing is opened before it is needed.
+    `factory` makes Google's client (default: `bigquery_jobs.client_factory`), `reader` that of the Storage Read API (default: see
+    `bigquery_read.frame_of`); nothing is opened before it is needed.
     """
 
-    def __init__(self, address: Address, catalog: Catalog, *, factory: ClientFactory | None = None) -> None:
+    def __init__(
+        self,
+        address: Address,
+        catalog: Catalog,
+        *,
+        factory: ClientFactory | None = None,
+        reader: ReaderFactory | None = None,
+    ) -> None:
         self._address = address
         self._catalog = catalog
+        self._reader = reader
         self._names = Names(address.project, address.dataset_prefix)
         self._datasets = frozenset(relation.dataset for relation in catalog)
         self._jobs = Jobs(factory or client_factory(address), self.location)
-        self._tables = Tables(self._jobs, self._names, address.location, self._datasets)
+        views = NativeViews(self._names, catalog)
+        self._tables = Tables(self._jobs, self._names, address.location, self._datasets, views)
+        self._usage = Usage(self._jobs, address.project, address.location, LIMITS)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -93,8 +116,31 @@ class BigQueryWarehouse:
         return f"bigquery://{address.project}?location={address.location}&dataset_prefix={address.dataset_prefix}"
 
     def ensure(self, relations: Sequence[Relation]) -> None:
-        """Creates or evolves these relations, and those that derived ones among them read."""
+        """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         self._tables.ensure(with_upstream(self._catalog, relations))
+
+    def form(self, relation: Relation) -> Form:
+        """What is made of the relation."""
+        return self._tables.form(relation)
+
+    def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+        """The datasets of these names, and what lies in each."""
+        return self._tables.survey(datasets)
+
+    def compare(
+        self, relations: Sequence[Relation], *, scope: Scope = Scope.ALL, jobs: int = 1
+    ) -> list[RelationPlan]:
+        """What brings each of these relations up to the catalogue, looked up by that many threads."""
+        return self._tables.compare(relations, scope, jobs)
+
+    def make_dataset(self, dataset: str) -> None:
+        """Makes a dataset; nothing happens if it is there."""
+        self._tables.make_dataset(dataset)
+
+    @contextmanager
+    def changing(self) -> Iterator[Callable[[RelationPlan], RelationPlan]]:
+        """Carries out plans, from any number of threads; a relation is compared again unless it is to be made."""
+        yield self._tables.apply
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""
@@ -126,6 +172,9 @@ class BigQueryWarehouse:
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
+        if self._tables.keeps_itself(relation):
+            self._tables.refresh(relation)
+            return self._count(relation, slice_condition(relation, slice_))
         query = self._names.qualify(selected(relation.sql), self._datasets)
         statements = sql_of.refresh_statements(
             self._names, relation, slice_, self._tables.lock(relation), query
@@ -161,7 +210,7 @@ class BigQueryWarehouse:
             text = f"SELECT * FROM ({text}\n) LIMIT {int(row_limit)}"
         started = time.perf_counter()
         job = self._run(text, "query", parameters or {}, labels or {})
-        frame = frame_of(self._jobs, job)
+        frame = frame_of(self._jobs, job, self._reader)
         slot_ms = job.slot_millis
         cost = Cost(
             seconds=time.perf_counter() - started,
@@ -186,9 +235,17 @@ class BigQueryWarehouse:
         )
         return pandas_of(self._jobs, job)
 
-    def mark_replayed(self, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime) -> None:
+    def head_room(self) -> HeadRoom:
+        """What is left today of the project's limits, as it was known a few minutes ago."""
+        return self._usage.head_room()
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
         """Notes on dead letters that their lines went back into the gateway."""
         parameters = {
+            "dataset": relation.dataset,
+            "table_name": relation.name,
             "batch_id": batch_id,
             "lines": json.dumps([str(line) for line in lines]),
             "replayed_at": replayed_at,
@@ -202,13 +259,9 @@ class BigQueryWarehouse:
         if table is None:
             return None
         columns = {column.name: column.field_type for column in table.schema}
-        condition = "TRUE"
-        if relation.partitioning is not None:
-            name = f"`{relation.partitioning.date}`"
-            condition = (
-                f"({name} IS NULL OR {name} IS NOT NULL)"  # satisfies a table that insists on a filter
-            )
-        return RelationState(columns, self._count(relation, condition))
+        # A table's own count is free; it would leave out rows in a streaming buffer, which the platform never fills.
+        rows = table.num_rows if table.table_type == "TABLE" else self._count(relation, "TRUE")
+        return RelationState(columns, int(rows or 0))
 
     def drop(self, relation: Relation) -> None:
         """Removes the relation and, where it is loaded, what ledger and dead letter say of it."""

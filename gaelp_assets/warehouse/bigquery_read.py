@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -16,9 +18,12 @@ from gaelp_assets.warehouse.bigquery_jobs import Jobs
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 # Below this many rows one page of the REST API is quicker than a session of the Storage Read API.
 STORAGE_API_ROWS: Final = 100_000
+ReaderFactory = Callable[[], Any]
+"""Makes a `google.cloud.bigquery_storage.BigQueryReadClient`."""
 _TYPES: Final[dict[type, str]] = {
     bool: "BOOL",
     int: "INT64",
@@ -63,15 +68,20 @@ def type_of(name: str, value: Any) -> str:
     return found
 
 
-def frame_of(jobs: Jobs, job: Any) -> pl.DataFrame:
+def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.DataFrame:
     """The rows of a finished query, through Arrow: pages of the REST API or, where they are many, the Storage Read API.
 
-    Google's client must not open the Storage Read API by itself: it would call Google even where an emulator is meant.
+    `reader` makes a client of the Storage Read API (default: one of Google's, with the credentials of the job's client; none for an
+    emulator, where Google's would call Google all the same). JSON is text, as in DuckDB.
     """
-    with errors.reporting("read a result", job.job_id):
+    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
         rows = job.result(retry=jobs.retry, job_retry=None)
-        table = rows.to_arrow(create_bqstorage_client=_is_large(rows.total_rows))
-    frame = pl.from_arrow(table)
+        large = (rows.total_rows or 0) >= STORAGE_API_ROWS
+        table = rows.to_arrow(
+            bqstorage_client=reader() if large and reader is not None else None,
+            create_bqstorage_client=large and reader is None and bigquery_emulator() is None,
+        )
+    frame = pl.from_arrow(without_extensions(table))
     assert isinstance(frame, pl.DataFrame)
     return frame
 
@@ -82,18 +92,38 @@ def pandas_of(jobs: Jobs, job: Any) -> pd.DataFrame:
 
     rows = job.result(retry=jobs.retry, job_retry=None)
     table = job.destination
-    with errors.reporting("read a result", job.job_id), warnings.catch_warnings():
-        # It announces another user agent for a later release.
-        warnings.simplefilter("ignore", PendingDeprecationWarning)
+    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
         frame = pandas_gbq.read_gbq(
             f"{table.project}.{table.dataset_id}.{table.table_id}",
             project_id=jobs.client.project,
             bigquery_client=jobs.client,
-            use_bqstorage_api=_is_large(rows.total_rows),
+            use_bqstorage_api=(rows.total_rows or 0) >= STORAGE_API_ROWS and bigquery_emulator() is None,
             progress_bar_type=None,
         )
     return cast("pd.DataFrame", frame)
 
 
-def _is_large(rows: int | None) -> bool:
-    return (rows or 0) >= STORAGE_API_ROWS and bigquery_emulator() is None
+@contextmanager
+def _unasked_for_advice() -> Iterator[None]:
+    """Google's libraries announce to each other what they will do otherwise in later releases."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        yield
+
+
+def without_extensions(table: pa.Table) -> pa.Table:
+    """The same Arrow table without BigQuery's marks on JSON and DATETIME, of which Polars would make types of their own."""
+    import pyarrow as pa
+
+    return table.cast(pa.schema([_unmarked(field) for field in table.schema]))
+
+
+def _unmarked(field: pa.Field[Any]) -> pa.Field[Any]:
+    import pyarrow as pa
+
+    type_ = field.type
+    if pa.types.is_struct(type_):
+        type_ = pa.struct([_unmarked(type_.field(index)) for index in range(type_.num_fields)])
+    elif pa.types.is_list(type_):
+        type_ = pa.list_(_unmarked(type_.value_field))
+    return pa.field(field.name, type_, field.nullable)

@@ -6,6 +6,8 @@ Every statement names its slice by constants, so that BigQuery reads one partiti
 Two transactions that only add rows do not disturb each other in BigQuery, and each would see the slice without the other's rows. So
 each write of a relation first changes the one row of the relation's lock table: of two at once BigQuery cancels one
 (https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency), and that one plans again.
+
+Aliases start with an underscore: a column of the catalogue that is called `s` must not be taken for a table of that alias.
 """
 
 from __future__ import annotations
@@ -75,46 +77,49 @@ class WriteScript:
         assert self.rows is not None
         relation = self.write.relation
         conflict = relation.on_key_conflict
-        version = quote(conflict.latest) if isinstance(conflict, Latest) else "0"
-        staged_key, held_key = self._key("s.", staged=True), self._key("t.", staged=False)
+        staged_version, held_version = (
+            f"{alias}.{quote(conflict.latest)}" if isinstance(conflict, Latest) else "0"
+            for alias in ("_s", "_t")
+        )
+        staged_key, held_key = self._key("_s.", staged=True), self._key("_t.", staged=False)
         fit = self._fit()
         unfit = (
             ""
             if fit == "TRUE"
             else f"""
         UNION ALL
-        SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number' FROM {quote(self.rows)} AS s WHERE NOT ({fit})"""
+        SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number' FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
         )
         held = (
             ""
             if self._rebuilds
             else f"""
             UNION ALL
-            SELECT -1, t._batch_id, 0, 0, TRUE, t._row_hash, {version}, k._key, {self._content("t.", staged=False)}
-            FROM (SELECT *, {self._key("", staged=False)} AS _slice_key FROM {self._table} WHERE {self._in_slice()}) AS t
-            INNER JOIN contested AS k ON k._key = t._slice_key"""
+            SELECT -1, _t._batch_id, 0, 0, TRUE, _t._row_hash, {held_version}, _k._key, {self._content("_t.", staged=False)}
+            FROM (SELECT *, {self._key("", staged=False)} AS _slice_key FROM {self._table} WHERE {self._in_slice()}) AS _t
+            INNER JOIN contested AS _k ON _k._key = _t._slice_key"""
         )
         among_held = (
             ""
             if self._rebuilds
             else f"""
             UNION DISTINCT
-            SELECT DISTINCT {held_key} AS _key FROM {self._table} AS t WHERE {self._in_slice("t.")}
+            SELECT DISTINCT {held_key} AS _key FROM {self._table} AS _t WHERE {self._in_slice("_t.")}
               AND {held_key} IN (SELECT _key FROM staged_key)"""
         )
         return f"""
         WITH batch AS (
             SELECT batch_id, position FROM UNNEST(JSON_VALUE_ARRAY(@batches)) AS batch_id WITH OFFSET AS position
         ), staged_key AS (
-            SELECT {staged_key} AS _key FROM {quote(self.rows)} AS s WHERE {fit}
+            SELECT {staged_key} AS _key FROM {quote(self.rows)} AS _s WHERE {fit}
         ), contested AS (
             SELECT _key FROM staged_key GROUP BY _key HAVING COUNT(*) > 1{among_held}
         ), contender AS (
-            SELECT b.position AS _position, s._batch_id, s._line_number, s._byte_offset, FALSE AS _held, s._row_hash,
-                {version} AS _version, k._key, {self._content("s.", staged=True)} AS _content
-            FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS s WHERE {fit}) AS s
-            INNER JOIN batch AS b ON b.batch_id = s._batch_id
-            INNER JOIN contested AS k ON k._key = s._staged_key{held}
+            SELECT _b.position AS _position, _s._batch_id, _s._line_number, _s._byte_offset, FALSE AS _held, _s._row_hash,
+                {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content
+            FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS _s WHERE {fit}) AS _s
+            INNER JOIN batch AS _b ON _b.batch_id = _s._batch_id
+            INNER JOIN contested AS _k ON _k._key = _s._staged_key{held}
         ), ranked AS (
             SELECT *, DENSE_RANK() OVER (PARTITION BY _key ORDER BY _version) AS _rank FROM contender
         ), arrived AS (
@@ -197,7 +202,7 @@ class WriteScript:
 
     def _fit(self) -> str:
         """The condition of staged rows whose JSON BigQuery can hold exactly."""
-        conditions = [fits(field, f"s.{quote(field.name)}") for field in self.write.relation.fields]
+        conditions = [fits(field, f"_s.{quote(field.name)}") for field in self.write.relation.fields]
         return " AND ".join(condition for condition in conditions if condition) or "TRUE"
 
     def _delete_replaced(self) -> str:
@@ -208,18 +213,18 @@ class WriteScript:
 
     def _insert_rows(self) -> str:
         fields = self.write.relation.fields
-        values = ", ".join(unstaged(field, f"s.{quote(field.name)}") for field in fields)
+        values = ", ".join(unstaged(field, f"_s.{quote(field.name)}") for field in fields)
         anti, condition = "", ""
         if self.fates is not None:
             anti = (
-                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.fates)} WHERE NOT _held AND _fate <> 'loaded') AS f "
-                "ON f._batch_id = s._batch_id AND f._line_number = s._line_number"
+                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.fates)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
+                "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number"
             )
-            condition = " WHERE f._batch_id IS NULL"
+            condition = " WHERE _f._batch_id IS NULL"
         return (
             f"INSERT INTO {self._table} ({columns(fields)}, _batch_id, _loaded_at, _row_hash) "
-            f"SELECT {values}, s._batch_id, b.loaded_at, s._row_hash FROM {quote(self.rows or '')} AS s "
-            f"INNER JOIN ({_BATCHES}) AS b ON b.batch_id = s._batch_id{anti}{condition}"
+            f"SELECT {values}, _s._batch_id, _b.loaded_at, _s._row_hash FROM {quote(self.rows or '')} AS _s "
+            f"INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _s._batch_id{anti}{condition}"
         )
 
     def _letters(self) -> str:
@@ -227,10 +232,10 @@ class WriteScript:
         environment = f"CAST({literal(self._slice.environment)} AS STRING)"
         relation = self.write.relation
         return (
-            f"SELECT l.batch_id, {literal(relation.dataset)} AS dataset, {literal(relation.name)} AS `table`, "
-            f"{date} AS slice_date, {environment} AS slice_environment, b.file, l.line_number, l.byte_offset, FROM_BASE64(l.raw) AS raw, "
-            f"l.reasons, b.loaded_at AS rejected_at, @run_id AS run_id "
-            f"FROM {quote(self.letters or '')} AS l INNER JOIN ({_BATCHES}) AS b ON b.batch_id = l.batch_id"
+            f"SELECT _l.batch_id, {literal(relation.dataset)} AS dataset, {literal(relation.name)} AS `table`, "
+            f"{date} AS slice_date, {environment} AS slice_environment, _b.file, _l.line_number, _l.byte_offset, "
+            f"FROM_BASE64(_l.raw) AS raw, _l.reasons, _b.loaded_at AS rejected_at, @run_id AS run_id "
+            f"FROM {quote(self.letters or '')} AS _l INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _l.batch_id"
         )
 
     def _insert_letters(self) -> str:
@@ -249,18 +254,18 @@ class WriteScript:
         ]
         if self.letters is not None:
             found.append(
-                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT n.*, r.replayed_at FROM ({self._letters()}) AS n "
-                "LEFT JOIN _replayed AS r ON r.batch_id = n.batch_id AND r.line_number = n.line_number"
+                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT _n.*, _r.replayed_at FROM ({self._letters()}) AS _n "
+                "LEFT JOIN _replayed AS _r ON _r.batch_id = _n.batch_id AND _r.line_number = _n.line_number"
             )
         return found
 
     def _correct_ledger(self) -> str:
         return (
-            f"UPDATE {self.names.table(self.ledger)} AS l SET loaded = l.loaded - r.replaced_rows, "
-            "duplicate = l.duplicate + r.replaced_rows "
+            f"UPDATE {self.names.table(self.ledger)} AS _l SET loaded = _l.loaded - _r.replaced_rows, "
+            "duplicate = _l.duplicate + _r.replaced_rows "
             "FROM (SELECT JSON_VALUE(item, '$.batch_id') AS batch_id, CAST(JSON_VALUE(item, '$.rows') AS INT64) AS replaced_rows "
-            "FROM UNNEST(JSON_QUERY_ARRAY(@replaced)) AS item) AS r "
-            f"WHERE {of_slice(self.write.relation, self._slice, 'l.')} AND l.batch_id = r.batch_id"
+            "FROM UNNEST(JSON_QUERY_ARRAY(@replaced)) AS item) AS _r "
+            f"WHERE {of_slice(self.write.relation, self._slice, '_l.')} AND _l.batch_id = _r.batch_id"
         )
 
     def _insert_ledger(self) -> str:
@@ -326,9 +331,10 @@ def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, rel
 
 
 def replayed_statement(names: Names, dead_letter: Relation) -> str:
-    """Parameters: `batch_id`, `replayed_at`, and `lines`, a JSON array of line numbers."""
+    """Parameters: `dataset`, `table_name`, `batch_id`, `replayed_at`, and `lines`, a JSON array of line numbers."""
     return (
-        f"UPDATE {names.table(dead_letter)} SET replayed_at = @replayed_at WHERE batch_id = @batch_id "
+        f"UPDATE {names.table(dead_letter)} SET replayed_at = @replayed_at "
+        "WHERE dataset = @dataset AND `table` = @table_name AND batch_id = @batch_id "
         "AND CAST(line_number AS STRING) IN UNNEST(JSON_VALUE_ARRAY(@lines))"
     )
 

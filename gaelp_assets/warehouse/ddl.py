@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Sequence
+from typing import Any, Final
 
 from gaelp_assets.catalog import Field, Relation, Slice
-from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.common import slice_condition
-from gaelp_assets.warehouse.types import duckdb_type, literal, quote
+from gaelp_assets.warehouse.plan import (
+    Action,
+    Change,
+    Column,
+    Form,
+    RelationPlan,
+    Shape,
+    Status,
+    columns_of,
+    stored_fields,
+)
+from gaelp_assets.warehouse.types import DUCKDB, duckdb_type, literal, quote
 
 # DuckDB's own names of a row's place; a column of that name would hide it.
 RESERVED: Final = ("rowid", "file_index")
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column that the warehouse holds: DuckDB's name of its type, and whether it may be NULL."""
-
-    type: str
-    nullable: bool
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the warehouse holds under a relation's name."""
-
-    is_view: bool
-    comment: str | None
-    columns: Mapping[str, Column]
-    empty: bool = True
-    """Whether a table has no rows; not looked up for a view."""
+_CATALOG_TYPES: Final = {name: word for word, name in DUCKDB.items()}
 
 
 def table_name(relation: Relation) -> str:
@@ -41,14 +32,60 @@ def table_name(relation: Relation) -> str:
     return f"{quote(relation.dataset)}.{quote(relation.name)}"
 
 
-def stored_fields(relation: Relation) -> tuple[Field, ...]:
-    """The columns that the relation's table has: its fields and, where it is loaded, the platform's."""
-    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
-
-
 def names(fields: tuple[Field, ...], prefix: str = "") -> str:
     """The fields' names as a list for SQL: `"a", "b"`, each after the prefix."""
     return ", ".join(prefix + quote(field.name) for field in fields)
+
+
+def wanted_form(relation: Relation) -> Form:
+    """A table of each stored relation, a view of each other."""
+    return Form.TABLE if relation.is_stored else Form.VIEW
+
+
+def wanted_shape(relation: Relation) -> Shape:
+    """What DuckDB is to hold of a relation: it knows no labels, no partitions, and nothing of nested fields but their types.
+
+    Raises:
+        GaelpError: a view's SQL cannot be translated.
+    """
+    if wanted_form(relation) is Form.VIEW:
+        return Shape(Form.VIEW, query=digest(view_sql(relation)), description=relation.description)
+    columns = (
+        Column(c.name, c.type, c.mode, c.description, _bare(c.fields))
+        for c in columns_of(stored_fields(relation))
+    )
+    return Shape(Form.TABLE, tuple(columns), description=relation.description, sql_name=table_name(relation))
+
+
+def _bare(columns: Sequence[Column]) -> tuple[Column, ...]:
+    return tuple(
+        Column(c.name, c.type, "REPEATED" if c.mode == "REPEATED" else "NULLABLE", "", _bare(c.fields))
+        for c in columns
+    )
+
+
+def found_column(name: str, type_: str, *, nullable: bool, comment: str | None) -> Column:
+    """A column as DuckDB's catalogue tells it, its type as DuckDB writes it."""
+    import duckdb
+
+    column = _column(name, duckdb.type(type_))
+    mode = column.mode if column.mode == "REPEATED" or nullable else "REQUIRED"
+    return Column(name, column.type, mode, comment or "", column.fields)
+
+
+def _column(name: str, type_: Any) -> Column:
+    mode = "NULLABLE"
+    if type_.id == "list":
+        type_, mode = type_.children[0][1], "REPEATED"
+    if type_.id == "struct":
+        return Column(name, "RECORD", mode, "", tuple(_column(*child) for child in type_.children))
+    return Column(name, _CATALOG_TYPES.get(str(type_), f"DuckDB's {type_}"), mode)
+
+
+def found_view(columns: tuple[Column, ...], comment: str | None) -> Shape:
+    """A view; its comment tells its description, and a digest of the SQL that it was made from."""
+    description, _, made_from = (comment or "").rpartition("\n")
+    return Shape(Form.VIEW, columns, made_from, description)
 
 
 def create_statements(relation: Relation) -> list[str]:
@@ -61,105 +98,74 @@ def create_statements(relation: Relation) -> list[str]:
         raise GaelpError(Problem(f"the field name {name!r} is DuckDB's own", relation.id, "another name"))
     schema = f"CREATE SCHEMA IF NOT EXISTS {quote(relation.dataset)}"
     if not relation.is_stored:
-        name, sql = table_name(relation), view_sql(relation)
         return [
             schema,
-            f"CREATE OR REPLACE VIEW {name} AS {sql}",
-            f"COMMENT ON VIEW {name} IS {literal(digest(sql))}",
+            f"CREATE OR REPLACE VIEW {table_name(relation)} AS {view_sql(relation)}",
+            _comment(relation),
         ]
     columns = ", ".join(
         f"{quote(field.name)} {duckdb_type(field)}{' NOT NULL' if field.required else ''}"
         for field in stored_fields(relation)
     )
-    return [schema, f"CREATE TABLE {table_name(relation)} ({columns})"]
-
-
-def evolve_statements(relation: Relation, found: Found) -> list[str]:
-    """What brings a relation that exists up to the catalogue; nothing if it is. Columns that the catalogue no longer has
-    stay, without NOT NULL.
-
-    Raises:
-        GaelpError: a column's type differs, or a REQUIRED one is missing, and the table has rows; or a table with loaded
-            rows would become a view.
-    """
-    if not relation.is_stored:
-        if found.is_view:
-            current = found.comment == digest(view_sql(relation))
-            return [] if current else create_statements(relation)
-        if "_batch_id" in found.columns and not found.empty:
-            raise GaelpError(
-                Problem(
-                    "holds loaded rows, and is a view in the catalogue",
-                    where=relation.id,
-                    remedy="Drop the table, or give the view another name.",
-                )
-            )
-        return [f"DROP TABLE {table_name(relation)}", *create_statements(relation)]
-    if found.is_view:
-        return [f"DROP VIEW {table_name(relation)}", *create_statements(relation)]
-    return _evolve_table(relation, found)
-
-
-def _evolve_table(relation: Relation, found: Found) -> list[str]:
-    name = table_name(relation)
-    statements: list[str] = []
-    problems: list[Problem] = []
-    wanted = {field.name: field for field in stored_fields(relation)}
-    for field in wanted.values():
-        where = f"{relation.id}, field {field.name}"
-        column = found.columns.get(field.name)
-        if column is None:
-            if field.required:
-                problems.append(Problem("a new field is REQUIRED", where, "NULLABLE, as rows exist already"))
-            statements.append(f"ALTER TABLE {name} ADD COLUMN {quote(field.name)} {duckdb_type(field)}")
-            continue
-        if not same_type(column.type, duckdb_type(field)):
-            if not _widens(column.type, field):
-                problems.append(
-                    Problem(
-                        f"the warehouse holds {column.type}",
-                        where,
-                        duckdb_type(field),
-                        "Give the field a new name, or drop the table and load it again.",
-                    )
-                )
-            statements.append(
-                f"ALTER TABLE {name} ALTER COLUMN {quote(field.name)} SET DATA TYPE {duckdb_type(field)}"
-            )
-        if not column.nullable and not field.required:
-            statements.append(f"ALTER TABLE {name} ALTER COLUMN {quote(field.name)} DROP NOT NULL")
-    statements += [
-        f"ALTER TABLE {name} ALTER COLUMN {quote(extra)} DROP NOT NULL"
-        for extra, column in found.columns.items()
-        if extra not in wanted and not column.nullable
+    described = [
+        _comment_column(relation, field.name, field.description)
+        for field in stored_fields(relation)
+        if field.description
     ]
-    if problems and found.empty:
-        return [f"DROP TABLE {name}", *create_statements(relation)]
-    if problems:
-        raise GaelpError(*problems)
-    return statements
+    return [schema, f"CREATE TABLE {table_name(relation)} ({columns})", _comment(relation), *described]
 
 
-def same_type(left: str, right: str) -> bool:
-    """Whether two texts name the same DuckDB type."""
-    import duckdb
+def statements(planned: RelationPlan) -> list[str]:
+    """What carries out a plan without refusals; nothing if the relation is what the catalogue says."""
+    relation = planned.relation
+    match planned.status:
+        case Status.CREATE:
+            return create_statements(relation)
+        case Status.REPLACE:
+            kind = "VIEW" if planned.held is Form.VIEW else "TABLE"
+            return [f"DROP {kind} {table_name(relation)}", *create_statements(relation)]
+        case _ if any(change.action is Action.QUERY for change in planned.changes):
+            return create_statements(relation)
+    fields = {field.name.lower(): field for field in stored_fields(relation)}
+    result: dict[str, None] = {}  # several nested changes are one change of their column's type
+    for change in planned.changes:
+        top = change.field.partition(".")[0]
+        for statement in _change_statements(relation, change, top, fields.get(top.lower())):
+            result[statement] = None
+    return list(result)
 
-    return str(duckdb.type(left)) == str(duckdb.type(right))
+
+def _change_statements(relation: Relation, change: Change, top: str, field: Field | None) -> list[str]:
+    table, column = f"ALTER TABLE {table_name(relation)}", f"ALTER COLUMN {quote(top)}"
+    if change.action is Action.DESCRIBE and not change.field:
+        return [_comment(relation)]
+    if change.action is Action.RELAX:
+        return [f"{table} {column} DROP NOT NULL"]
+    assert field is not None, "a field that the catalogue does not have is relaxed, and no more"
+    match change.action:
+        case Action.ADD_FIELD if top == change.field:
+            added = f"{table} ADD COLUMN {quote(top)} {duckdb_type(field)}"
+            return [
+                added,
+                *([_comment_column(relation, top, field.description)] if field.description else []),
+            ]
+        case Action.ADD_FIELD | Action.WIDEN:
+            return [f"{table} {column} SET DATA TYPE {duckdb_type(field)}"]
+        case Action.DESCRIBE:
+            return [_comment_column(relation, top, field.description)]
+        case _:
+            raise AssertionError(f"DuckDB has no {change.action}")
 
 
-def _widens(found: str, field: Field) -> bool:
-    """Whether the field only adds nested fields to the record that the warehouse holds."""
-    import duckdb
+def _comment(relation: Relation) -> str:
+    if relation.is_stored:
+        return f"COMMENT ON TABLE {table_name(relation)} IS {literal(relation.description)}"
+    text = f"{relation.description}\n{digest(view_sql(relation))}"
+    return f"COMMENT ON VIEW {table_name(relation)} IS {literal(text)}"
 
-    return _only_adds(duckdb.type(found), duckdb.type(duckdb_type(field)))
 
-
-def _only_adds(old: object, new: object) -> bool:
-    kind = getattr(old, "id", None)
-    if kind != getattr(new, "id", None) or kind not in {"struct", "list"}:
-        return str(old) == str(new)
-    before, after = (dict(getattr(type_, "children", ())) for type_ in (old, new))
-    return all(name in after and _only_adds(child, after[name]) for name, child in before.items())
+def _comment_column(relation: Relation, name: str, text: str) -> str:
+    return f"COMMENT ON COLUMN {table_name(relation)}.{quote(name)} IS {literal(text)}"
 
 
 def view_sql(relation: Relation) -> str:

@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import duckdb
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse import duckdb_state as held
 from gaelp_assets.warehouse.books import Books, forget_statements, ledger_query
 from gaelp_assets.warehouse.common import in_order, once, with_upstream
-from gaelp_assets.warehouse.ddl import (
-    Column,
-    Found,
-    create_statements,
-    evolve_statements,
-    names,
-    slice_predicate,
-    table_name,
-    view_sql,
+from gaelp_assets.warehouse.ddl import names, slice_predicate, table_name, view_sql, wanted_form
+from gaelp_assets.warehouse.pandas_frame import pandas_frame
+from gaelp_assets.warehouse.plan import (
+    Dataset,
+    Form,
+    RelationPlan,
+    Scope,
+    Status,
+    creation,
+    refuse,
+    still,
 )
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
@@ -38,9 +42,12 @@ from gaelp_assets.warehouse.protocol import (
     SliceWrite,
     WriteMode,
 )
-from gaelp_assets.warehouse.session import Sessions, first_row, scalar
+from gaelp_assets.warehouse.session import Sessions, scalar
 from gaelp_assets.warehouse.settle import Settled, settle_rows
-from gaelp_assets.warehouse.types import literal
+from gaelp_assets.warehouse.types import literal, quote
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CAPABILITIES: Final = Capabilities(
     engine="duckdb",
@@ -48,6 +55,7 @@ CAPABILITIES: Final = Capabilities(
     incremental_materialized_views=False,
     requires_partition_filter=False,
     bounds_bytes=False,
+    parallel_changes=False,
 )
 # A commit of ten million rows takes about ten seconds; a few of them may stand in line.
 LOCK_TIMEOUT: Final = 120.0
@@ -75,17 +83,58 @@ class DuckDBWarehouse:
         return str(self._file)
 
     def ensure(self, relations: Sequence[Relation]) -> None:
-        """Creates or evolves these relations, and those that derived ones among them read."""
+        """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         ordered = with_upstream(self._catalog, relations)
-        if self._file.exists():
-            with self._sessions.reading("look for changes of the catalogue") as con:
-                if not _changes(con, ordered):
-                    return
+        if all(planned.status is Status.UNCHANGED for planned in self.compare(ordered, scope=Scope.ROWS)):
+            return
         with self._sessions.writing("create relations") as con:
-            # DuckDB binds a view as it is made: one by one, each after what it reads.
-            for relation in ordered:
-                for statement in _changes(con, [relation]):
-                    con.execute(statement)
+            plans = held.compared(con, ordered, Scope.ROWS)
+            refuse(plans)
+            for planned in plans:
+                held.carry_out(con, planned)
+
+    def form(self, relation: Relation) -> Form:
+        """A table of each stored relation, a view of each other."""
+        return wanted_form(relation)
+
+    def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+        """The schemas of these names, and what lies in each."""
+        if not self._file.exists():
+            return {dataset: Dataset(dataset, exists=False) for dataset in datasets}
+        with self._sessions.reading("look for relations") as con:
+            return held.survey(con, datasets)
+
+    def compare(
+        self,
+        relations: Sequence[Relation],
+        *,
+        scope: Scope = Scope.ALL,
+        jobs: int = 1,  # noqa: ARG002 - one look at the file tells of all of them
+    ) -> list[RelationPlan]:
+        """What brings each of these relations up to the catalogue."""
+        if not self._file.exists():
+            return [creation(relation, wanted_form(relation)) for relation in relations]
+        with self._sessions.reading("look for changes of the catalogue") as con:
+            return held.compared(con, relations, scope)
+
+    def make_dataset(self, dataset: str) -> None:
+        """Makes a schema; nothing happens if it is there."""
+        with self._sessions.writing(f"make the dataset {dataset}") as con:
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}")
+
+    @contextmanager
+    def changing(self) -> Iterator[Callable[[RelationPlan], RelationPlan]]:
+        """Carries out plans, each in a transaction of its own, under one lock of the file."""
+        with self._sessions.writing("change relations") as con:
+
+            def apply(planned: RelationPlan) -> RelationPlan:
+                with self._sessions.part(con, f"change {planned.relation.id}"):
+                    (now,) = held.compared(con, [planned.relation])
+                    done = still(planned, now)
+                    held.carry_out(con, done)
+                return done
+
+            yield apply
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""
@@ -151,13 +200,35 @@ class DuckDBWarehouse:
         widened = frame.cast({name: _googlesql_width(dtype) for name, dtype in frame.schema.items()})
         return QueryResult(widened, Cost(seconds=time.perf_counter() - started))
 
-    def mark_replayed(self, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime) -> None:
+    def to_pandas(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
+        return pandas_frame(self.query(sql, parameters, labels=labels).frame)
+
+    def head_room(self) -> None:
+        """A file sets no limits."""
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
         """Notes on dead letters that their lines went back into the gateway."""
         with self._sessions.writing("mark dead letters as replayed") as con:
             con.execute(
                 f"UPDATE {table_name(self._catalog[DEAD_LETTER])} SET replayed_at = $replayed_at "
-                "WHERE batch_id = $batch_id AND line_number IN (SELECT unnest($lines::BIGINT[]))",
-                {"replayed_at": replayed_at, "batch_id": batch_id, "lines": list(lines)},
+                'WHERE dataset = $dataset AND "table" = $table_name AND batch_id = $batch_id '
+                "AND line_number IN (SELECT unnest($lines::BIGINT[]))",
+                {
+                    "replayed_at": replayed_at,
+                    "dataset": relation.dataset,
+                    "table_name": relation.name,
+                    "batch_id": batch_id,
+                    "lines": list(lines),
+                },
             )
 
     def describe(self, relation: Relation) -> RelationState | None:
@@ -165,11 +236,11 @@ class DuckDBWarehouse:
         if not self._file.exists():
             return None
         with self._sessions.reading(f"describe {relation.id}") as con:
-            found = _find(con, relation)
-            if found is None:
+            if not held.shapes(con, [relation]):
                 return None
+            columns = con.execute(f"DESCRIBE {table_name(relation)}").fetchall()
             rows = scalar(con, f"SELECT count(*) FROM {table_name(relation)}")
-        return RelationState({name: column.type for name, column in found.columns.items()}, rows)
+        return RelationState({name: type_ for name, type_, *_ in columns}, rows)
 
     def drop(self, relation: Relation) -> None:
         """Removes the relation, its rows, and (for a loaded table) its loads from ledger and dead letter."""
@@ -177,10 +248,11 @@ class DuckDBWarehouse:
             return
         ledger, dead_letter = self._catalog[LEDGER], self._catalog[DEAD_LETTER]
         with self._sessions.writing(f"drop {relation.id}") as con:
-            found = _find(con, relation)
-            if found is not None:
-                con.execute(f"DROP {'VIEW' if found.is_view else 'TABLE'} {table_name(relation)}")
-            if relation.is_loaded and _find(con, ledger) and _find(con, dead_letter):
+            found = held.shapes(con, [relation, ledger, dead_letter])
+            if relation.id in found:
+                kind = "VIEW" if found[relation.id].form is Form.VIEW else "TABLE"
+                con.execute(f"DROP {kind} {table_name(relation)}")
+            if relation.is_loaded and {ledger.id, dead_letter.id} <= found.keys():
                 for statement in forget_statements(ledger, dead_letter, relation):
                     con.execute(statement)
 
@@ -207,37 +279,6 @@ def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, An
     relation = con.sql(sql, params=dict(parameters) or None)
     assert relation is not None
     return cast("pl.DataFrame", relation.pl())
-
-
-def _find(con: duckdb.DuckDBPyConnection, relation: Relation) -> Found | None:
-    columns = con.execute(
-        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = ? AND table_name = ? ORDER BY column_index",
-        [relation.dataset, relation.name],
-    ).fetchall()
-    if not columns:
-        return None
-    view = first_row(
-        con,
-        "SELECT comment FROM duckdb_views() "
-        "WHERE database_name = current_database() AND schema_name = ? AND view_name = ?",
-        [relation.dataset, relation.name],
-    )
-    empty = view is not None or first_row(con, f"SELECT 1 FROM {table_name(relation)} LIMIT 1") is None
-    return Found(
-        is_view=view is not None,
-        comment=view[0] if view else None,
-        columns={name: Column(type_, nullable) for name, type_, nullable in columns},
-        empty=empty,
-    )
-
-
-def _changes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> list[str]:
-    statements = []
-    for relation in relations:
-        found = _find(con, relation)
-        statements += create_statements(relation) if found is None else evolve_statements(relation, found)
-    return statements
 
 
 def _googlesql_width(dtype: pl.DataType) -> pl.DataType:

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.warehouse.plan import Dataset, Form, RelationPlan, Scope
+from gaelp_assets.warehouse.quotas import HeadRoom, Limits
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 # The two relations that the platform itself writes: the only catalogue names that code knows.
 LEDGER: Final = "ops.import_logs"
@@ -33,6 +39,10 @@ class Capabilities:
     requires_partition_filter: bool
     bounds_bytes: bool
     """Whether a statement can be given a limit of bytes to read."""
+    parallel_changes: bool
+    """Whether several relations can be made or changed at the same time."""
+    limits: Limits | None = None
+    """What can be loaded in a day, and at a time; None for an engine that sets no limits."""
 
 
 class WriteMode(StrEnum):
@@ -75,7 +85,7 @@ class SliceWrite:
     slice: Slice
     mode: WriteMode
     batches: Sequence[ProvenBatch]
-    """In the order in which their rows win a key: for a rebuild, the ledger's order, then by batch id."""
+    """In the order in which their rows win a key: for a rebuild, the ledger's order, then that in which appends take files."""
     loaded_at: dt.datetime
     """UTC. A batch that the ledger holds already keeps its first `loaded_at`."""
     run_id: str = ""
@@ -148,9 +158,41 @@ class Warehouse(Protocol):
         ...
 
     def ensure(self, relations: Sequence[Relation]) -> None:
-        """Creates what is missing of these relations (views after what they read), and adds columns that are new in the catalogue.
+        """Brings these relations and what they read as far as rows need it (`Scope.ROWS`): made where missing, with new fields.
 
         Idempotent, and safe to call at the same time from several processes. Stored derived relations are created empty.
+
+        Raises:
+            GaelpError: rows of the catalogue's shape cannot be written to one of them; nothing is changed then.
+        """
+        ...
+
+    def form(self, relation: Relation) -> Form:
+        """What this engine makes of the relation."""
+        ...
+
+    def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+        """Those datasets of the catalogue, and everything that lies in each."""
+        ...
+
+    def compare(
+        self, relations: Sequence[Relation], *, scope: Scope = Scope.ALL, jobs: int = 1
+    ) -> list[RelationPlan]:
+        """What brings each of these relations up to the catalogue, in their order, looked up by up to `jobs` threads. Changes nothing."""
+        ...
+
+    def make_dataset(self, dataset: str) -> None:
+        """Makes a dataset of the catalogue; nothing happens if it is there."""
+        ...
+
+    def changing(self) -> AbstractContextManager[Callable[[RelationPlan], RelationPlan]]:
+        """What carries out plans, each for one relation whose dataset is there, and tells what was done; for as long as the context lasts.
+
+        A relation is compared again first: what others did to it since it was planned is neither undone nor done twice. A failure
+        leaves the relation as it was, and further plans can follow. Threads may share it where the engine has `parallel_changes`.
+
+        Raises (the callable):
+            GaelpError: the plan has refusals, or has some by now, or the engine refuses the change.
         """
         ...
 
@@ -186,8 +228,24 @@ class Warehouse(Protocol):
         """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such."""
         ...
 
-    def mark_replayed(self, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime) -> None:
-        """Notes on dead letters that their lines went back into the gateway."""
+    def to_pandas(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """The same as a pandas frame, with the types that `pandas-gbq` chooses: a FLOAT's NULL is NaN."""
+        ...
+
+    def head_room(self) -> HeadRoom | None:
+        """What is left today of the engine's limits, as it was known a few minutes ago; None without limits. Raises nothing."""
+        ...
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters of a loaded table that their lines went back into the gateway, whichever slices they are of."""
         ...
 
     def describe(self, relation: Relation) -> RelationState | None:

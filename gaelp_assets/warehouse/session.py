@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
+import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
 from gaelp_assets.warehouse.turns import Turns
 
 # A commit of a million rows was measured to stay below 600 MB with it, in the whole process; what exceeds it spills to disk.
@@ -72,9 +73,8 @@ class Sessions:
         try:
             self.file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise GaelpError(
-                Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
-            ) from error
+            problem = Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
+            raise of_the_system(error, problem) from error
         with (
             self._turns.take(write=True, purpose=purpose) as deadline,
             self._session(False, purpose, deadline) as con,
@@ -90,8 +90,29 @@ class Sessions:
             con.commit()
 
     @contextmanager
+    def part(self, con: duckdb.DuckDBPyConnection, purpose: str) -> Iterator[None]:
+        """A part of a `writing` that is kept or undone by itself, together with what was done before it and is not yet kept.
+
+        Raises:
+            GaelpError: DuckDB refuses a statement; the writing can go on.
+        """
+        try:
+            yield
+            con.commit()
+        except duckdb.Error as error:
+            con.rollback()
+            raise explain(error, self.file, purpose) from _safe_cause(error)
+        except BaseException:
+            con.rollback()
+            raise
+        finally:
+            con.begin()
+
+    @contextmanager
     def _session(self, read_only: bool, purpose: str, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
+            if not read_only and not self.file.exists():
+                self._make()
             con = self._open(read_only, purpose, deadline)
             try:
                 con.execute("SET TimeZone = 'UTC'")
@@ -101,9 +122,22 @@ class Sessions:
         except duckdb.Error as error:
             raise explain(error, self.file, purpose) from _safe_cause(error)
 
+    def _make(self) -> None:
+        """Makes the file whole or not at all: DuckDB takes one for broken whose making a full disk or a kill has cut short."""
+        unfinished = self.file.with_name(f"{self.file.name}.new")
+        try:
+            unfinished.unlink(missing_ok=True)
+            duckdb.connect(str(unfinished)).close()
+            unfinished.replace(self.file)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
     def _open(self, read_only: bool, purpose: str, deadline: float) -> duckdb.DuckDBPyConnection:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
+            # As many as the rest of the load uses; DuckDB itself does not heed which processors the process may use.
+            "threads": pl.thread_pool_size(),
             "autoinstall_known_extensions": False,
             "autoload_known_extensions": False,
             # A query has no business with other files; a write reads the staged ones. Both spill to `FILE.tmp`.

@@ -8,6 +8,9 @@ ranked. In order of arrival, a row
   the first row wins), and is `replaced` if a later one wins;
 - is a `duplicate` if its version is smaller, or if it is equal in version and content to the row that won with that version;
 - is in `conflict` if it is equal in version, and differs in content.
+
+A row whose line the slice holds already is a `duplicate` whatever else arrives, so a load of nothing but such rows ends before
+all that.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from gaelp_assets.warehouse.types import duckdb_type, literal, quote
 
 # Rows of the slice stand before all batches of the load.
 _HELD = -1
+_FIRST_ROWS = 100
 
 
 @dataclass
@@ -65,7 +69,11 @@ def settle_rows(
         return settled
     _create_staged_view(con, relation, batches, loaded_at)
     _count_rows(con, relation, predicate, settled)
-    if _find_contested_keys(con, relation, predicate):
+    holds_rows = first_row(con, f"SELECT 1 FROM {table_name(relation)} WHERE {predicate} LIMIT 1") is not None
+    if holds_rows and _is_resend(con, relation, predicate, settled):
+        settled.duplicate = dict(settled.staged)
+        return settled
+    if _find_contested_keys(con, relation, predicate, holds_rows):
         _rank(con, relation)
         _compare_contents(con, relation)
         _read_fates(con, settled)
@@ -138,18 +146,34 @@ def _count_rows(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: s
         )
 
 
-def _find_contested_keys(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str) -> bool:
+def _is_resend(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: Settled) -> bool:
+    """Whether the slice holds every staged row, line for line. The first rows tell whether it is worth looking at all of them."""
+    keys = _key_fields(relation)
+    same = " AND ".join((*_same_key(keys), "t._row_hash = s._row_hash"))
+    held = f"(SELECT * FROM {table_name(relation)} WHERE {predicate})"
+    rows = sum(settled.staged.values())
+    return all(
+        scalar(con, f"SELECT count(*) FROM {staged} AS s SEMI JOIN {held} AS t ON {same}") == expected
+        for staged, expected in (
+            (f"(SELECT * FROM _staged LIMIT {_FIRST_ROWS})", min(rows, _FIRST_ROWS)),
+            ("_staged", rows),
+        )
+    )
+
+
+def _find_contested_keys(
+    con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, holds_rows: bool
+) -> bool:
     """Makes `_held` (rows of the slice whose keys are staged) and `_contested` (hashes of keys to be settled); False if
     there are none."""
     table = table_name(relation)
     keys = _key_fields(relation)
     key_hash = f"hash({_key(keys)})"
     repeated = scalar(con, f"SELECT count(*) - count(DISTINCT {key_hash}) FROM _staged") > 0
-    holds_rows = first_row(con, f"SELECT 1 FROM {table} WHERE {predicate} LIMIT 1") is not None
     if not repeated and not holds_rows:
         return False
     # DuckDB passes the range and a filter of the staged keys on to the scan of the table: what they exclude is not read.
-    same = " AND ".join(f"t.{quote(k.name)} = s.{quote(k.name)}::{duckdb_type(k)}" for k in keys)
+    same = " AND ".join(_same_key(keys))
     key_of_table = _key(keys, "t.")
     con.execute(
         f"CREATE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash "
@@ -258,6 +282,10 @@ def _read_fates(con: duckdb.DuckDBPyConnection, settled: Settled) -> None:
 
 def _key_fields(relation: Relation) -> list[Field]:
     return [relation.field(name) for name in relation.primary_key]
+
+
+def _same_key(keys: Sequence[Field]) -> list[str]:
+    return [f"t.{quote(key.name)} = s.{quote(key.name)}::{duckdb_type(key)}" for key in keys]
 
 
 def _key(keys: Sequence[Field], prefix: str = "") -> str:

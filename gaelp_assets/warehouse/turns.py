@@ -6,13 +6,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from filelock import FileLock, ReadWriteLock, Timeout
 
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
 
 _POLL_SECONDS: Final = 0.005
 
@@ -33,20 +33,10 @@ class Turns:
 
         Raises:
             TransientError: no turn within the timeout; it names who has it, where that is known.
-            GaelpError: the folder cannot be written to.
+            GaelpError: the folder cannot be written to (a `TransientError` where its disk is full).
         """
         deadline = time.monotonic() + self._timeout
-        # Not the shared instance: threads of one process wait for each other only with one instance each.
-        lock = ReadWriteLock(self._lock_file, is_singleton=False)
-        try:
-            try:
-                self._wait(lock, write, deadline)
-            except Timeout:
-                raise TransientError(self._busy(purpose)) from None
-            except (OSError, sqlite3.Error) as error:
-                raise GaelpError(
-                    Problem(f"cannot lock: {error}", str(self._lock_file), "a folder that can be written to")
-                ) from error
+        with self._holding(write, purpose, deadline):
             try:
                 if write:
                     with suppress(OSError):
@@ -56,9 +46,21 @@ class Turns:
                 if write:
                     with suppress(OSError):
                         self._holder_note.unlink(missing_ok=True)
-                lock.release()
-        finally:
-            lock.close()
+
+    @contextmanager
+    def _holding(self, write: bool, purpose: str, deadline: float) -> Iterator[None]:
+        with ExitStack() as stack:
+            try:
+                # Not the shared instance: threads of one process wait for each other only with one instance each.
+                lock = ReadWriteLock(self._lock_file, is_singleton=False)
+                stack.callback(lock.close)
+                self._wait(lock, write, deadline)
+                stack.callback(lock.release)
+            except Timeout:
+                raise TransientError(self._busy(purpose)) from None
+            except (OSError, sqlite3.Error) as error:
+                raise self._cannot_lock(error) from error
+            yield
 
     def _wait(self, lock: ReadWriteLock, write: bool, deadline: float) -> None:
         # Whoever is next waits behind the gate alone. Without it, a process with many writes in a row starves all others.
@@ -75,6 +77,14 @@ class Turns:
                     time.sleep(_POLL_SECONDS)
                 else:
                     return
+
+    def _cannot_lock(self, error: OSError | sqlite3.Error) -> GaelpError:
+        problem = Problem(f"cannot lock: {error}", str(self._lock_file), "a folder that can be written to")
+        if isinstance(error, OSError):
+            return of_the_system(error, problem)
+        # The lock is a small SQLite file, whose errors have codes of their own (https://www.sqlite.org/rescode.html).
+        passes = getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
+        return TransientError(problem) if passes else GaelpError(problem)
 
     def _busy(self, purpose: str) -> Problem:
         holder = "a process that reads it"

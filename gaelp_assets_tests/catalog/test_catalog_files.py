@@ -13,8 +13,11 @@ from gaelp_assets.catalog import load_catalog
 from gaelp_assets.catalog.json_schema import json_schema_text
 from gaelp_assets.catalog.load import FOLDER, SCHEMA_FILE
 from gaelp_assets.catalog.new import new_relation
+from gaelp_assets.catalog.validate import PLATFORM_DATASETS
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.platform import read_catalog
+from gaelp_assets.warehouse.bigquery_names import STAGING
+from gaelp_assets.warehouse.bigquery_tables import LOCKS
 
 TABLE: dict[str, Any] = {
     "description": "Frames of a camera.",
@@ -173,6 +176,15 @@ def test_the_same_name_in_two_datasets_is_refused_because_the_graph_shows_the_la
     write(tmp_path, "media.frames", TABLE)
     write(tmp_path, "ops.frames", TABLE)
     assert "the name 'frames' is used 2 times" in problems(tmp_path)
+
+
+def test_datasets_that_the_platform_keeps_for_itself_are_refused(tmp_path: Path) -> None:
+    assert {LOCKS, STAGING} == PLATFORM_DATASETS
+    write(tmp_path, "locks.frames", TABLE)
+    write(tmp_path, "staging.sounds", TABLE)
+    text = problems(tmp_path)
+    for file in ("locks/frames.json", "staging/sounds.json"):
+        assert f"{file}: the dataset '{file.split('/')[0]}' is the platform's own" in text
 
 
 VIEW = {

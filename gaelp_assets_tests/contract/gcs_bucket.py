@@ -6,7 +6,9 @@ import base64
 import datetime as dt
 import hashlib
 import threading
+from bisect import bisect_left
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final
 
 import google_crc32c
@@ -24,6 +26,10 @@ class Stored:
     metageneration: int = 1
     updated: str = field(default_factory=lambda: dt.datetime.now(dt.UTC).isoformat().replace("+00:00", "Z"))
 
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        return {"crc32c": crc32c(self.content), "md5Hash": md5(self.content)}
+
 
 class ApiError(Exception):
     """An answer other than success."""
@@ -38,6 +44,7 @@ class Bucket:
     def __init__(self, name: str) -> None:
         self.bucket = name
         self.objects: dict[str, Stored] = {}
+        self._names: list[str] | None = None
         self.lock = threading.RLock()
         self._generation = 1_700_000_000_000_000
 
@@ -45,8 +52,22 @@ class Bucket:
         """Stores an object, as somebody else would."""
         with self.lock:
             self._generation += 1
+            if name not in self.objects:
+                self._names = None
             self.objects[name] = stored = Stored(content, self._generation, resource)
             return stored
+
+    def remove(self, name: str) -> None:
+        with self.lock:
+            del self.objects[name]
+            self._names = None
+
+    def names(self) -> list[str]:
+        """All names in order: that of their code points is that of their bytes in UTF-8."""
+        with self.lock:
+            if self._names is None:
+                self._names = sorted(self.objects)
+            return self._names
 
     def check(
         self, name: str, query: dict[str, str], prefix: str = "if", *, reading: bool = False
@@ -114,8 +135,7 @@ class Bucket:
             "size": str(len(stored.content)),
             "generation": str(stored.generation),
             "metageneration": str(stored.metageneration),
-            "crc32c": crc32c(stored.content),
-            "md5Hash": md5(stored.content),
+            **stored.digests,
             "updated": stored.updated,
             "timeCreated": stored.updated,
             "storageClass": "STANDARD",
@@ -133,13 +153,12 @@ class Bucket:
         token = None
         last = after
         with self.lock:
-            for name in sorted(self.objects, key=str.encode):
-                if (
-                    not name.startswith(prefix)
-                    or name < start
-                    or (end and name >= end)
-                    or (after and name <= after)
-                ):
+            names = self.names()
+            for index in range(bisect_left(names, max(prefix, start, after)), len(names)):
+                name = names[index]
+                if not name.startswith(prefix) or (end and name >= end):
+                    break
+                if after and name <= after:
                     continue
                 entry = name
                 if delimiter and delimiter in name[len(prefix) :]:

@@ -66,6 +66,8 @@ class GcsServer(Bucket, ThreadingHTTPServer):
         ThreadingHTTPServer.__init__(self, ("127.0.0.1", 0), Handler)
         self.sessions: dict[str, Session] = {}
         self.requests: list[str] = []
+        self.record = True
+        """Whether `requests` grows: not where the server runs for hours."""
         self.rewrite_step: int | None = None
         self.before: Callable[[str], None] = lambda _: None
         """Called with `METHOD path` before a request is carried out: lets a test come between two requests."""
@@ -127,7 +129,8 @@ class Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         self.query = {key: values[-1] for key, values in parse_qs(url.query, keep_blank_values=True).items()}
         line = f"{self.command} {self.path}"
-        self.server.requests.append(line)
+        if self.server.record:
+            self.server.requests.append(line)
         self.fault = fault = self.server.fault_of(line)
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length // 2 if fault and fault.outcome == "cut midway" else length)
@@ -194,7 +197,7 @@ class Handler(BaseHTTPRequestHandler):
     def delete(self, name: str) -> None:
         with self.server.lock:
             self.server.existing(name, self.query)
-            del self.server.objects[name]
+            self.server.remove(name)
         self.answer(204, b"")
 
     def rewrite(self, source: str, target: str) -> None:

@@ -46,6 +46,9 @@ def test_the_commands_of_the_readme_run_after_the_demo(tmp_path: Path) -> None:
     assert (tmp_path / "curves.parquet").stat().st_size > 0
 
 
-def test_the_python_examples_of_the_readme_run() -> None:
-    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        subprocess.run([sys.executable, "-W", "error", "-c", block], check=True)
+def test_the_python_examples_of_the_readme_run(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert len(blocks) == 2
+    for block in blocks:
+        environment = {**os.environ, "GAELP_HOME": str(tmp_path)}
+        subprocess.run([sys.executable, "-W", "error", "-c", block], check=True, env=environment)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from gaelp_assets.catalog import Field
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.settings import BigQueryWarehouse as Address
-from gaelp_assets.warehouse import bigquery_jobs
+from gaelp_assets.warehouse import bigquery_jobs, deploy
 from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+from gaelp_assets.warehouse.deploy import Result
+from gaelp_assets.warehouse.plan import Status
 from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
@@ -22,6 +24,7 @@ from gaelp_assets_tests.contract.warehouses import (
     EVERY_TYPE,
     NOW,
     RELATIONS,
+    VERSIONS,
     Stager,
     counts,
     encode,
@@ -30,58 +33,11 @@ from gaelp_assets_tests.contract.warehouses import (
     rows_of,
     write,
 )
-from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
-from gaelp_assets_tests.emulators.faults import Fault, Proxy, proxying
+from gaelp_assets_tests.emulators.bigquery import PROJECT
+from gaelp_assets_tests.emulators.faults import Fault, Proxy
 
 JOBS = r"^POST .*/jobs(\?|$)"
 COMMIT = b"COMMIT TRANSACTION"
-
-
-@pytest.fixture
-def proxy() -> Iterator[Proxy]:
-    try:
-        address = emulator()
-    except NoPython as reason:
-        pytest.skip(str(reason))
-    with proxying(address) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-def address(tmp_path: Path) -> Address:
-    return Address(PROJECT, "US", f"f{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
-
-
-@pytest.fixture
-def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
-    """Makes clients that speak to the proxy; pauses are short."""
-    from google.api_core.client_options import ClientOptions
-    from google.auth.credentials import AnonymousCredentials
-    from google.cloud import bigquery
-
-    monkeypatch.setattr(bigquery_jobs, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(bigquery_jobs, "_LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(bigquery_jobs, "API_DEADLINE", 1.0)
-
-    def make() -> Any:
-        credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
-        options = ClientOptions(api_endpoint=proxy.address)
-        return bigquery.Client(PROJECT, credentials=credentials, client_options=options, location="US")
-
-    return make
-
-
-@pytest.fixture
-def warehouse(client: Callable[[], Any], address: Address) -> BigQueryWarehouse:
-    warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
-    warehouse.ensure(RELATIONS)
-    return warehouse
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Stager:
-    (tmp_path / "staged").mkdir()
-    return Stager(tmp_path / "staged")
 
 
 def commits(proxy: Proxy) -> int:
@@ -187,8 +143,10 @@ def test_nobody_signed_in_is_said_so(address: Address) -> None:
     def make() -> Any:
         raise DefaultCredentialsError("Your default credentials were not found.")  # type: ignore[no-untyped-call]
 
-    with pytest.raises(GaelpError, match="gcloud auth application-default login"):
-        BigQueryWarehouse(address, CATALOG, factory=make).describe(EPISODES)
+    warehouse = BigQueryWarehouse(address, CATALOG, factory=make)
+    for act in (lambda: warehouse.describe(EPISODES), lambda: deploy.plan(warehouse, CATALOG, jobs=4)):
+        with pytest.raises(GaelpError, match="gcloud auth application-default login"):
+            act()
 
 
 def test_a_dataset_in_another_location_is_refused_by_name(
@@ -323,3 +281,133 @@ def test_a_result_comes_as_a_pandas_frame_too(
     )
     assert frame["step"].tolist() == [0, 1, 2]
     assert str(frame["step"].dtype) == "Int64"
+
+
+TABLES = r"^POST .*/tables(\?|$)"
+
+
+def deployed(warehouse: BigQueryWarehouse) -> dict[str, Result]:
+    results = deploy.apply(warehouse, deploy.plan(warehouse, CATALOG, jobs=4), jobs=4)
+    return {result.id: result for result in results}
+
+
+def test_one_table_that_cannot_be_made_is_named_and_only_it_is_made_the_second_time(
+    client: Callable[[], Any], address: Address, proxy: Proxy
+) -> None:
+    warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
+    fault = Fault(TABLES, 9, 403, "accessDenied", "no bigquery.tables.create", body=b'"versions"')
+    proxy.faults.append(fault)
+    results = deployed(warehouse)
+    assert {id_ for id_, result in results.items() if result.outcome is not deploy.Outcome.MADE} == {
+        "lab.versions"
+    }
+    assert results["lab.versions"].outcome is deploy.Outcome.FAILED
+    assert "lab.versions" in str(results["lab.versions"].problems[0])
+    assert "Grant roles/bigquery.jobUser" in str(results["lab.versions"].problems[0])
+    assert fault.met == 1, "trying again cannot help"
+    fault.times = 0
+    proxy.seen.clear()
+    assert deployed(warehouse)["lab.versions"].outcome is deploy.Outcome.MADE
+    assert len([request for request in proxy.seen if not request.startswith("GET")]) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [Fault(TABLES, 12, 503, "backendError"), Fault(TABLES, 12, 403, "rateLimitExceeded"), Fault(TABLES, 3, after=True)],
+    ids=["503", "rate limit", "lost answers"],
+)  # fmt: skip
+def test_a_storm_over_new_tables_is_sat_out(
+    client: Callable[[], Any], address: Address, proxy: Proxy, fault: Fault
+) -> None:
+    proxy.faults.append(replace(fault))
+    warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
+    assert {result.outcome for result in deployed(warehouse).values()} == {deploy.Outcome.MADE}
+    assert proxy.faults[0].met == fault.times
+    assert not deploy.plan(warehouse, CATALOG, jobs=4).has_changes
+
+
+def test_a_dataset_in_another_location_is_refused_in_the_plan_with_all_that_would_lie_in_it(
+    client: Callable[[], Any], address: Address
+) -> None:
+    BigQueryWarehouse(address, CATALOG, factory=client).make_dataset("lab_views")
+    elsewhere = BigQueryWarehouse(
+        Address(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
+    )
+    found = deploy.plan(elsewhere, CATALOG, jobs=4)
+    assert [refusal.what for refusal in found.refusals] == ["the dataset is in US"]
+    results = {r.id: r for r in deploy.apply(elsewhere, found, jobs=4, partial=True)}
+    assert results["lab_views"].outcome is deploy.Outcome.REFUSED
+    assert results["lab_views.best"].outcome is deploy.Outcome.SKIPPED
+    assert results["lab.episodes"].outcome is deploy.Outcome.MADE
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        (Fault("^GET .*/datasets/", 99, 404, "notFound", "Not found: Project gone"), "Correct GAELP_WAREHOUSE"),
+        (Fault("^GET .*/datasets/", 99, 403, "accessDenied", "no bigquery.datasets.get"), "Grant roles/"),
+    ],
+    ids=["wrong project", "no permission"],
+)  # fmt: skip
+def test_a_warehouse_that_cannot_be_looked_at_is_one_error(
+    client: Callable[[], Any], address: Address, proxy: Proxy, fault: Fault, says: str
+) -> None:
+    proxy.faults.append(fault)
+    with pytest.raises(GaelpError, match=says) as raised:
+        deploy.plan(BigQueryWarehouse(address, CATALOG, factory=client), CATALOG, jobs=4)
+    assert raised.value.permanent
+    assert len(raised.value.problems) == 1
+
+
+def test_a_change_that_was_overtaken_is_planned_again(
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address, proxy: Proxy
+) -> None:
+    """Somebody adds a column between the look at a table and its change: neither change is lost."""
+    wider = VERSIONS.model_copy(update={"fields": (*VERSIONS.fields, Field(name="fresh", type="DATE"))})
+    proxy.faults.append(Fault("^PATCH .*/tables/versions", 2, 412, "conditionNotMet", "etag"))
+    with warehouse.changing() as change:
+        (done,) = [change(planned) for planned in warehouse.compare([wider])]
+    assert [change.field for change in done.changes] == ["fresh"]
+    assert proxy.faults[0].met == 2
+    assert warehouse.compare([wider])[0].status is Status.UNCHANGED
+
+
+def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address
+) -> None:
+    """Labels, clustering, expiration, filter, policy tags; and what others have set stays."""
+    table_id = f"{PROJECT}.{address.dataset_prefix}lab.episodes"
+    live = client().get_table(table_id)
+    live.labels = {**live.labels, "cost_centre": "42"}
+    client().update_table(live, ["labels"])
+    first, *rest = EPISODES.fields
+    tag = "projects/p/locations/us/taxonomies/1/policyTags/2"
+    tagged = first.model_copy(update={"policyTags": {"names": (tag,)}, "description": "where it ran"})
+    changed = EPISODES.model_copy(
+        update={
+            "fields": (tagged, *rest),
+            "clustering": ("environment_id", "episode_id"),
+            "retention_days": 30,
+            "tags": {"layer": "fact"},
+        }
+    )
+    (planned,) = warehouse.compare([changed])
+    assert sorted(change.action for change in planned.changes) == sorted(
+        ["describe", "policy_tags", "label", "cluster", "expire", "partition_filter"]
+    )
+    with warehouse.changing() as change:
+        change(planned)
+    assert warehouse.compare([changed])[0].status is Status.UNCHANGED
+    live = client().get_table(table_id)
+    assert live.clustering_fields == ["environment_id", "episode_id"]
+    assert live.time_partitioning.expiration_ms == 30 * 86_400_000
+    assert live.require_partition_filter
+    assert (live.labels["cost_centre"], live.labels["layer"]) == ("42", "fact")
+    assert live.schema[0].policy_tags.names == (tag,)
+    with warehouse.changing() as change:
+        change(warehouse.compare([EPISODES])[0])
+    assert warehouse.compare([EPISODES])[0].status is Status.UNCHANGED
+    live = client().get_table(table_id)
+    assert live.clustering_fields is None
+    assert live.time_partitioning.expiration_ms is None
+    assert live.schema[0].policy_tags.names == (tag,), "a protection is not lifted by leaving it out"

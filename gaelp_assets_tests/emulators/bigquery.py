@@ -17,6 +17,7 @@ import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final
@@ -51,37 +52,48 @@ def emulator() -> str:
         return named
     stack = contextlib.ExitStack()
     atexit.register(stack.close)
-    address = stack.enter_context(running())
+    address = stack.enter_context(running()).address
     os.environ[HOST_VARIABLE] = address
     return address
 
 
+@dataclass(frozen=True)
+class Emulator:
+    """Where an emulator is."""
+
+    address: str
+    """Of the REST API, with its scheme."""
+    storage_read: str
+    """Of the Storage Read API, `host:port`: gRPC without TLS."""
+
+
 @contextlib.contextmanager
-def running() -> Iterator[str]:
-    """An emulator of its own, as long as the context lasts; its address.
+def running(place: Path | None = None) -> Iterator[Emulator]:
+    """An emulator of its own, as long as the context lasts, with its files in that folder, or else in one that goes with it.
 
     Raises:
         NoPython: no Python 3.13 is installed.
     """
     python = environment()
-    with tempfile.TemporaryDirectory(prefix="gaelp-emulator-", ignore_cleanup_errors=True) as folder:
+    with _folder(place) as folder:
         port, grpc_port = _free_ports(2)
-        log = Path(folder) / "log.txt"
+        log = folder / "log.txt"
         with log.open("wb") as stream:
             process = subprocess.Popen(
                 [
                     python, LAUNCHER, "--host", "127.0.0.1", "--port", str(port), "--grpc-port", str(grpc_port),
-                    "--project", PROJECT, "--data-dir", str(Path(folder) / "data"),
+                    "--project", PROJECT, "--data-dir", str(folder / "data"),
                 ],
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, "CALLER": "user:test@localhost", "GCS_LOCAL_ROOT": str(Path(folder) / "buckets")},
+                env={**os.environ, "CALLER": "user:test@localhost", "GCS_LOCAL_ROOT": str(folder / "buckets")},
+                start_new_session=True,  # a Ctrl-C in the terminal is for those who use it: it goes after them
             )  # fmt: skip
         try:
             address = f"http://127.0.0.1:{port}"
             _wait(process, address, log)
-            yield address
+            yield Emulator(address, f"127.0.0.1:{grpc_port}")
         finally:
             process.terminate()
             try:
@@ -89,6 +101,16 @@ def running() -> Iterator[str]:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextlib.contextmanager
+def _folder(place: Path | None) -> Iterator[Path]:
+    if place is not None:
+        place.mkdir(parents=True, exist_ok=True)
+        yield place
+        return
+    with tempfile.TemporaryDirectory(prefix="gaelp-emulator-", ignore_cleanup_errors=True) as temporary:
+        yield Path(temporary)
 
 
 def environment() -> Path:
@@ -105,7 +127,11 @@ def environment() -> Path:
             return python
         base = _find_python()
         if base is None:
-            raise NoPython(f"the BigQuery emulator needs Python {PYTHON}, which is not installed")
+            raise NoPython(
+                f"the BigQuery emulator needs Python {PYTHON} beside the platform's own, and none is found. "
+                f"Install it (apt-get install python{PYTHON} python{PYTHON}-venv, brew install python@{PYTHON}, "
+                f"uv python install {PYTHON} or pyenv install {PYTHON}), and try again."
+            )
         shutil.rmtree(ENVIRONMENT, ignore_errors=True)
         uv = _uv()
         if uv is not None:

@@ -15,12 +15,14 @@ from typing import Any
 from gaelp_assets.gateway.local import LocalStore
 from gaelp_assets.ingest import load, sort
 from gaelp_assets.ingest.platform import Platform
+from gaelp_assets.ingest.replay import replay
 from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+from gaelp_assets_tests.chaos.workers import mended
 from gaelp_assets_tests.platforms import platform_in
 
 STEPS = (
     (LocalStore, ("create", "move", "delete")),
-    (DuckDBWarehouse, ("ensure", "write")),
+    (DuckDBWarehouse, ("ensure", "write", "mark_replayed")),
     (load, ("stage_file",)),
     (sort, ("stage_file",)),
 )
@@ -56,11 +58,18 @@ def load_everything(platform: Platform) -> None:
         load.load_slice(platform, platform.catalog[relation_id], slice_, run_id="test")
 
 
-def run(home: Path, fatal_step: int | None, steps: Path) -> None:
-    """Loads everything and writes the number of steps to a file, unless it is killed before."""
+def replay_everything(platform: Platform) -> None:
+    """Replays what a rule had rejected that is mended by now, and loads it."""
+    platform = mended(platform)
+    replay(platform, rule="date_out_of_range")
+    load_everything(platform)
+
+
+def run(home: Path, work: Callable[[Platform], None], fatal_step: int | None, steps: Path) -> None:
+    """Does the work and writes the number of steps to a file, unless it is killed before."""
     killer = Killer(fatal_step)
     for owner, names in STEPS:
         for name in names:
             killer.watch(owner, name)
-    load_everything(platform_in(home))
+    work(platform_in(home))
     steps.write_text(str(killer.step))

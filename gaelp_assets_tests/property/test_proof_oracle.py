@@ -57,7 +57,7 @@ RELATION = Relation(
         ),
     ),
 )
-PROVER = Prover(RELATION, first_date=dt.date.min, last_date=dt.date.max)
+pytestmark = pytest.mark.usefixtures("each_way")
 
 
 class Bad(Exception):
@@ -185,12 +185,13 @@ def check_file(data: bytes) -> None:
         if line.strip(b" \t\r"):
             expected.append((number, offset, line.rstrip(b"\r"), line.strip(b" \t\r")))
         offset += len(line) + 1
+    prover = Prover(RELATION, first_date=dt.date.min, last_date=dt.date.max)
     reader = LineReader(io.BytesIO(data), "training/everything/x.ndjson")
     rows: dict[int, Any] = {}
     rejects: dict[int, Any] = {}
     lines = 0
     try:
-        for chunk in PROVER.prove(reader):
+        for chunk in prover.prove(reader):
             lines += chunk.lines
             for row, raw in zip(chunk.rows.to_dicts(), chunk.raw, strict=True):
                 rows[row["_line_number"]] = (row, raw)

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.warehouse.protocol import ProvenBatch, Warehouse, WriteMode
+from gaelp_assets_tests.chaos.workloads import ENDINGS, put
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
     ENGINES,
@@ -29,6 +32,8 @@ from gaelp_assets_tests.contract.warehouses import (
     rows_of,
     write,
 )
+from gaelp_assets_tests.platforms import SLICE, checkpoint, ndjson, platform_in, state
+from gaelp_assets_tests.platforms import load as load_checkpoints
 
 
 def bounded(engine: str) -> settings:
@@ -163,3 +168,44 @@ def snapshot(warehouse: Warehouse, relation: Relation, slice_: Slice) -> tuple[A
         sorted(warehouse.query("SELECT * FROM ops.dead_letter").frame.rows(), key=repr),
         warehouse.ledger(relation, slice_).drop("mode").rows(),
     )
+
+
+# A file of the gateway: numbers of rows, the way that it is written and where, and whether the slice is rebuilt once it has come.
+arrivals = st.lists(
+    st.tuples(
+        st.lists(st.integers(0, 11), min_size=1, max_size=8),
+        st.sampled_from(sorted(ENDINGS)),
+        st.booleans(),
+        st.sampled_from(["nothing yet", "append", "rebuild"]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(arriving=arrivals)
+def test_however_lines_arrive_in_the_gateway_the_table_is_the_same(
+    arriving: list[tuple[list[int], str, bool, str]],
+) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        home = Path(folder)
+        platform = platform_in(home)
+        for index, (numbers, ending, raw, then) in enumerate(arriving):
+            content = ENDINGS[ending](ndjson(map(checkpoint, numbers)))
+            place = "raw/training/checkpoints" if raw else f"cloud_ready/training/checkpoints/{SLICE.path}"
+            put(home, f"{place}/file-{index}.{ending}", content)
+            if then != "nothing yet":
+                sort_raw(platform, run_id="test")
+                load_checkpoints(platform, rebuild=then == "rebuild")
+        sort_raw(platform, run_id="test")
+        load_checkpoints(platform)
+        rows, letters, ledger = state(platform)
+        wanted = sorted({f"checkpoint-{number}" for numbers, _, _, _ in arriving for number in numbers})
+        assert rows["checkpoint_id"].to_list() == wanted
+        assert letters.is_empty()
+        assert ledger["loaded"].sum() == len(wanted)
+        assert ledger["lines"].sum() == sum(ledger[fate].sum() for fate in ("loaded", "duplicate", "sorted"))
+        load_checkpoints(platform, rebuild=True)
+        for was, is_ in zip((rows, letters, ledger), state(platform), strict=True):
+            assert_frame_equal(was, is_)

@@ -291,6 +291,19 @@ def test_checks_of_the_warehouse_find_what_no_load_has_seen(lab: Lab) -> None:
         assert table(found["schema_conformance"].metadata["columns"])[0].data["column"] == "surprise"
 
 
+def test_words_that_drifted_are_shown_and_fail_nothing(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    import duckdb
+
+    with duckdb.connect(str(lab.platform.settings.home / "warehouse.duckdb")) as connection:
+        connection.execute("COMMENT ON TABLE lab.scores IS 'by hand'")
+    found = checks(run_checks(lab, {}))["schema_conformance"]
+    assert found.passed
+    (record,) = table(found.metadata["columns"])
+    assert (record.data["found"], record.data["way out"]) == ("by hand", "gaelp deploy")
+
+
 def run_checks(lab: Lab, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
     keys = {"scores": ("schema_conformance", "key_uniqueness", "foreign_keys")}
     selected = [dg.AssetCheckKey(SCORES, name) for name in keys["scores"]]

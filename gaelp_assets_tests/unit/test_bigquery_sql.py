@@ -17,13 +17,12 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse import bigquery_script as sql_of
 from gaelp_assets.warehouse.bigquery_ddl import (
     labels,
-    materialization,
-    merged_fields,
-    stored_fields,
     table_resource,
 )
 from gaelp_assets.warehouse.bigquery_names import Names, literal, selected
+from gaelp_assets.warehouse.bigquery_shape import widening_statements
 from gaelp_assets.warehouse.bigquery_stage import letter_schema, row_schema
+from gaelp_assets.warehouse.plan import Action, Change, Column, stored_fields
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, SliceWrite, WriteMode
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -43,7 +42,20 @@ from gaelp_assets_tests.zetasql_gate import Gate
 NAMES = Names("project", "pre_")
 PARAMETERS = {
     **dict.fromkeys(
-        ("batches", "seen", "holder", "run_id", "ledger", "replaced", "known", "batch_id", "lines"), "STRING"
+        (
+            "batches",
+            "seen",
+            "holder",
+            "run_id",
+            "ledger",
+            "replaced",
+            "known",
+            "batch_id",
+            "lines",
+            "dataset",
+            "table_name",
+        ),
+        "STRING",
     ),
     "replayed_at": "TIMESTAMP",
 }
@@ -120,7 +132,7 @@ def test_every_statement_on_a_sliced_table_names_its_slice_by_constants() -> Non
     for statement in _script(EPISODES, CARTPOLE, WriteMode.REBUILD).statements():
         if statement.startswith("DELETE FROM `project.pre_lab.episodes`"):
             assert "`date` = DATE '2026-11-20' AND `environment_id` = 'CartPole-v1'" in statement
-    assert "WHERE t.`date` = DATE '2026-11-20'" in _script(EPISODES, CARTPOLE, WriteMode.APPEND).settle()
+    assert "WHERE _t.`date` = DATE '2026-11-20'" in _script(EPISODES, CARTPOLE, WriteMode.APPEND).settle()
 
 
 def test_a_write_takes_the_lock_and_asserts_the_ledger_before_it_changes_anything() -> None:
@@ -163,6 +175,18 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
             ):
                 if statement not in CONTROL:
                     _analyze(gate, statement)
+
+
+def test_google_accepts_the_widening_of_columns() -> None:
+    changed = [("step", "NUMERIC"), ("table.order", "FLOAT")]
+    live = table_resource(NAMES, EPISODES, DATASETS)
+    changes = [Change(Action.WIDEN, path, column=Column(path, type_)) for path, type_ in changed]
+    statements = widening_statements(NAMES.table_id(EPISODES), live, changes)
+    assert len(statements) == 2
+    for statement in statements:
+        _analyze(_write_gate(EPISODES), statement)
+    with pytest.raises(Exception, match="INT64"):
+        _analyze(_write_gate(EPISODES), statements[0].replace("NUMERIC", "DATE"))
 
 
 def test_a_wrong_statement_does_not_pass_the_gate() -> None:
@@ -245,67 +269,6 @@ def test_labels_keep_to_googles_alphabet() -> None:
         labels({"run": "Run/7", "slice": "2026-11-20|" + "x" * 99})["slice"]
         == ("2026-11-20_" + "x" * 99)[:63]
     )
-
-
-def test_columns_follow_the_catalogue_only_as_bigquery_can() -> None:
-    live: list[dict[str, Any]] = [
-        {"name": "a", "type": "INT64", "mode": "REQUIRED"},
-        {"name": "gone", "type": "STRING", "mode": "REQUIRED"},
-        {"name": "r", "type": "STRUCT", "fields": [{"name": "x", "type": "STRING"}]},
-        {"name": "s", "type": "STRING", "policyTags": {"names": ["by hand"]}},
-    ]
-    wanted: list[dict[str, Any]] = [
-        {"name": "a", "type": "INTEGER", "mode": "NULLABLE"},
-        {"name": "s", "type": "STRING", "mode": "REQUIRED"},
-        {
-            "name": "r",
-            "type": "RECORD",
-            "mode": "NULLABLE",
-            "fields": [{"name": "y", "type": "DATE", "mode": "NULLABLE"}],
-        },
-        {"name": "new", "type": "FLOAT", "mode": "NULLABLE"},
-    ]
-    merged, problems = merged_fields(live, wanted, "lab.t")
-    assert not problems
-    assert [(f["name"], f["mode"]) for f in merged] == [
-        ("a", "NULLABLE"), ("gone", "NULLABLE"), ("r", "NULLABLE"), ("s", "NULLABLE"), ("new", "NULLABLE"),
-    ]  # fmt: skip
-    assert [f["name"] for f in merged[2]["fields"]] == ["x", "y"]
-    assert merged[3]["policyTags"] == {"names": ["by hand"]}
-    _, problems = merged_fields(live, [{"name": "a", "type": "STRING", "mode": "NULLABLE"}], "lab.t")
-    assert [p.where for p in problems] == ["lab.t, field a"]
-    _, problems = merged_fields(live, [{"name": "z", "type": "STRING", "mode": "REQUIRED"}], "lab.t")
-    assert ["REQUIRED" in p.what for p in problems] == [True]
-
-
-@pytest.mark.parametrize(
-    ("sql", "how", "why"),
-    [
-        ("SELECT d, SUM(x) AS s, COUNT(*) AS n FROM lab.t WHERE x > 0 GROUP BY d", "incremental", "new rows"),
-        ("SELECT d, x FROM lab.t", "incremental", "new rows"),
-        ("SELECT t.d, MAX(u.x) AS m FROM lab.t AS t INNER JOIN lab.u AS u ON u.k = t.k GROUP BY t.d", "incremental", ""),
-        ("SELECT d, SUM(x) / COUNT(*) AS s FROM lab.t GROUP BY d", "max_staleness", "computation over an aggregate"),
-        ("SELECT d, COUNT(DISTINCT x) AS s FROM lab.t GROUP BY d", "max_staleness", "DISTINCT"),
-        ("SELECT d, STDDEV(x) AS s FROM lab.t GROUP BY d", "max_staleness", "STDDEV"),
-        ("SELECT d, SUM(x) AS s FROM lab.t GROUP BY d HAVING s > 1", "max_staleness", "HAVING"),
-        ("SELECT d, ROW_NUMBER() OVER (ORDER BY d) AS n FROM lab.t", "max_staleness", "window"),
-        ("SELECT t.d FROM lab.t AS t LEFT JOIN lab.u AS u ON u.k = t.k", "max_staleness", "not INNER"),
-        ("SELECT a.d FROM lab.t AS a INNER JOIN lab.t AS b ON a.k = b.k", "max_staleness", "itself"),
-        ("SELECT d FROM lab.t UNION ALL SELECT d FROM lab.u", "max_staleness", "set operation"),
-        ("WITH a AS (SELECT d FROM lab.t) SELECT d FROM a", "max_staleness", "WITH"),
-        ("SELECT d FROM lab.t WHERE d < CURRENT_DATE()", "derived", "when it is computed"),
-    ],
-)  # fmt: skip
-def test_how_a_materialized_view_is_kept_follows_from_its_query(sql: str, how: str, why: str) -> None:
-    view = BEST.model_copy(update={"sql": sql, "kind": type(BEST.kind)("materialized_view")})
-    found, reason = materialization(view)
-    assert (found, why in reason) == (how, True), reason
-
-
-def test_a_derived_table_stays_one() -> None:
-    assert materialization(BEST)[0] == "derived"
-    with pytest.raises(GaelpError, match="no query"):
-        materialization(EPISODES)
 
 
 def test_upstream_of_the_test_catalogue_is_known() -> None:

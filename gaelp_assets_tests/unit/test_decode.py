@@ -5,14 +5,16 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import io
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.ingest.decode import BlockDecoder, without
 from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.prove import Prover
+from gaelp_assets.validation.schema import PROOF_COLUMNS
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "INTEGER", "mode": "REQUIRED"},
@@ -35,21 +37,22 @@ FIELDS: list[dict[str, Any]] = [
     },
     {"name": "recs", "type": "RECORD", "mode": "REPEATED", "fields": [{"name": "k", "type": "DATE"}]},
 ]
-DECODER = BlockDecoder(
-    Relation.model_validate(
-        {"dataset": "d", "name": "t", "description": "x", "owner": "team:x", "fields": FIELDS}
-    )
-)
+pytestmark = pytest.mark.usefixtures("each_way")
 
 
-def decode(data: bytes) -> tuple[list[dict[str, Any]], list[tuple[int, str, str, str]]]:
+def decode(
+    data: bytes, fields: Sequence[dict[str, Any]] = FIELDS
+) -> tuple[list[dict[str, Any]], list[tuple[int, str, str, str]]]:
     """The rows, and (line, field, rule, message) of each reason."""
+    relation = {"dataset": "d", "name": "t", "description": "x", "owner": "team:x", "fields": fields}
+    prover = Prover(Relation.model_validate(relation), first_date=dt.date.min, last_date=dt.date.max)
     rows, reasons = [], []
-    for block in LineReader(io.BytesIO(data), "x.ndjson"):
-        decoded = DECODER.decode(block)
-        rows += without(DECODER.frame([decoded]).to_dicts(), decoded.dropped)
+    for chunk in prover.prove(LineReader(io.BytesIO(data), "x.ndjson")):
+        rows += chunk.rows.drop(PROOF_COLUMNS).to_dicts()
         reasons += [
-            (int(block.numbers[i]), r.field, r.rule, r.message) for i, found in decoded.rejects for r in found
+            (reject["line_number"], r["field"], r["rule"], r["message"])
+            for reject in chunk.rejects.to_dicts()
+            for r in reject["reasons"]
         ]
     return rows, reasons
 
@@ -307,16 +310,8 @@ def test_bytes_of_every_value_survive() -> None:
 @pytest.mark.parametrize("field", FIELDS[1:], ids=[field["name"] for field in FIELDS[1:]])
 def test_missing_field_does_not_make_up_for_a_key_too_many(field: dict[str, Any]) -> None:
     """Keys are counted for the block as a whole: a field that is not there must not be counted as if it were."""
-    relation = {
-        "dataset": "d",
-        "name": "t",
-        "description": "x",
-        "owner": "team:x",
-        "fields": [FIELDS[0], field],
-    }
-    decoder = BlockDecoder(Relation.model_validate(relation))
-    [block] = LineReader(io.BytesIO(b'{"id":1,"id":1}'), "x.ndjson")
-    assert [[r.rule for r in found] for _, found in decoder.decode(block).rejects] == [["duplicate_key"]]
+    rows, reasons = decode(b'{"id":1,"id":1}', [FIELDS[0], field])
+    assert (rows, [rule for _, _, rule, _ in reasons]) == ([], ["duplicate_key"])
 
 
 def test_duplicate_in_a_line_with_as_many_keys_as_the_others_is_found() -> None:

@@ -200,3 +200,23 @@ def write_relation(folder: Path, dataset: str, name: str, *, sliced: bool, sql: 
     (folder / dataset / f"{name}.json").write_text(json.dumps(content))
     if sql:
         (folder / dataset / f"{name}.sql").write_text(sql)
+
+
+def test_where_loads_are_scarce_a_slot_rests_after_a_success_and_not_after_a_failure() -> None:
+    def planned(run: PastRun, rest: float) -> Plan:
+        return plan_runs(
+            [Waiting(EPISODES, CARTPOLE, ago(30))],
+            {"2026-11-20|*": [run]},
+            only_these,
+            now=NOW,
+            first_date=FIRST,
+            last_date=LAST,
+            rest=dt.timedelta(seconds=rest),
+        )
+
+    succeeded = past("a", Outcome.SUCCEEDED, ended_ago=55)  # and created 5 seconds earlier
+    assert planned(succeeded, 60).runs
+    assert planned(succeeded, 61).waits == {
+        "2026-11-20|*": "load jobs are scarce today; next at 12:00:01 UTC"
+    }
+    assert planned(past("b", Outcome.FAILED, ended_ago=55), 3600).runs

@@ -1,4 +1,5 @@
--- Aggregates alone, without arithmetic on them: a materialized view that the warehouse can keep incrementally.
+-- Aggregates alone, without arithmetic on them, and a constant date for a table that insists on a filter: a materialized view that
+-- the warehouse can keep incrementally.
 SELECT
   date,
   environment_id,
@@ -18,5 +19,5 @@ SELECT
   MIN(global_step) AS first_global_step,
   MAX(global_step) AS last_global_step
 FROM training.episodes
-WHERE purpose = 'training'
+WHERE purpose = 'training' AND date >= DATE '2000-01-01'
 GROUP BY date, environment_id, agent_id, training_run_id, step_bucket

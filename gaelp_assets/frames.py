@@ -1,0 +1,41 @@
+"""The platform's relations as data frames, for notebooks and scripts: the same calls on every warehouse.
+
+Queries are GoogleSQL, with values as `@parameters`. The environment says which warehouse (see the README's table of variables).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from gaelp_assets.ingest.platform import Platform, read_catalog
+from gaelp_assets.settings import Settings, load_settings
+from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+    """The result of one SELECT as a Polars frame, exactly: no digit and no NULL is lost.
+
+    On BigQuery, results of 100,000 rows and more come through the Storage Read API.
+
+    Raises:
+        GaelpError: the query is wrong, or reads what the catalogue does not know.
+        TransientError: the warehouse cannot be reached at the moment.
+    """
+    return _platform(load_settings()).ask(sql, parameters)
+
+
+def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """As `read`, as a pandas frame with the types of `pandas-gbq`: `Int64`, `boolean`, `dbdate`, ...; a FLOAT's NULL is NaN."""
+    return _platform(load_settings()).ask_pandas(sql, parameters)
+
+
+@cache
+def _platform(settings: Settings) -> Platform:
+    return PlatformResource(settings, read_catalog()).open()

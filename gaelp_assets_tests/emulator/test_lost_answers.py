@@ -1,0 +1,226 @@
+"""A job whose answer is lost is looked up and never done twice; who meets others in BigQuery waits for a turn."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaelp_assets.errors import GaelpError, TransientError
+from gaelp_assets.settings import BigQueryWarehouse as Address
+from gaelp_assets.warehouse import bigquery as engine
+from gaelp_assets.warehouse import bigquery_stage
+from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+from gaelp_assets.warehouse.bigquery_jobs import Jobs
+from gaelp_assets_tests.contract.warehouses import (
+    BEST,
+    CARTPOLE,
+    CATALOG,
+    EPISODES,
+    RELATIONS,
+    Stager,
+    counts,
+    encode,
+    episodes,
+    rows_of,
+    write,
+)
+from gaelp_assets_tests.emulators.faults import Fault, Proxy
+
+JOBS = r"^POST .*/jobs(\?|$)"
+COMMIT = b"COMMIT TRANSACTION"
+ALWAYS = 10**6
+CONFLICT = "Transaction is aborted due to concurrent update against table lab.episodes"
+
+
+def commits_of(client: Callable[[], Any], address: Address) -> int:
+    """How many transactions of the test's own tables BigQuery holds."""
+    jobs = client().list_jobs(max_results=1000, all_users=True)
+    return sum(
+        1 for job in jobs
+        if job.job_type == "query" and "COMMIT TRANSACTION" in job.query and address.dataset_prefix in job.query
+    )  # fmt: skip
+
+
+def test_a_commit_whose_answer_is_lost_in_a_storm_is_found_by_its_id_and_not_sent_again(
+    warehouse: BigQueryWarehouse,
+    client: Callable[[], Any],
+    address: Address,
+    stage: Stager,
+    proxy: Proxy,
+) -> None:
+    proxy.faults += [
+        Fault(JOBS, after=True, body=COMMIT),
+        Fault(JOBS, times=ALWAYS, status=503, reason="backendError", body=COMMIT),
+        Fault("^GET .*/jobs/", times=2, status=503, reason="backendError"),
+    ]
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 0)
+    assert [fault.met > 0 for fault in proxy.faults] == [True, True, True]
+    assert commits_of(client, address) == 1
+    assert len(rows_of(warehouse, EPISODES)) == 5
+
+
+def test_a_commit_that_never_arrived_is_sent_until_it_does_and_is_done_once(
+    warehouse: BigQueryWarehouse,
+    client: Callable[[], Any],
+    address: Address,
+    stage: Stager,
+    proxy: Proxy,
+) -> None:
+    proxy.faults.append(Fault(JOBS, times=30, body=COMMIT))
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 0)
+    assert proxy.faults[0].met == 30
+    assert commits_of(client, address) == 1
+
+
+@pytest.mark.parametrize("pattern", ["^GET .*/queries/", "^GET .*/jobs/"])
+def test_answers_about_a_running_job_may_be_lost(
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    proxy: Proxy,
+    pattern: str,
+) -> None:
+    proxy.faults.append(Fault(pattern, times=3, after=True))
+    proxy.faults.append(Fault(JOBS, after=True))
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 0)
+    assert proxy.faults[0].met
+    assert warehouse.ledger(EPISODES, CARTPOLE).height == 1
+
+
+def test_who_dies_while_the_commit_is_under_way_finds_in_the_ledger_whether_it_was_done(
+    warehouse: BigQueryWarehouse, address: Address, client: Callable[[], Any], stage: Stager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    wait = Jobs._wait
+
+    def die(jobs: Jobs, job: Any) -> None:
+        wait(jobs, job)
+        if job.job_type == "query" and "COMMIT TRANSACTION" in job.query:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Jobs, "_wait", die)
+        with pytest.raises(KeyboardInterrupt):
+            write(warehouse, EPISODES, [batch], CARTPOLE)
+    again = BigQueryWarehouse(address, CATALOG, factory=client)
+    (fates,) = write(again, EPISODES, [batch], CARTPOLE)
+    assert fates.already_in_ledger
+    assert counts(fates) == (5, 0, 0)
+    assert len(rows_of(again, EPISODES)) == 5
+
+
+@pytest.mark.parametrize("work", ["refresh", "drop", "write"])
+def test_whoever_loses_against_another_transaction_gets_a_turn(
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    proxy: Proxy,
+    work: str,
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    proxy.faults.append(Fault(JOBS, 3, 400, "invalidQuery", CONFLICT, body=COMMIT))
+    if work == "refresh":
+        assert warehouse.refresh(BEST, CARTPOLE) == 1
+    elif work == "drop":
+        warehouse.drop(EPISODES)
+        assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()
+    else:
+        write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(7))))], CARTPOLE)
+        assert len(rows_of(warehouse, EPISODES)) == 7
+    assert proxy.faults[0].met == 3
+
+
+@pytest.mark.parametrize("work", ["refresh", "drop", "write"])
+def test_whoever_never_gets_a_turn_may_try_again_later(
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    proxy: Proxy,
+    monkeypatch: pytest.MonkeyPatch,
+    work: str,
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    monkeypatch.setattr(engine, "WRITE_ROUNDS", 3)
+    fault = Fault(JOBS, ALWAYS, 400, "invalidQuery", CONFLICT, body=COMMIT)
+    proxy.faults.append(fault)
+    more = stage(EPISODES, encode(episodes(range(7))))
+    acts: dict[str, Callable[[], object]] = {
+        "refresh": lambda: warehouse.refresh(BEST, CARTPOLE),
+        "drop": lambda: warehouse.drop(EPISODES),
+        "write": lambda: write(warehouse, EPISODES, [more], CARTPOLE),
+    }
+    with pytest.raises(TransientError, match="3 times"):
+        acts[work]()
+    assert fault.met == 3
+    fault.times = 0
+    if work == "drop":
+        warehouse.drop(EPISODES)
+        assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()
+
+
+def test_a_table_that_is_dropped_under_a_write_takes_no_row_and_no_ledger_entry(
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([99])))], CARTPOLE)
+    batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
+    letters = bigquery_stage.stage_letters
+
+    def dropping(*arguments: Any) -> Any:
+        warehouse.drop(EPISODES)
+        return letters(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bigquery_stage, "stage_letters", dropping)
+        with pytest.raises(GaelpError, match="episodes"):
+            write(warehouse, EPISODES, [batch], CARTPOLE)
+    assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()
+    assert warehouse.query("SELECT * FROM ops.dead_letter").frame.is_empty()
+    warehouse.ensure(RELATIONS)
+    assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 1)
+
+
+def test_refreshes_beside_writes_end_with_what_was_written(
+    client: Callable[[], Any],
+    address: Address,
+    warehouse: BigQueryWarehouse,
+    tmp_path: Path,
+) -> None:
+    failures: list[BaseException] = []
+    done = threading.Event()
+    stager = Stager(tmp_path)
+    batches = [
+        stager(EPISODES, encode(episodes(range(n * 5, n * 5 + 8))), rejects=[b"{" * n]) for n in (1, 2, 3, 4)
+    ]
+
+    def run(act: Callable[[BigQueryWarehouse], object]) -> None:
+        try:
+            act(BigQueryWarehouse(address, CATALOG, factory=client))
+        except BaseException as failure:
+            failures.append(failure)
+
+    def loading(own: BigQueryWarehouse) -> None:
+        for batch in batches:
+            write(own, EPISODES, [batch], CARTPOLE)
+        done.set()
+
+    def refreshing(own: BigQueryWarehouse) -> None:
+        while not done.is_set() and not failures:
+            own.refresh(BEST, CARTPOLE)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in (loading, refreshing)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert warehouse.refresh(BEST, CARTPOLE) == 1
+    (kept,) = warehouse.query("SELECT best, steps FROM lab_views.best").frame.rows()
+    (found,) = warehouse.query("SELECT MAX(score), SUM(step) FROM lab.episodes").frame.rows()
+    assert kept == found
