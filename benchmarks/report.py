@@ -1,0 +1,104 @@
+"""What was measured, as tables and a picture: `report.md` and `report.png`, made from `results/`.
+
+`python -m benchmarks.report` makes them anew without measuring.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks import append, memory, verdict
+from benchmarks.peers import PEERS
+
+FOLDER: Final = Path(__file__).parent
+OURS, BASE = "gaelp", "DuckDB, unchecked"
+
+
+def table(result: dict[str, Any]) -> str:
+    """One case as a Markdown table: its peers, the fastest first."""
+    medians = result["medians"]
+    ours, base = medians.get(OURS), medians.get(BASE)
+    head = f"{result['table']}: {result['rows']:,} lines, {result['bytes'] / 1e6:.0f} MB"
+    if result["bad"]:
+        head += f", {result['bad']:.2%} bad"
+    head += f", {result['threads']} core" + ("s" if result["threads"] > 1 else "")
+    lines = [
+        f"**{head}**",
+        "",
+        "| | checks | seconds | rows/s | of unchecked DuckDB | slower than gaelp | peak MB | runs |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for peer, found in sorted(medians.items(), key=lambda item: float(item[1]["seconds"])):
+        of_base = f"{base['seconds'] / found['seconds']:.2f}" if base else ""
+        slower = f"{found['seconds'] / ours['seconds']:.1f} x" if ours and peer != OURS else ""
+        lines.append(
+            f"| {peer} | {PEERS[peer].checks} | {found['seconds']:.2f} | {result['rows'] / found['seconds']:,.0f} | {of_base} | {slower} "
+            f"| {found['peak_mb']:.0f} | {found['runs']} |"
+        )
+    return "\n".join(lines)
+
+
+def write() -> None:
+    """Writes report.md and report.png from the results that lie there."""
+    compared = _results("compare")
+    parts = [
+        "# How fast, beside what",
+        "Each run is a fresh process; peers take turns; the figures are medians. What is compared is the time "
+        "from the call to the closed DuckDB file, without imports. Trust the ratios: the machine "
+        "is a shared one. `make bench` measures it all again.",
+        "![Rows a second of each peer, for three tables](report.png)",
+        *(table(result) for result in compared),
+        "## The verdict on 10,000 parsed rows",
+        verdict.table(_results("verdict")),
+        "## Memory as the file grows",
+        memory.table(_results("memory")),
+        "## 10,000 more rows as their slice grows",
+        append.table(_results("append")),
+    ]
+    (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    _plot([result for result in compared if result["threads"] == 1 and not result["bad"]])
+
+
+def _results(name: str) -> list[dict[str, Any]]:
+    file = FOLDER / "results" / f"{name}.json"
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    return found
+
+
+def _plot(results: Sequence[dict[str, Any]]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("agg")
+    from matplotlib import pyplot as plt
+
+    figure, panels = plt.subplots(
+        1, len(results), figsize=(4.6 * len(results), 3.6), sharex=True, squeeze=False
+    )
+    for panel, result in zip(panels[0], results, strict=True):
+        speeds = sorted(
+            (result["rows"] / found["seconds"], peer) for peer, found in result["medians"].items()
+        )
+        names = [peer for _, peer in speeds]
+        bars = panel.barh(
+            names,
+            [speed for speed, _ in speeds],
+            color=["#2a6fbb" if name == OURS else "#b8bec6" for name in names],
+        )
+        panel.bar_label(bars, [f"{speed / 1000:,.0f} k" for speed, _ in speeds], padding=3, fontsize=8)
+        panel.set_xscale("log")
+        panel.margins(x=0.25)
+        panel.set_title(
+            f"{result['table']}, {result['bytes'] / result['rows']:.0f} bytes a line", fontsize=10
+        )
+        panel.spines[["top", "right"]].set_visible(False)
+        panel.tick_params(labelsize=8)
+    figure.supxlabel("rows a second, one core (logarithmic)", fontsize=9)
+    figure.tight_layout()
+    figure.savefig(FOLDER / "report.png", dpi=140)
+
+
+if __name__ == "__main__":
+    write()
