@@ -110,7 +110,9 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument(
+        "--repeat", type=int, default=5, help="runs of each peer; of those that take minutes, fewer"
+    )
     parser.add_argument("--table", choices=BENCHMARKS, action="append", help="may be repeated; default: all")
     parser.add_argument("--peer", choices=PEERS, action="append", help="may be repeated; default: all")
     parser.add_argument("--dry", action="store_true", help="print the figures, and write nothing")

@@ -319,8 +319,8 @@ PEERS: Final[dict[str, Peer]] = {
     "DuckDB, unchecked": Peer("nothing", duckdb_unchecked),
     "Polars": Peer("types, in part", polars_read),
     "dlt, from Arrow": Peer("nothing", dlt_arrow),
-    "pandas": Peer("nothing", pandas_read),
-    "jsonschema": Peer("types and single-field rules", jsonschema_rows),
-    "Great Expectations": Peer("single-field rules and keys", great_expectations, repeat=3),
+    "pandas": Peer("nothing", pandas_read, repeat=3),
+    "jsonschema": Peer("types and single-field rules", jsonschema_rows, repeat=1),
+    "Great Expectations": Peer("single-field rules and keys", great_expectations, repeat=1),
     "dlt, usual": Peer("nothing", dlt_usual, repeat=1),
 }

@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock
+
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import CHECKOUT, Settings
 
@@ -28,11 +30,21 @@ POLL_SECONDS: Final = 0.2
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
-    """The instance's folder, made if it is not there, with the template of `dagster.yaml` if it has none of its own."""
+    """The instance's folder, made if it is not there, with the template of `dagster.yaml` if it has none of its own.
+
+    The databases in it are made here too, by one process alone: two that make them at once leave them unusable.
+    """
     home = settings.dagster_home
     home.mkdir(parents=True, exist_ok=True)
-    if not (home / "dagster.yaml").exists():
-        shutil.copyfile(TEMPLATE, home / "dagster.yaml")
+    made = home / ".made"
+    with FileLock(home / ".lock"):
+        if not (home / "dagster.yaml").exists():
+            shutil.copyfile(TEMPLATE, home / "dagster.yaml")
+        if not made.exists():
+            import dagster as dg
+
+            with dg.DagsterInstance.from_config(str(home)):
+                made.touch()
     return home
 
 

@@ -265,12 +265,16 @@ class BigQueryWarehouse:
 
     def drop(self, relation: Relation) -> None:
         """Removes the relation and, where it is loaded, what ledger and dead letter say of it."""
-        self._tables.drop(relation)
         books = (self._catalog[LEDGER], self._catalog[DEAD_LETTER]) if relation.is_loaded else ()
-        if books and all(self._tables.find(book) is not None for book in books):
-            statements = sql_of.forget_statements(self._names, *books, relation)
-            text = sql_of.script(statements)
-            self._patiently(lambda: self._run(text, f"forget {relation.id}", {}, {"asset": relation.id}))
+        if not (books and all(self._tables.find(book) is not None for book in books)):
+            self._tables.drop(relation)
+            return
+        words = {"asset": relation.id}
+        rows = self._rows(sql_of.loads_query(self._names, books[0], relation), words)
+        self._tables.drop(relation)
+        text = sql_of.script(sql_of.forget_statements(self._names, *books, relation))
+        parameters = {"batches": json.dumps([row["batch_id"] for row in rows])}
+        self._patiently(lambda: self._run(text, f"forget {relation.id}", parameters, words))
 
     def _write(self, write: SliceWrite, folder: Path) -> list[Fates]:
         ledger = self._ledger(write.relation, write.slice, sorts=write.mode is WriteMode.SORT)

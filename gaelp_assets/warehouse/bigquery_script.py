@@ -317,17 +317,31 @@ def ledger_query(
     )
 
 
+def loads_query(names: Names, ledger: Relation, relation: Relation) -> str:
+    """The ids of the batches that were loaded into a table, as `batch_id`."""
+    return f"SELECT DISTINCT batch_id FROM {names.table(ledger)} WHERE {_loads(relation)}"
+
+
 def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
-    """The transaction that takes a dropped table out of ledger and dead letter; its sorted raw files stay."""
-    of_relation = f"dataset = {literal(relation.dataset)} AND `table` = {literal(relation.name)}"
-    loads = f"{of_relation} AND mode <> {literal(WriteMode.SORT.value)}"
+    """The transaction that takes a dropped table's loads out of ledger and dead letter; its sorted raw files stay.
+
+    Parameter: `batches`, a JSON array of the ids of those that the table held. What has been loaded since it was made anew stays.
+    """
+    batches = "batch_id IN UNNEST(JSON_VALUE_ARRAY(@batches))"
     return [
         "BEGIN TRANSACTION",
-        f"DELETE FROM {names.table(dead_letter)} WHERE {of_relation} "
-        f"AND batch_id IN (SELECT batch_id FROM {names.table(ledger)} WHERE {loads})",
-        f"DELETE FROM {names.table(ledger)} WHERE {loads}",
+        f"DELETE FROM {names.table(dead_letter)} WHERE {_of_relation(relation)} AND {batches}",
+        f"DELETE FROM {names.table(ledger)} WHERE {_loads(relation)} AND {batches}",
         "COMMIT TRANSACTION",
     ]
+
+
+def _of_relation(relation: Relation) -> str:
+    return f"dataset = {literal(relation.dataset)} AND `table` = {literal(relation.name)}"
+
+
+def _loads(relation: Relation) -> str:
+    return f"{_of_relation(relation)} AND mode <> {literal(WriteMode.SORT.value)}"
 
 
 def replayed_statement(names: Names, dead_letter: Relation) -> str:

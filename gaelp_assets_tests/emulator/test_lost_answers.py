@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.settings import BigQueryWarehouse as Address
 from gaelp_assets.warehouse import bigquery as engine
 from gaelp_assets.warehouse import bigquery_stage
 from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
 from gaelp_assets.warehouse.bigquery_jobs import Jobs
+from gaelp_assets.warehouse.bigquery_tables import Tables
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -184,6 +186,28 @@ def test_a_table_that_is_dropped_under_a_write_takes_no_row_and_no_ledger_entry(
     assert warehouse.query("SELECT * FROM ops.dead_letter").frame.is_empty()
     warehouse.ensure(RELATIONS)
     assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (5, 0, 1)
+
+
+def test_what_is_loaded_between_the_drop_of_a_table_and_the_last_word_on_its_loads_stays_in_the_ledger(
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([99])), rejects=[b"["])], CARTPOLE)
+    batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
+    drop = Tables.drop
+
+    def drop_and_load(tables: Tables, relation: Relation) -> None:
+        drop(tables, relation)
+        warehouse.ensure(RELATIONS)
+        write(warehouse, EPISODES, [batch], CARTPOLE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Tables, "drop", drop_and_load)
+        warehouse.drop(EPISODES)
+    assert warehouse.ledger(EPISODES, CARTPOLE)["batch_id"].to_list() == [batch.batch_id]
+    assert warehouse.query("SELECT batch_id FROM ops.dead_letter").frame.item() == batch.batch_id
+    assert len(rows_of(warehouse, EPISODES)) == 5
 
 
 def test_refreshes_beside_writes_end_with_what_was_written(

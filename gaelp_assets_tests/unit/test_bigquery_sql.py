@@ -147,6 +147,7 @@ def test_google_accepts_the_other_statements() -> None:
     gate = _write_gate(EPISODES)
     ledger, dead_letter = CATALOG[LEDGER], CATALOG[DEAD_LETTER]
     for statement in (
+        sql_of.loads_query(NAMES, ledger, EPISODES),
         *sql_of.forget_statements(NAMES, ledger, dead_letter, EPISODES),
         sql_of.replayed_statement(NAMES, dead_letter),
         sql_of.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),

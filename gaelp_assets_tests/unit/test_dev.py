@@ -42,3 +42,15 @@ def test_children_and_their_children_are_gone_afterwards(tmp_path: Path) -> None
     )
     # Dead, or a zombie that nobody in this container reaps.
     assert state.stdout.strip()[:1] in {"", "Z"}
+
+
+def test_processes_that_open_a_new_instance_at_once_do_not_spoil_its_databases(tmp_path: Path) -> None:
+    """Two that made them at once left `alembic_version` with two heads, and nothing started any more."""
+    open_it = (
+        "from gaelp_assets.dev import dagster_instance; from gaelp_assets.settings import load_settings;"
+        "dagster_instance(load_settings())"
+    )
+    environment = {**os.environ, "GAELP_HOME": str(tmp_path)}
+    opening = [subprocess.Popen([sys.executable, "-c", open_it], env=environment) for _ in range(4)]
+    assert [process.wait(120) for process in opening] == [0, 0, 0, 0]
+    assert subprocess.run([sys.executable, "-c", open_it], env=environment, check=False).returncode == 0
