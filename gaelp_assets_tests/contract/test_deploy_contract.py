@@ -37,20 +37,10 @@ from gaelp_assets_tests.contract.warehouses import (
 JOBS = 4
 
 
-@pytest.fixture(params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
 def warehouse(engine: str, tmp_path: Path) -> Warehouse:
+    """Without a single relation, other than for the rest of the contract."""
     return open_engine(engine, tmp_path)
-
-
-@pytest.fixture
-def stage(tmp_path: Path) -> Stager:
-    (tmp_path / "staged").mkdir()
-    return Stager(tmp_path / "staged")
 
 
 @pytest.fixture
