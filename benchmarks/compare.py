@@ -21,10 +21,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.files import BENCHMARKS
-from benchmarks.peers import PEERS, Task
+from benchmarks.peers import PEERS, SLOW_ROWS, Task
 
 RESULTS: Final = Path(__file__).with_name("results") / "compare.json"
 OURS, BASE = "gaelp", "DuckDB, unchecked"
+KINDS: Final = ("peers", "cores", "bad")
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ class Case:
 
 
 def cases(rows: int, tables: Sequence[str], peers: Sequence[str], cores: int) -> list[Case]:
-    """All tables on one core by all peers; then two cores, and growing shares of bad lines, by the first two."""
-    both = tuple(peer for peer in (OURS, BASE) if peer in peers)
+    """All tables on one core by all peers; two cores, and growing shares of bad lines, by the first two."""
     found = [Case(table, rows, 0.0, 1, tuple(peers)) for table in tables]
-    if cores > 1:
+    both = tuple(peer for peer in (OURS, BASE) if peer in peers)
+    if both and cores > 1:
         found += [Case(table, rows, 0.0, 2, both) for table in tables]
-    if "transitions" in tables:
+    if both and "transitions" in tables:
         found += [Case("transitions", rows, bad, 1, both) for bad in (0.0001, 0.01, 0.2)]
     return found
 
@@ -84,24 +85,35 @@ def run_apart(peer: str, case: Case, file: Path) -> dict[str, float]:
 
 
 def measure(case: Case, repeat: int, folder: Path) -> dict[str, Any]:
-    """Medians of each peer's runs over one new file below the folder."""
-    file = folder / f"{case.table}.ndjson"
-    BENCHMARKS[case.table].write(file, case.rows, case.bad)
+    """Medians of each peer's runs over one new file below the folder; a slow peer gets a shorter file, once."""
+    files = {}
+    for rows in {_rows(case, peer) for peer in case.peers}:
+        files[rows] = folder / f"{case.table}-{rows}.ndjson"
+        BENCHMARKS[case.table].write(files[rows], rows, case.bad)
     runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in case.peers}
     for turn in range(repeat):
         for peer, done in runs.items():
-            if turn < (PEERS[peer].repeat or repeat):
-                done.append(run_apart(peer, case, file))
-                sys.stderr.write(
-                    f"{case.table} {case.bad:.2%} {case.threads} core(s) {peer}: {done[-1]['seconds']:.2f} s\n"
-                )
-    size = file.stat().st_size
-    file.unlink()
+            if turn and PEERS[peer].slow:
+                continue
+            done.append(run_apart(peer, case, files[_rows(case, peer)]))
+            words = f"{case.table} {case.bad:.2%} {case.threads} core(s) {peer}: {done[-1]['seconds']:.2f} s"
+            sys.stderr.write(words + "\n")
+    size = files[case.rows].stat().st_size if case.rows in files else 0
+    for file in files.values():
+        file.unlink()
     medians = {
-        peer: {**{key: statistics.median(run[key] for run in done) for key in done[0]}, "runs": len(done)}
+        peer: {
+            **{key: statistics.median(run[key] for run in done) for key in done[0]},
+            "lines": _rows(case, peer),
+            "runs": len(done),
+        }
         for peer, done in runs.items()
     }
     return {**asdict(case), "bytes": size, "medians": medians}
+
+
+def _rows(case: Case, peer: str) -> int:
+    return min(case.rows, SLOW_ROWS) if PEERS[peer].slow else case.rows
 
 
 def main() -> None:
@@ -110,11 +122,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument(
-        "--repeat", type=int, default=5, help="runs of each peer; of those that take minutes, fewer"
-    )
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each peer; of slow ones there is one")
     parser.add_argument("--table", choices=BENCHMARKS, action="append", help="may be repeated; default: all")
     parser.add_argument("--peer", choices=PEERS, action="append", help="may be repeated; default: all")
+    parser.add_argument("--only", choices=KINDS, action="append", help="may be repeated; default: all")
     parser.add_argument("--dry", action="store_true", help="print the figures, and write nothing")
     parser.add_argument("--threads", type=int, default=1, help=argparse.SUPPRESS)
     parser.add_argument("--run", choices=PEERS, help=argparse.SUPPRESS)
@@ -128,17 +139,36 @@ def main() -> None:
     from benchmarks import report
 
     cores = len(os.sched_getaffinity(0))
-    results = []
+    chosen = cases(arguments.rows, arguments.table or list(BENCHMARKS), arguments.peer or list(PEERS), cores)
+    only = set(arguments.only or KINDS)
     with tempfile.TemporaryDirectory() as folder:
-        for case in cases(
-            arguments.rows, arguments.table or list(BENCHMARKS), arguments.peer or list(PEERS), cores
-        ):
-            results.append(measure(case, arguments.repeat, Path(folder)))
-            sys.stdout.write(report.table(results[-1]) + "\n\n")
-    if not arguments.dry:
-        RESULTS.parent.mkdir(exist_ok=True)
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        report.write()
+        for case in chosen:
+            if kind(case) not in only:
+                continue
+            result = measure(case, arguments.repeat, Path(folder))
+            sys.stdout.write(report.table(result) + "\n\n")
+            sys.stdout.flush()
+            if not arguments.dry:
+                keep(result)
+                report.write()
+
+
+def kind(case: Case) -> str:
+    """What a case is measured for, one of `KINDS`."""
+    return "bad" if case.bad else "cores" if case.threads > 1 else "peers"
+
+
+def keep(result: dict[str, Any]) -> None:
+    """Puts the result among those that are there, in place of the same case's."""
+
+    def same(other: dict[str, Any]) -> bool:
+        return all(other[key] == result[key] for key in ("table", "rows", "bad", "threads"))
+
+    RESULTS.parent.mkdir(exist_ok=True)
+    there = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else []
+    results = [other for other in there if not same(other)] + [result]
+    results.sort(key=lambda r: (r["bad"], r["threads"], list(BENCHMARKS).index(r["table"])))
+    RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -28,17 +28,22 @@ def table(result: dict[str, Any]) -> str:
     lines = [
         f"**{head}**",
         "",
-        "| | checks | seconds | rows/s | of unchecked DuckDB | slower than gaelp | peak MB | runs |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| | checks | s per million | rows/s | of unchecked DuckDB | slower than gaelp | peak MB | lines | runs |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for peer, found in sorted(medians.items(), key=lambda item: float(item[1]["seconds"])):
-        of_base = f"{base['seconds'] / found['seconds']:.2f}" if base else ""
-        slower = f"{found['seconds'] / ours['seconds']:.1f} x" if ours and peer != OURS else ""
+    for peer, found in sorted(medians.items(), key=lambda item: -_speed(item[1])):
+        of_base = f"{_speed(found) / _speed(base):.2f}" if base else ""
+        slower = f"{_speed(ours) / _speed(found):.1f} x" if ours and peer != OURS else ""
         lines.append(
-            f"| {peer} | {PEERS[peer].checks} | {found['seconds']:.2f} | {result['rows'] / found['seconds']:,.0f} | {of_base} | {slower} "
-            f"| {found['peak_mb']:.0f} | {found['runs']} |"
+            f"| {peer} | {PEERS[peer].checks} | {1e6 / _speed(found):.2f} | {_speed(found):,.0f} | {of_base} | {slower} "
+            f"| {found['peak_mb']:.0f} | {found['lines']:,} | {found['runs']} |"
         )
     return "\n".join(lines)
+
+
+def _speed(figures: dict[str, Any]) -> float:
+    """Lines a second."""
+    return float(figures["lines"] / figures["seconds"])
 
 
 def write() -> None:
@@ -78,9 +83,7 @@ def _plot(results: Sequence[dict[str, Any]]) -> None:
         1, len(results), figsize=(4.6 * len(results), 3.6), sharex=True, squeeze=False
     )
     for panel, result in zip(panels[0], results, strict=True):
-        speeds = sorted(
-            (result["rows"] / found["seconds"], peer) for peer, found in result["medians"].items()
-        )
+        speeds = sorted((_speed(found), peer) for peer, found in result["medians"].items())
         names = [peer for _, peer in speeds]
         bars = panel.barh(
             names,

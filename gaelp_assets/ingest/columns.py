@@ -24,7 +24,7 @@ import pyarrow as pa
 from msgspec import UNSET, Raw
 
 from gaelp_assets.catalog.model import Field
-from gaelp_assets.ingest.explain import SCALARS, parse_numeric
+from gaelp_assets.ingest.scalars import SCALARS, parse_numeric
 from gaelp_assets.validation.schema import polars_type
 
 Values = Sequence[Any]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final, cast
 
 import msgspec
@@ -28,12 +29,14 @@ from gaelp_assets.ingest.doubts import (
     has_spaced_colon,
     key_ends,
 )
-from gaelp_assets.ingest.explain import Explainer, Reason
+from gaelp_assets.ingest.explain import Explained, Explainer, Reason
 from gaelp_assets.ingest.lines import MAX_LINE_BYTES, Block
 from gaelp_assets.ingest.nested import StructFields
 
 REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-UNTOLD: Final = Reason("", "undecodable", "expected a line that the decoder takes; no reason could be told")
+UNTOLD: Final = Explained(
+    [Reason("", "undecodable", "expected a line that the decoder takes; no reason could be told")]
+)
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{16}")  # 2^53 has 16 digits
 
 
@@ -49,43 +52,45 @@ class DecodedBlock:
     """The line, by its place in the block, that each row came from; ascending."""
     dropped: list[int]
     """Rows, by their place among the rows, whose line is rejected."""
-    rejects: list[tuple[int, list[Reason]]]
-    """Lines, by their place in the block, ascending, and all their reasons."""
+    rejects: list[tuple[int, Explained]]
+    """Lines, by their place in the block, ascending, and all their reasons as such."""
 
 
 class BlockDecoder:
-    """Decodes the lines of a relation."""
+    """Decodes the lines of a relation. `judged`: the fields that rules look at."""
 
-    def __init__(self, relation: Relation) -> None:
+    def __init__(self, relation: Relation, judged: Collection[str] = ()) -> None:
         self._fields = StructFields(relation.fields, relation.name)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
-        self._explainer = Explainer(relation)
+        self._explainer = Explainer(relation, judged)
 
     def decode(self, block: Block) -> DecodedBlock:
         """The block's rows; every line is a row or a reject."""
-        with _no_collection():
+        with no_collection():
             rows, indices, lines, refused = self._structs(block)
             tally = Tally()
             pieces = self._fields.build(rows, tally)
             doubtful = self._doubtful(block, rows, lines, tally)
             del rows
-        rejects = {i: self.reasons(block.lines[i]) or [UNTOLD] for i in refused}
-        dropped = list(tally.unfit)
-        for row in tally.unfit:
-            rejects[indices[row]] = self.reasons(block.lines[indices[row]]) or [UNTOLD]
-        for row in doubtful - tally.unfit:
-            if reasons := self.reasons(block.lines[indices[row]]):
-                rejects[indices[row]] = reasons
-                dropped.append(row)
-        return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, sorted(rejects.items()))
+            rejects = {i: self.explain(block.lines[i]) or UNTOLD for i in refused}
+            dropped = list(tally.unfit)
+            for row in tally.unfit:
+                rejects[indices[row]] = self.explain(block.lines[indices[row]]) or UNTOLD
+            for row in doubtful - tally.unfit:
+                if explained := self.explain(block.lines[indices[row]]):
+                    rejects[indices[row]] = explained
+                    dropped.append(row)
+        in_order = sorted(rejects.items(), key=itemgetter(0))
+        return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, in_order)
 
     def frame(self, blocks: Sequence[DecodedBlock]) -> pl.DataFrame:
         """The rows of blocks as the relation's columns."""
         return self._fields.assemble([block.pieces for block in blocks])
 
-    def reasons(self, line: bytes) -> list[Reason]:
-        """Why the line, as stored, is no row of the relation; empty if it is one."""
-        return self._explainer.reasons(line, unterminated=not line.endswith(b"\n"))
+    def explain(self, line: bytes) -> Explained | None:
+        """Why the line, as stored, is no row of the relation; None if it is one."""
+        explained = self._explainer.explain(line, unterminated=not line.endswith(b"\n"))
+        return explained if explained.reasons else None
 
     def _structs(self, block: Block) -> tuple[list[Any], Sequence[int], Sequence[bytes], set[int]]:
         """The lines that msgspec takes: decoded, their places, and as they are; the places of the others."""
@@ -181,8 +186,8 @@ def _not_utf8(data: bytes, lines: Sequence[bytes]) -> set[int]:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Decoding makes many objects and no cycles: the garbage collector would look through them in vain."""
+def no_collection() -> Iterator[None]:
+    """Decoding and explaining make many objects and no cycles: the garbage collector would look through them in vain."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -6,7 +6,6 @@ a block, and a block by `BLOCK_BYTES` or the longest line.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import sys
 import zlib
@@ -20,8 +19,8 @@ import numpy.typing as npt
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.ingest.json_array import MalformedArrayError, OpenArrayError, objects_as_lines
+from gaelp_assets.ingest.streams import BLOCK_BYTES, Chunks, Metered, Peeked, gunzip, unzstd
 
-BLOCK_BYTES: Final = 256 << 10  # fits the processor's cache: larger blocks decode more slowly
 MAX_LINE_BYTES: Final = 8 << 20
 """How long a line may be. Decoded, it takes up to twenty times its size in memory; BigQuery's rows end at 100 MB."""
 SPACE: Final = b" \t\r\n"  # what JSON takes for space, and nothing else
@@ -120,7 +119,7 @@ class LineReader:
     """
 
     def __init__(self, stream: BinaryIO, name: str) -> None:
-        self._source = _Metered(stream)
+        self._source = Metered(stream)
         self._name = name
         self._exhausted = False
 
@@ -176,13 +175,13 @@ class LineReader:
         if empty:
             raise self._error("has no lines", "at least one JSON object")
 
-    def _without_bom(self, text: _Peeked) -> tuple[_Peeked, int]:
+    def _without_bom(self, text: Peeked) -> tuple[Peeked, int]:
         """The text without a mark at its start, and how many bytes that took away."""
         head = text.peek(8)
         self._refuse_magic(head, f"JSON text in UTF-8, as {self._name.rpartition('/')[2]} says")
         return text, len(text.read(len(BOM))) if head.startswith(BOM) else 0
 
-    def _decompressed(self, ending: str) -> _Peeked:
+    def _decompressed(self, ending: str) -> Peeked:
         suffix = next((s for s in COMPRESSIONS if ending.endswith(s)), None)
         if suffix is None:
             return self._source
@@ -191,11 +190,11 @@ class LineReader:
         if head and head != magic:
             self._refuse_magic(self._source.peek(8), COMPRESSIONS[suffix])
             raise self._error(f"is not {COMPRESSIONS[suffix]}", f"{COMPRESSIONS[suffix]}, as its ending says")
-        return _Chunks(self._decompressing(suffix))
+        return Chunks(self._decompressing(suffix))
 
     def _decompressing(self, suffix: str) -> Iterator[bytes]:
         try:
-            yield from (_gunzip if suffix == ".gz" else _unzstd)(self._source)
+            yield from (gunzip if suffix == ".gz" else unzstd)(self._source)
         except (zlib.error, EOFError, OSError) as error:
             if isinstance(error, OSError) and error.errno is not None:
                 raise  # the store's trouble, not the archive's
@@ -212,116 +211,7 @@ class LineReader:
         return GaelpError(Problem(f"the file {what}", self._name, expected, remedy))
 
 
-class _Peeked(io.RawIOBase):
-    """A stream whose next bytes can be looked at."""
-
-    def __init__(self) -> None:
-        self._peeked = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def _fetch(self, size: int) -> bytes:
-        raise NotImplementedError
-
-    def _fetch_into(self, view: memoryview) -> int:
-        data = self._fetch(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-    def peek(self, size: int) -> bytes:
-        """The next bytes, which stay unread; fewer at the end only."""
-        while len(self._peeked) < size and (data := self._fetch(size - len(self._peeked))):
-            self._peeked += data
-        return self._peeked[:size]
-
-    def read(self, size: int = -1, /) -> bytes:
-        """At most so many bytes; none at the end only."""
-        if self._peeked:
-            data, self._peeked = self._peeked[:size], self._peeked[size:]
-            return data
-        return self._fetch(size)
-
-    def fill(self, view: memoryview) -> int:
-        """Reads into the view; how many bytes: none at the end only."""
-        if not self._peeked:
-            return self._fetch_into(view)
-        data = self.read(len(view))
-        view[: len(data)] = data
-        return len(data)
-
-
-class _Metered(_Peeked):
-    """Counts and digests what is read from a stream."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__()
-        self._stream = stream
-        self.sha256 = hashlib.sha256()
-        self.size = 0
-
-    def _fetch(self, size: int) -> bytes:
-        data = self._stream.read(size)
-        self.sha256.update(data)
-        self.size += len(data)
-        return data
-
-    def _fetch_into(self, view: memoryview) -> int:
-        count = cast("io.RawIOBase", self._stream).readinto(view) or 0
-        self.sha256.update(view[:count])
-        self.size += count
-        return count
-
-
-class _Chunks(_Peeked):
-    """Chunks of bytes as a stream."""
-
-    def __init__(self, chunks: Iterator[bytes]) -> None:
-        super().__init__()
-        self._chunks = chunks
-        self._rest = memoryview(b"")
-
-    def _fetch(self, size: int) -> bytes:
-        if not self._rest:
-            self._rest = memoryview(next(self._chunks, b""))
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(data)
-
-
-def _gunzip(source: _Metered) -> Iterator[bytes]:
-    """The members of a gzip file, at most a block at a time however far a byte expands."""
-    member = zlib.decompressobj(wbits=31)
-    pending = source.read(BLOCK_BYTES)
-    while pending:
-        if member.eof:
-            pending = pending.lstrip(b"\0") or source.read(BLOCK_BYTES)  # padding after a member is allowed
-            if not pending.strip(b"\0"):
-                continue
-            member = zlib.decompressobj(wbits=31)
-        data = member.decompress(pending, BLOCK_BYTES)
-        if data:
-            yield data
-        pending = member.unused_data if member.eof else member.unconsumed_tail
-        if not pending:
-            pending = source.read(BLOCK_BYTES)
-    # What is left inside the decompressor: nothing more than a block, for it was asked until its input was used up.
-    data = member.flush()
-    if data:
-        yield data
-    if not member.eof:
-        raise EOFError
-
-
-def _unzstd(source: _Metered) -> Iterator[bytes]:
-    """The frames of a Zstandard file. Arrow's reader notices a cut-off frame; `zstandard`'s stream reader ends silently."""
-    import pyarrow as pa
-
-    with pa.CompressedInputStream(pa.PythonFile(source, mode="r"), "zstd") as stream:
-        while data := stream.read(BLOCK_BYTES):
-            yield data
-
-
-def _line_blocks(text: _Peeked, offset: int, size: int, most: int) -> Iterator[Block]:
+def _line_blocks(text: Peeked, offset: int, size: int, most: int) -> Iterator[Block]:
     """Cuts the text at line ends. Blocks of blank lines alone are left out."""
     number = 1
     rest = memoryview(b"")
@@ -357,7 +247,7 @@ def _line_blocks(text: _Peeked, offset: int, size: int, most: int) -> Iterator[B
         room = size if end else len(buffer)  # a line that is longer than the buffer: one twice as large
 
 
-def _long_line(text: _Peeked, start: memoryview) -> tuple[bytes, int, memoryview]:
+def _long_line(text: Peeked, start: memoryview) -> tuple[bytes, int, memoryview]:
     """Reads to the end of a line that is too long to be taken: what is kept of it, its whole length, and what follows it.
 
     Kept are its first `MAX_LINE_BYTES + 1` bytes (without spaces before them), enough to be refused by its length, and its end.

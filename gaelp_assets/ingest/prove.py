@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final
 
@@ -19,10 +19,17 @@ from gaelp_assets.catalog.slices import ENVIRONMENT_ID, ENVIRONMENT_ID_WORDS, Sl
 from gaelp_assets.ingest import native
 from gaelp_assets.ingest.lines import LineReader
 from gaelp_assets.ingest.parallel import in_order
-from gaelp_assets.ingest.undecided import REJECT_SCHEMA, NativeWay, PythonWay, Undecided
+from gaelp_assets.ingest.undecided import (
+    REJECT_SCHEMA,
+    NativeWay,
+    PythonWay,
+    Remainders,
+    Undecided,
+    open_rules,
+)
 from gaelp_assets.validation.registry import matches
 from gaelp_assets.validation.row_rules import RowRule
-from gaelp_assets.validation.verdict import Verdict
+from gaelp_assets.validation.verdict import REASONS, Verdict
 
 MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 
@@ -60,12 +67,7 @@ def _slice_rules(
         return
     columns = slice_columns(relation)
 
-    def rule(field: str, name: str, message: str, holds: pl.Expr) -> RowRule:
-        return RowRule(
-            field, name, message, holds.fill_null(value=False)
-        )  # without a value a row is in no slice
-
-    yield rule(
+    yield RowRule(
         partitioning.date,
         "date_out_of_range",
         f"expected a day from {first_date} to {last_date}",
@@ -73,10 +75,10 @@ def _slice_rules(
     )
     if slice_ is not None and slice_.date is not None:
         words = f"expected {slice_.date}, the date of the slice that the file's path names"
-        yield rule(partitioning.date, "wrong_slice", words, columns["date"] == slice_.date)
+        yield RowRule(partitioning.date, "wrong_slice", words, columns["date"] == slice_.date)
     if partitioning.environment is None:
         return
-    yield rule(
+    yield RowRule(
         partitioning.environment,
         "environment_id",
         f"expected {ENVIRONMENT_ID_WORDS}; write '/', ':', '|' and spaces as '.'",
@@ -84,7 +86,7 @@ def _slice_rules(
     )
     if slice_ is not None and slice_.environment is not None:
         words = f"expected {slice_.environment}, the environment of the slice that the file's path names"
-        yield rule(
+        yield RowRule(
             partitioning.environment, "wrong_slice", words, columns["environment"] == slice_.environment
         )
 
@@ -113,6 +115,7 @@ class Prover:
         self._way = NativeWay(relation) if natively else PythonWay(relation)
         self.threads = threads or min(pl.thread_pool_size(), MAX_THREADS)
         self._rules = Verdict.of(relation).rules
+        self._open_rules = open_rules(relation)
 
     def prove(self, reader: LineReader, *, slice_: Slice | None = None) -> Iterator[Chunk]:
         """The file's lines as chunks; with a slice, rows that belong to another one are rejected.
@@ -120,18 +123,21 @@ class Prover:
         Raises:
             GaelpError: what reading the file raises.
         """
-        verdict = Verdict(
-            [*self._rules, *_slice_rules(self._relation, self._first_date, self._last_date, slice_)]
-        )
+        slice_rules = [*_slice_rules(self._relation, self._first_date, self._last_date, slice_)]
+        # Without a value a row is in no slice; in a remainder, it has been asked for already.
+        strict = (replace(rule, holds=rule.holds.fill_null(value=False)) for rule in slice_rules)
+        judge = partial(_judge, Verdict([*self._rules, *strict]), Verdict([*self._open_rules, *slice_rules]))
         way = self._way
         if isinstance(way, PythonWay):
-            yield from map(partial(_judge, verdict), way.chunks(reader))
+            yield from map(judge, way.chunks(reader))
             return
-        yield from in_order(lambda block: _judge(verdict, way.chunk(block)), way.blocks(reader), self.threads)
+        yield from in_order(lambda block: judge(way.chunk(block)), way.blocks(reader), self.threads)
 
 
-def _judge(verdict: Verdict, undecided: Undecided) -> Chunk:
+def _judge(verdict: Verdict, of_remainders: Verdict, undecided: Undecided) -> Chunk:
     frame, lines, rejects = undecided.frame, undecided.raw, undecided.rejects
+    if undecided.remainders is not None:
+        rejects = _with_reasons(rejects, undecided.remainders, of_remainders)
     keep = np.ones(frame.height, np.bool_)
     keep[list(undecided.unfit)] = False
     broken, reasons = verdict.failing(frame)
@@ -145,6 +151,18 @@ def _judge(verdict: Verdict, undecided: Undecided) -> Chunk:
         frame = frame.filter(pl.Series(keep))
         lines = lines.without(np.flatnonzero(~keep).tolist())
     return Chunk(frame, rejects, undecided.lines, lines)
+
+
+def _with_reasons(rejects: pl.DataFrame, remainders: Remainders, verdict: Verdict) -> pl.DataFrame:
+    """The rejects, with the reasons of their remainders after their own."""
+    broken, reasons = verdict.failing(remainders.frame, remainders.unsaid)
+    if not broken.len():
+        return rejects
+    owners = remainders.rejects[broken.to_numpy()]
+    which = np.full(rejects.height, broken.len())
+    which[owners] = np.arange(broken.len())
+    more = pl.concat([reasons, pl.Series([[]], dtype=REASONS)]).gather(which)
+    return rejects.with_columns(pl.concat_list("reasons", more).alias("reasons"))
 
 
 def _merge(

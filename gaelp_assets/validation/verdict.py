@@ -41,17 +41,39 @@ class Verdict:
             words.append(pl.sum_horizontal(bits).alias(f"_broken_{len(words)}"))
         return words
 
-    def failing(self, frame: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
-        """The indices (UInt32, ascending) of the rows that break a rule, and the reasons of each (`REASONS`)."""
+    def failing(
+        self, frame: pl.DataFrame, unsaid: Sequence[frozenset[str]] = ()
+    ) -> tuple[pl.Series, pl.Series]:
+        """The indices (UInt32, ascending) of the rows that break a rule, and the reasons of each (`REASONS`).
+
+        `unsaid`: for each row, if it is given, the dotted paths of fields that no rule may blame, nor what is nested in them.
+        """
         nothing = pl.Series("row", [], pl.UInt32), pl.Series("reasons", [], REASONS)
         if not self.rules or not frame.height:
             return nothing
         masks = frame.select(*self._words)
+        if any(unsaid):
+            sayable = self._sayable(unsaid)
+            masks = masks.select(mask & sayable[mask.name] for mask in masks)
         broken = masks.select(pl.any_horizontal(pl.all() != 0)).to_series()
         if not broken.any():
             return nothing
         rows = broken.arg_true()
         return rows.alias("row"), self._reasons(masks[rows])
+
+    def _sayable(self, unsaid: Sequence[frozenset[str]]) -> pl.DataFrame:
+        """The rules, as bits, that may blame a row."""
+        seen: dict[frozenset[str], int] = {}
+        which = [seen.setdefault(paths, len(seen)) for paths in unsaid]
+        masks = []
+        for paths in seen:
+            words = [0] * len(self._words)
+            for number, rule in enumerate(self.rules):
+                if not any(f"{rule.field}.".startswith(f"{path}.") for path in paths):
+                    words[number // RULES_PER_WORD] |= 1 << number % RULES_PER_WORD
+            masks.append(words)
+        schema = [(f"_broken_{word}", pl.UInt64()) for word in range(len(self._words))]
+        return pl.DataFrame(masks, schema=schema, orient="row")[which]
 
     def _reasons(self, masks: pl.DataFrame) -> pl.Series:
         """Spelled out once for each combination of broken rules: there are far fewer of those than of rows."""

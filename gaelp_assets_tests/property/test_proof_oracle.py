@@ -7,6 +7,7 @@ import datetime as dt
 import io
 import json
 import re
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -15,14 +16,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from gaelp_assets.catalog.model import Field, Relation
+from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.lines import LineReader
 from gaelp_assets.ingest.prove import Prover
 
 
-def field(name: str, kind: str, mode: str = "NULLABLE", **more: Any) -> Field:
-    return Field.model_validate({"name": name, "type": kind, "mode": mode, **more})
+def check(name: str, **arguments: Any) -> dict[str, Any]:
+    return {"name": name, "arguments": arguments}
+
+
+def field(name: str, kind: str, *checks: dict[str, Any], mode: str = "NULLABLE", **more: Any) -> Field:
+    return Field.model_validate({"name": name, "type": kind, "mode": mode, "checks": checks, **more})
 
 
 RELATION = Relation(
@@ -31,32 +36,96 @@ RELATION = Relation(
     description="a field of every type",
     owner="team:tests",
     fields=(
-        field("id", "INTEGER", "REQUIRED"),
-        field("f", "FLOAT"),
-        field("s", "STRING"),
+        field("id", "INTEGER", check("in_range", min_value=-5, max_value=10**6), mode="REQUIRED"),
+        field("f", "FLOAT", check("finite"), check("less_than", max_value=100)),
+        field("s", "STRING", check("str_length", max_value=5), check("notin", forbidden_values=["NaN"])),
         field("b", "BOOLEAN"),
-        field("ts", "TIMESTAMP"),
-        field("d", "DATE"),
-        field("dtm", "DATETIME"),
-        field("t", "TIME"),
-        field("n", "NUMERIC"),
+        field("ts", "TIMESTAMP", check("greater_than", min_value="2000-01-01T00:00:00Z")),
+        field("d", "DATE", check("not_equal_to", value="2026-02-28")),
+        field("dtm", "DATETIME", check("less_than", max_value="2026-11-20T10:00:00.3")),
+        field("t", "TIME", check("less_than_or_equal_to", max_value="10:00:00")),
+        field("n", "NUMERIC", check("in_range", min_value="-1.5", max_value="1.0")),
         field("by", "BYTES"),
-        field("j", "JSON"),
-        field("js", "JSON", "REPEATED"),
-        field("class", "FLOAT", "REPEATED"),
+        field("j", "JSON", check("json_object")),
+        field("js", "JSON", check("array_length", max_value=2), mode="REPEATED"),
+        field("class", "FLOAT", check("array_length", min_value=1), check("equal_to", value=1), mode="REPEATED"),
         field(
             "rec",
             "RECORD",
-            fields=[{"name": "x", "type": "INTEGER", "mode": "REQUIRED"}, {"name": "y", "type": "STRING"}],
+            fields=[
+                field("x", "INTEGER", check("greater_than", min_value=0), mode="REQUIRED"),
+                field("y", "STRING", check("str_endswith", string="s")),
+            ],
         ),
         field(
             "recs",
             "RECORD",
-            "REPEATED",
-            fields=[{"name": "k", "type": "STRING", "mode": "REQUIRED"}, {"name": "v", "type": "FLOAT"}],
+            check("array_length", max_value=1),
+            mode="REPEATED",
+            fields=[
+                field("k", "STRING", check("isin", allowed_values=["a"]), mode="REQUIRED"),
+                field("v", "FLOAT", check("less_than", max_value=1)),
+            ],
         ),
+        field("e", "DATE"),
+        field("u", "BOOLEAN"),
     ),
-)
+    checks=tuple(
+        map(
+            Check.model_validate,
+            (
+                check("compare", left="d", operator="<=", right="e"),
+                check("not_both", first="b", second="u"),
+                check("when", field="s", equals="a", then={"name": "less_than", "field": "f", "arguments": {"max_value": 2}}),
+            ),
+        )
+    ),
+)  # fmt: skip
+# What each of the checks means: the fields that it looks at, which it blames, its name, and whether values that are there keep it. A record
+# that is there has all its fields, those of no value as None.
+MEANING: list[tuple[str, str, str, Callable[..., bool]]] = [
+    ("id", "id", "in_range", lambda v: -5 <= v <= 10**6),
+    ("f", "f", "less_than", lambda v: v < 100),
+    ("s", "s", "str_length", lambda v: len(v) <= 5),
+    ("s", "s", "notin", lambda v: v != "NaN"),
+    ("ts", "ts", "greater_than", lambda v: v > dt.datetime(2000, 1, 1, tzinfo=dt.UTC)),
+    ("d", "d", "not_equal_to", lambda v: v != dt.date(2026, 2, 28)),
+    ("dtm", "dtm", "less_than", lambda v: v < dt.datetime(2026, 11, 20, 10, 0, 0, 300_000)),  # noqa: DTZ001
+    ("t", "t", "less_than_or_equal_to", lambda v: v <= dt.time(10)),
+    ("n", "n", "in_range", lambda v: Decimal("-1.5") <= v <= 1),
+    ("j", "j", "json_object", lambda v: isinstance(v, dict)),
+    ("js", "js", "array_length", lambda v: len(v) <= 2),
+    ("class", "class", "array_length", lambda v: len(v) >= 1),
+    ("class", "class", "equal_to", lambda v: all(x == 1 for x in v)),
+    ("rec.x", "rec.x", "greater_than", lambda v: v > 0),
+    ("rec.y", "rec.y", "str_endswith", lambda v: v.endswith("s")),
+    ("recs", "recs", "array_length", lambda v: len(v) <= 1),
+    ("recs.k", "recs.k", "isin", lambda v: all(k == "a" for k in v)),
+    ("recs.v", "recs.v", "less_than", lambda v: all(x is None or x < 1 for x in v)),
+    ("d e", "d", "compare", lambda d, e: d <= e),
+    ("b u", "b", "not_both", lambda b, u: not (b and u)),
+    ("s f", "f", "when", lambda s, f: s != "a" or f < 2),
+]
+STRUCTURAL = {
+    "missing_field",
+    "unknown_field",
+    "duplicate_key",
+    "wrong_type",
+    "out_of_range",
+    "lost_precision",
+    "lone_surrogate",
+    "not_finite",
+    "bad_base64",
+    "bad_date",
+    "bad_datetime",
+    "bad_time",
+    "bad_timestamp",
+    "malformed_json",
+    "truncated_line",
+    "not_an_object",
+    "invalid_utf8",
+    "too_deep",
+}
 pytestmark = pytest.mark.usefixtures("each_way")
 
 
@@ -176,6 +245,98 @@ def scalar(v: Any, f: Field, text: str) -> Any:
     return v
 
 
+class Loose(dict[str, Any]):
+    """An object as it stands, duplicate keys and all."""
+
+    def __init__(self, items: list[tuple[str, Any]]) -> None:
+        super().__init__(items)
+        names = [name for name, _ in items]
+        self.twice = {name for name in names if names.count(name) > 1}
+        self.all_values = [value for _, value in items]
+
+
+class Constant:
+    """NaN or Infinity."""
+
+
+def is_clean(value: Any) -> bool:
+    """Whether JSON has no key twice, no NaN and no half characters anywhere."""
+    if isinstance(value, Loose):
+        return not value.twice and not has_surrogate(list(value)) and all(map(is_clean, value.all_values))
+    if isinstance(value, list):
+        return all(map(is_clean, value))
+    return not isinstance(value, Constant) and not has_surrogate(value)
+
+
+def loose_depth(value: Any) -> int:
+    inner = value.all_values if isinstance(value, Loose) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(loose_depth, inner), default=0)
+
+
+def fine_parts(value: Any, fields: Any, prefix: str, spoilt: set[str]) -> dict[str, Any]:
+    """The values of the fields; the paths of those that are not fine go into `spoilt`."""
+    row: dict[str, Any] = {}
+    for f in fields:
+        path = prefix + f.name
+        found = value.get(f.name)
+        row[f.name] = [] if f.mode == "REPEATED" else None
+        if f.name in value.twice or (found is None and f.mode == "REQUIRED"):
+            spoilt.add(path)
+        if found is None:
+            continue
+        if f.mode == "REPEATED" and not isinstance(found, list):
+            spoilt.add(path)
+            continue
+        fine = []
+        for element in found if f.mode == "REPEATED" else [found]:
+            try:
+                if f.type == "RECORD":
+                    require(isinstance(element, Loose))
+                    fine.append(fine_parts(element, f.fields, f"{path}.", spoilt))
+                else:
+                    require(is_clean(element) and (element is not None or f.type == "JSON"))
+                    fine.append(scalar(element, f, ""))
+            except Bad:
+                spoilt.add(path)
+        row[f.name] = fine if f.mode == "REPEATED" else next(iter(fine), None)
+    return row
+
+
+def broken_rules(line: bytes) -> tuple[list[tuple[str, str]], set[str]]:
+    """The field and rule of each check that the line breaks, as far as its fields are fine, and the paths of those that are not."""
+    nothing: tuple[list[tuple[str, str]], set[str]] = [], set()
+    try:
+        value = json.loads(
+            line.decode(),
+            parse_int=Num,
+            parse_float=Num,
+            parse_constant=lambda _: Constant(),
+            object_pairs_hook=Loose,
+        )
+    except (ValueError, RecursionError):
+        return nothing
+    if not isinstance(value, Loose) or loose_depth(value) > 200:
+        return nothing
+    spoilt: set[str] = set()
+    row = fine_parts(value, RELATION.fields, "", spoilt)
+    broken = []
+    for looked_at, blamed, rule, holds in MEANING:
+        paths = looked_at.split()
+        if any(path in spoilt or path.split(".")[0] in spoilt for path in paths):
+            continue
+        values = [value_at(row, path) for path in paths]
+        if None not in values and not holds(*values):
+            broken.append((blamed, rule))
+    return broken, spoilt
+
+
+def value_at(row: dict[str, Any], path: str) -> Any:
+    name, _, inner = path.partition(".")
+    if not inner or row[name] is None:
+        return row[name]
+    return [part[inner] for part in row[name]] if isinstance(row[name], list) else row[name][inner]
+
+
 def check_file(data: bytes) -> None:
     """Every line that is not blank has the oracle's verdict and values, its number, offset and bytes."""
     start = 3 if data.startswith(b"\xef\xbb\xbf") else 0
@@ -208,9 +369,12 @@ def check_file(data: bytes) -> None:
             assert number in rejects, f"should be rejected: {text!r}"
             reject = rejects[number]
             assert (reject["byte_offset"], reject["raw"]) == (offset, raw)
-            assert reject["reasons"]
-            assert all(reason["rule"] != "undecodable" for reason in reject["reasons"]), text
+            check_reasons(text, reject["reasons"], structural=True)
             continue
+        if number in rejects:
+            check_reasons(text, rejects[number]["reasons"], structural=False)
+            continue
+        assert not broken_rules(text)[0], f"should break a rule: {text!r}"
         assert number in rows, f"should be a row: {text!r}, {rejects.get(number)}"
         got, line = rows[number]
         assert (got["_byte_offset"], line) == (offset, raw)
@@ -225,6 +389,18 @@ def check_file(data: bytes) -> None:
         assert {k: got[k] for k in want if k not in {"j", "js"}} == {
             k: v for k, v in want.items() if k not in {"j", "js"}
         }
+
+
+def check_reasons(text: bytes, reasons: list[dict[str, str]], *, structural: bool) -> None:
+    """First why the line as such is no row, then every check that the rest of it breaks; nothing twice."""
+    broken, spoilt = broken_rules(text)
+    told = [(reason["field"], reason["rule"]) for reason in reasons]
+    before = told[: len(told) - len(broken)]
+    assert told[len(before) :] == broken, f"{text!r}: {told}"
+    assert bool(before) == structural, f"{text!r}: {told}"
+    assert {rule for _, rule in before} <= STRUCTURAL, f"{text!r}: {told}"
+    assert spoilt <= {path for path, _ in before}, f"{text!r}: {told}"
+    assert len({tuple(reason.values()) for reason in reasons}) == len(reasons), f"{text!r}: {reasons}"
 
 
 STRINGS = [
@@ -395,7 +571,9 @@ GOOD = {
     "js": ['[{"a":1},null]', "[]"],
     "class": ["[1,2.5]", "[]"],
     "rec": ['{"x":1}', "null"],
-    "recs": ['[{"k":"a","v":1}]'],
+    "recs": ['[{"k":"a","v":1}]', '[{"k":"a","v":0.5},{"k":"b"}]'],
+    "e": ['"2026-11-20"', "null"],
+    "u": ["true", "false"],
 }
 ANY_VALUE = st.one_of(
     st.sampled_from(STRINGS),
@@ -458,6 +636,20 @@ def files(draw: st.DrawFn) -> bytes:
 @given(files())
 @example(b'{"id":1,"f":9007199254740993}\n{"id":2,"f":1}')
 @example(b'{"id" :1}\n{"id":2,"id":2}\n')
+@example(
+    b'{"id":true,"s":"a","f":3}\n{"id":1,"s":"a","f":"3"}\n{"id":1,"s":"abcdef","n":2,"no":0}\n{"id":-6,"id":1,"b":true,"u":true}\n'
+)
+@example(
+    b'{"id":-6,"rec":{"x":"0","y":"t"}}\n{"id":1,"rec":{"x":0,"y":1}}\n{"id":1,"rec":{"x":0,"x":1,"y":"t","z":1,"z":2}}\n'
+)
+@example(
+    b'{"id":1,"recs":[{"k":"b","v":2},{"k":1}]}\n{"id":1,"recs":[{"k":"b","v":2},{"k":"a","v":"1"}]}\n{"id":1,"recs":[{"k":"b"},null]}\n'
+)
+@example(b'{"id":1,"rec.x":1,"rec":{"x":0},"d":"2026-11-21","e":"2026-11-20","j":[{"a":NaN}],"js":[1,2,3]}\n')
+@example(
+    b'{"id":"1","n":"1.25","ts":"1999-12-31T23:59:59Z","t":"10:00:01","dtm":"2026-11-20 11","j":[],"class":[1,2]}\n'
+)
+@example(b'{"id":1,"no":1,"no":2,"no":3,"id":1,"id":1,"d":"2026-02-30","e":"2026-11-20","s":"NaN"}\n')
 @example(b'{"id":1,"j":"\xff"}\n{"id":2,"j":{"\xed\xa0\x80":1}}\n{"id":3,"j":"\xc3\xa9"}')
 def test_every_line_has_the_oracles_verdict_and_value(data: bytes) -> None:
     check_file(data)

@@ -43,8 +43,10 @@ def line(at: str = "2026-11-20T10:00:00Z", env: str = "Taxi-v3", n: object = 1) 
     return f'{{"at":"{at}","env":"{env}","n":{n}}}'.encode()
 
 
-def prove_lines(*lines: bytes, slice_: Slice | None = None, end: bytes = b"\n") -> list[Chunk]:
-    prover = Prover(RELATION, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
+def prove_lines(
+    *lines: bytes, slice_: Slice | None = None, end: bytes = b"\n", relation: Relation = RELATION
+) -> list[Chunk]:
+    prover = Prover(relation, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
     reader = LineReader(io.BytesIO(b"\n".join(lines) + end), "d/t/x.ndjson")
     return list(prover.prove(reader, slice_=slice_))
 
@@ -93,6 +95,135 @@ def reasons(*lines: bytes, **options: Any) -> list[list[tuple[str, str]]]:
 )
 def test_all_reasons_of_a_line_are_told(text: bytes, expected: list[tuple[str, str]]) -> None:
     assert reasons(line(), text, line()) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (line(env="ALE/Pong v5", n='"7"'), [("n", "wrong_type"), ("env", "environment_id")]),
+        (line(at="2026-02-30T00:00:00Z", n=-1), [("at", "bad_timestamp"), ("n", "in_range")]),
+        (
+            b'{"at":"2025-12-31T23:59:59Z","n":-1,"x":[NaN],"y":0}',
+            [
+                ("y", "unknown_field"),
+                ("env", "missing_field"),
+                ("x", "not_finite"),
+                ("n", "in_range"),
+                ("at", "date_out_of_range"),
+            ],
+        ),
+        (line(n='9,"n":10'), [("n", "duplicate_key")]),
+        (line(n=r'-1,"\ud800":{"a":1,"a":2}'), [("?", "unknown_field"), ("?", "duplicate_key"), ("n", "in_range")]),
+        (line(n='-1,"y":1,"y":1,"y":1'), [("y", "unknown_field"), ("", "duplicate_key"), ("n", "in_range")]),
+        (line(env="é", n="-1,") + b" ", [("", "malformed_json")]),
+    ],
+)  # fmt: skip
+def test_rules_judge_the_fine_fields_of_a_line_that_is_no_row(
+    text: bytes, expected: list[tuple[str, str]]
+) -> None:
+    assert reasons(line(), text, line(), line(n=-1)) == [expected, [("n", "in_range")]]
+
+
+def test_line_that_is_no_row_is_told_that_its_slice_is_wrong_too() -> None:
+    slice_ = Slice(dt.date(2026, 11, 20), "Taxi-v3")
+    found = reasons(
+        line(at="2026-11-21T10:00:00Z", env="CartPole-v1", n="1.5"),
+        line(at="2026-11-21", env="CartPole-v1"),
+        slice_=slice_,
+    )
+    assert found == [
+        [("n", "wrong_type"), ("at", "wrong_slice"), ("env", "wrong_slice")],
+        [("at", "bad_timestamp"), ("env", "wrong_slice")],
+    ]
+
+
+SEVERAL = Relation.model_validate(
+    {
+        "dataset": "d",
+        "name": "several",
+        "description": "x",
+        "owner": "team:x",
+        "fields": [
+            {"name": "kind", "type": "STRING", "mode": "REQUIRED"},
+            {"name": "low", "type": "INTEGER"},
+            {"name": "high", "type": "INTEGER"},
+            {
+                "name": "tags",
+                "type": "STRING",
+                "mode": "REPEATED",
+                "checks": [{"name": "array_length", "arguments": {"min_value": 1}}],
+            },
+            {
+                "name": "part",
+                "type": "RECORD",
+                "mode": "REPEATED",
+                "fields": [
+                    {"name": "id", "type": "INTEGER", "mode": "REQUIRED"},
+                    {
+                        "name": "name",
+                        "type": "STRING",
+                        "checks": [{"name": "str_length", "arguments": {"max_value": 2}}],
+                    },
+                ],
+            },
+        ],
+        "checks": [
+            {"name": "compare", "arguments": {"left": "low", "operator": "<", "right": "high"}},
+            {
+                "name": "when",
+                "arguments": {
+                    "field": "kind",
+                    "equals": "a",
+                    "then": {"name": "less_than", "field": "low", "arguments": {"max_value": 5}},
+                },
+            },
+        ],
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"kind":"a","low":9,"high":1', ["compare", "when"]),
+        ('"kind":"a","low":9,"high":"1"', ["wrong_type", "when"]),
+        ('"kind":7,"low":9,"high":1', ["wrong_type", "compare"]),
+        ('"kind":"a","low":9.5,"high":1', ["wrong_type"]),
+        ('"kind":"b","low":9,"high":1,"tags":[1]', ["wrong_type", "compare"]),
+        ('"kind":"b","no":1,"tags":[]', ["unknown_field", "array_length"]),
+        ('"kind":"b","no":1,"tags":null', ["unknown_field", "array_length"]),
+        ('"kind":"b","part":[{"id":1.5,"name":"abc"},{"id":2}]', ["wrong_type", "str_length"]),
+        ('"kind":"b","part":[{"id":1,"name":"abc"},{"id":2,"name":7}]', ["wrong_type"]),
+        ('"kind":"b","part":[{"id":1,"name":"abc"},7]', ["wrong_type"]),
+    ],
+)
+def test_rules_that_look_at_a_field_that_is_not_fine_say_nothing(text: str, expected: list[str]) -> None:
+    tags = "" if "tags" in text else '"tags":["t"],'
+    [found] = reasons(f"{{{tags}{text}}}".encode(), relation=SEVERAL)
+    assert [rule for _, rule in found] == expected
+
+
+def test_reasons_go_to_their_lines_in_a_file_of_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(undecided, "CHUNK_ROWS", 1000)
+    monkeypatch.setattr(undecided, "CHUNK_BYTES", 100_000)
+    kinds = [
+        (line(), []),
+        (line(n="-1.5", env="a b"), ["wrong_type", "environment_id"]),
+        (b"{", ["malformed_json"]),
+        (line(n="-1"), ["in_range"]),
+        (line(n='-1,"y":1'), ["unknown_field", "in_range"]),
+        (line(n='1,"y":1'), ["unknown_field"]),
+        (line(n='1,"\\u0078":[]'), []),
+    ]
+    order = [kinds[i % len(kinds)] for i in range(9000)]
+    chunks = prove_lines(*[text for text, _ in order])
+    assert len(chunks) > 1
+    rejects = pl.concat([chunk.rejects for chunk in chunks])
+    found = {
+        number: [reason["rule"] for reason in told]
+        for number, told in rejects.select("line_number", "reasons").iter_rows()
+    }
+    assert found == {number: want for number, (_, want) in enumerate(order, 1) if want}
 
 
 def test_last_line_that_is_cut_off_is_called_so() -> None:
