@@ -10,7 +10,8 @@ import pytest
 import zstandard
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest.lines import BLOCK_BYTES, LineReader
+from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.streams import BLOCK_BYTES
 
 TEXT = b"".join(b'{"a":%d}\n' % i for i in range(100_000))
 NAMES = {
