@@ -50,7 +50,7 @@ class Peer:
     checks: str
     prepare: Callable[[Task], Load]
     slow: bool = False
-    """Whether a million rows take minutes: then it gets `SLOW_ROWS` of them, once."""
+    """Whether a million rows take half a minute and more: then it gets `SLOW_ROWS` of them, once."""
 
 
 def gaelp(task: Task) -> Load:
@@ -320,7 +320,7 @@ PEERS: Final[dict[str, Peer]] = {
     "DuckDB, unchecked": Peer("nothing", duckdb_unchecked),
     "Polars": Peer("types, in part", polars_read),
     "dlt, from Arrow": Peer("nothing", dlt_arrow),
-    "pandas": Peer("nothing", pandas_read),
+    "pandas": Peer("nothing", pandas_read, slow=True),
     "jsonschema": Peer("types and single-field rules", jsonschema_rows, slow=True),
     "Great Expectations": Peer("single-field rules and keys", great_expectations, slow=True),
     "dlt, usual": Peer("nothing", dlt_usual, slow=True),

@@ -41,7 +41,6 @@ def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
 
     monkeypatch.setattr(bigquery_jobs, "_FIRST_PAUSE", 0.01)
     monkeypatch.setattr(bigquery_jobs, "_LONGEST_PAUSE", 0.05)
-    monkeypatch.setattr(bigquery_jobs, "API_DEADLINE", 1.0)
 
     def make() -> Any:
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -54,6 +53,7 @@ def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
 @pytest.fixture
 def warehouse(client: Callable[[], Any], address: Address) -> BigQueryWarehouse:
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
+    warehouse._jobs._deadline = 5.0  # seconds, for what is sat out before the next thing is tried
     warehouse.ensure(RELATIONS)
     return warehouse
 
