@@ -64,7 +64,8 @@ def write() -> None:
         append.table(_results("append")),
     ]
     (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    _plot([result for result in compared if result["threads"] == 1 and not result["bad"]])
+    if peers := [result for result in compared if result["threads"] == 1 and not result["bad"]]:
+        _plot(peers)
 
 
 def _results(name: str) -> list[dict[str, Any]]:
