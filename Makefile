@@ -44,7 +44,7 @@ test-emulator: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m emulator
 
 test-chaos: setup
-	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills $(KILLS)) $(if $(SEED),--seed $(SEED))
+	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) gaelp_assets_tests/chaos
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)
