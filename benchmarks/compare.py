@@ -21,10 +21,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks.files import BENCHMARKS
-from benchmarks.peers import PEERS, SLOW_ROWS, Task
+from benchmarks.peers import BASE, OURS, PEERS, SLOW_ROWS, Task
 
 RESULTS: Final = Path(__file__).with_name("results") / "compare.json"
-OURS, BASE = "gaelp", "DuckDB, unchecked"
 KINDS: Final = ("peers", "cores", "bad")
 
 

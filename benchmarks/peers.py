@@ -315,9 +315,10 @@ def _count(con: Any, table: str = "t") -> int:
     return int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+OURS, BASE = "gaelp", "DuckDB, unchecked"
 PEERS: Final[dict[str, Peer]] = {
-    "gaelp": Peer("everything", gaelp),
-    "DuckDB, unchecked": Peer("nothing", duckdb_unchecked),
+    OURS: Peer("everything", gaelp),
+    BASE: Peer("nothing", duckdb_unchecked),
     "Polars": Peer("types, in part", polars_read),
     "dlt, from Arrow": Peer("nothing", dlt_arrow),
     "pandas": Peer("nothing", pandas_read, slow=True),

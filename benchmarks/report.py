@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import append, memory, verdict
-from benchmarks.peers import PEERS
+from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
-OURS, BASE = "gaelp", "DuckDB, unchecked"
 
 
 def table(result: dict[str, Any]) -> str:
