@@ -13,7 +13,7 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-LIBRARY = "gaelp_assets/ingest/_native.so"
+LIBRARY = "gaelp_assets/ingest/decode/_native.so"
 SOURCE = "native/decoder.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
 

@@ -29,7 +29,7 @@ def measure(held: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
     """The figures for a slice that holds so many rows, ascending."""
     from gaelp_assets.catalog.slices import parse_slice_path
     from gaelp_assets.ingest.load import load_slice
-    from gaelp_assets.ingest.platform import open_platform
+    from gaelp_assets.platform import open_platform
     from gaelp_assets.settings import load_settings
 
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})

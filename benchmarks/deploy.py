@@ -62,19 +62,19 @@ def _relation(dataset: str, name: str, content: dict[str, Any]) -> Relation:
 
 def _warehouse(engine: str, folder: Path, catalog: Catalog) -> Any:
     if engine == "duckdb":
-        from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+        from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
         return DuckDBWarehouse(folder / "warehouse.duckdb", catalog)
-    from gaelp_assets.settings import BigQueryWarehouse as Address
-    from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+    from gaelp_assets.settings import BigQueryAddress
+    from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
     from gaelp_assets_tests.emulators.bigquery import PROJECT
 
-    return BigQueryWarehouse(Address(PROJECT, "US", "bench_"), catalog)
+    return BigQueryWarehouse(BigQueryAddress(PROJECT, "US", "bench_"), catalog)
 
 
 def measure(engine: str) -> dict[str, Any]:
     """Seconds of wall and (of this process) CPU time for each deployment."""
-    from gaelp_assets.warehouse.deploy import apply, plan
+    from gaelp_assets.operations.deploy import apply, plan
 
     result: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:

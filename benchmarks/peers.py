@@ -33,7 +33,7 @@ class Task:
     @property
     def relation(self) -> Relation:
         """The table's description."""
-        from gaelp_assets.ingest.platform import read_catalog
+        from gaelp_assets.platform import read_catalog
 
         return read_catalog()[self.benchmark.table]
 
@@ -57,7 +57,7 @@ def gaelp(task: Task) -> Load:
     """`load_slice`, the way of every run; nothing is left out but Dagster around it."""
     from gaelp_assets.catalog.slices import WHOLE, parse_slice_path
     from gaelp_assets.ingest.load import load_slice
-    from gaelp_assets.ingest.platform import open_platform
+    from gaelp_assets.platform import open_platform
     from gaelp_assets.settings import load_settings
 
     platform = open_platform(load_settings({"GAELP_HOME": str(task.folder)}))
@@ -80,7 +80,7 @@ def gaelp(task: Task) -> Load:
 
 def duckdb_unchecked(task: Task) -> Load:
     """`INSERT ... SELECT ... FROM read_json` with the table's types; lines that cannot be read are ignored, for one would end the load."""
-    from gaelp_assets.warehouse.types import duckdb_type, quote
+    from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
 
     columns = {field.name: duckdb_type(field) for field in task.relation.fields}
 

@@ -25,9 +25,9 @@ CALLS: Final = 50
 
 def parsed(benchmark: Benchmark, bad: float) -> pl.DataFrame:
     """The rows of a file, decoded and not yet judged."""
-    from gaelp_assets.ingest.lines import LineReader
-    from gaelp_assets.ingest.platform import read_catalog
-    from gaelp_assets.ingest.undecided import PythonWay
+    from gaelp_assets.ingest.decode.chunks import PythonWay
+    from gaelp_assets.ingest.read.lines import LineReader
+    from gaelp_assets.platform import read_catalog
 
     text = b"".join(benchmark.lines(ROWS, bad))
     relation = read_catalog()[benchmark.table]
@@ -50,7 +50,7 @@ def measure(benchmark: Benchmark, bad: float) -> dict[str, Any]:
     """One table's figures."""
     import pandera.errors
 
-    from gaelp_assets.ingest.platform import read_catalog
+    from gaelp_assets.platform import read_catalog
     from gaelp_assets.validation.schema import schema_for
     from gaelp_assets.validation.verdict import Verdict
 

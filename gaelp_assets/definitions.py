@@ -13,7 +13,7 @@ from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
-from gaelp_assets.settings import DuckDBWarehouse, LocalGateway, Settings, load_settings
+from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
 from resources.platform import PlatformResource
 from sensors.ingest import cloud_ready_sensor
 from sensors.raw import raw_sensor
@@ -33,10 +33,10 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         GaelpError: the catalogue has problems; all of them at once.
     """
     if catalog is None:
-        from gaelp_assets.ingest.platform import read_catalog
+        from gaelp_assets.platform import read_catalog
 
         catalog = read_catalog()
-    engine = "duckdb" if isinstance(settings.warehouse, DuckDBWarehouse) else "bigquery"
+    engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
     store, address = _gateway_words(settings)
     platform = PlatformResource(settings, catalog)
     sources = column_sources(catalog, settings.home / "cache" / "column_lineage.json")
@@ -57,7 +57,11 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
             asset_checks=[
                 warehouse_checks(relation, catalog, settings.first_date) for relation in catalog.loaded
             ],
-            sensors=[raw_sensor(platform), cloud_ready_sensor(platform), refresh_sensor(platform)],
+            sensors=[
+                raw_sensor(platform.open),
+                cloud_ready_sensor(platform.open),
+                refresh_sensor(platform.open),
+            ],
             resources={"platform": platform},
             executor=dg.in_process_executor,
         )

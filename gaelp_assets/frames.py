@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gaelp_assets.ingest.platform import Platform, read_catalog
+from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import Settings, load_settings
-from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,4 +37,4 @@ def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.Dat
 
 @cache
 def _platform(settings: Settings) -> Platform:
-    return PlatformResource(settings, read_catalog()).open()
+    return open_platform(settings)

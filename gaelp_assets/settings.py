@@ -40,14 +40,14 @@ class GcsGateway:
 
 
 @dataclass(frozen=True)
-class DuckDBWarehouse:
+class DuckDBAddress:
     """The embedded warehouse: one DuckDB file."""
 
     file: Path
 
 
 @dataclass(frozen=True)
-class BigQueryWarehouse:
+class BigQueryAddress:
     """A BigQuery project; every dataset's name starts with the prefix."""
 
     project: str
@@ -61,7 +61,7 @@ class Settings:
 
     home: Path
     gateway: LocalGateway | GcsGateway
-    warehouse: DuckDBWarehouse | BigQueryWarehouse
+    warehouse: DuckDBAddress | BigQueryAddress
     first_date: dt.date
 
     @property
@@ -102,7 +102,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             return default
 
     gateway: LocalGateway | GcsGateway = LocalGateway(home / "export_gateway")
-    warehouse: DuckDBWarehouse | BigQueryWarehouse = DuckDBWarehouse(home / "warehouse.duckdb")
+    warehouse: DuckDBAddress | BigQueryAddress = DuckDBAddress(home / "warehouse.duckdb")
     settings = Settings(
         home=home,
         gateway=read("GAELP_GATEWAY", _gateway, gateway),
@@ -133,10 +133,10 @@ def _gateway(value: str) -> LocalGateway | GcsGateway:
     raise ValueError("is not the address of a gateway")
 
 
-def _warehouse(value: str) -> DuckDBWarehouse | BigQueryWarehouse:
+def _warehouse(value: str) -> DuckDBAddress | BigQueryAddress:
     url = urlsplit(value)
     if url.scheme == "duckdb" and url.path.startswith("/") and not url.netloc and not url.query:
-        return DuckDBWarehouse(Path(unquote(url.path)))
+        return DuckDBAddress(Path(unquote(url.path)))
     if url.scheme == "bigquery" and url.netloc and not url.path.strip("/"):
         options = dict(parse_qsl(url.query, strict_parsing=bool(url.query)))
         location = options.pop("location", "US")
@@ -147,5 +147,5 @@ def _warehouse(value: str) -> DuckDBWarehouse | BigQueryWarehouse:
             raise ValueError(
                 "has a dataset_prefix with other characters than letters, digits and underscores"
             )
-        return BigQueryWarehouse(url.netloc, location, prefix)
+        return BigQueryAddress(url.netloc, location, prefix)
     raise ValueError("is not the address of a warehouse")

@@ -20,7 +20,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(params=["python", "native"])
 def each_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Provers that the test makes decode in Python alone, then natively."""
-    from gaelp_assets.ingest import native
+    from gaelp_assets.ingest.decode import native
 
     if request.param == "python":
         monkeypatch.setattr(native, "library", lambda: None)

@@ -13,8 +13,8 @@ import polars as pl
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.ingest.load import load_slice
-from gaelp_assets.ingest.platform import Platform, open_platform
 from gaelp_assets.ingest.report import SliceReport
+from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import load_settings
 
 DATE = dt.date(2026, 11, 1)

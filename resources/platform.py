@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.settings import Settings
-from resources.google import bigquery_client, storage_client
 
 if TYPE_CHECKING:
-    from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.platform import Platform
 
 
 class PlatformResource:
@@ -29,14 +28,9 @@ class PlatformResource:
         """The platform; the same one every time."""
         with self._lock:
             if self._platform is None:
-                from gaelp_assets.ingest.platform import open_platform
+                from gaelp_assets.platform import open_platform
 
-                platform = open_platform(
-                    self.settings,
-                    self.catalog,
-                    storage=storage_client(self.settings),
-                    bigquery=bigquery_client(self.settings),
-                )
+                platform = open_platform(self.settings, self.catalog)
                 platform.gateway.prepare()
                 self._platform = platform
             return self._platform

@@ -13,7 +13,7 @@ from gaelp_assets.catalog.model import Chart
 if TYPE_CHECKING:
     import polars as pl
 
-    from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.platform import Platform
 
 # Okabe and Ito's palette (2008), which readers with any kind of colour vision tell apart; without its yellow and black.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -21,8 +21,8 @@ from resources.platform import PlatformResource
 if TYPE_CHECKING:
     import polars as pl
 
-    from gaelp_assets.ingest.platform import Platform
-    from gaelp_assets.warehouse.plan import RelationPlan
+    from gaelp_assets.platform import Platform
+    from gaelp_assets.warehouse.schema.model import RelationPlan
 
 SAMPLE_ROWS: Final = 20_000
 """Rows of a rectangle that are proven again. Every row was proven when it was loaded; this finds what was changed since."""
@@ -105,7 +105,7 @@ def _result(
 def schema_conformance(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
     """The catalogue against the table as it is (one look at its description), and the first rows of each rectangle against the
     Pandera schema. Descriptions, labels and the like that drifted are shown, and fail nothing."""
-    from gaelp_assets.warehouse.plan import FOR_ROWS, Action, Status
+    from gaelp_assets.warehouse.schema.model import FOR_ROWS, Action, Status
 
     (planned,) = platform.warehouse.compare([relation])
     drifted = bool(planned.refusals) or any(change.action in FOR_ROWS for change in planned.changes)

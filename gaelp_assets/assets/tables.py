@@ -34,8 +34,8 @@ from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from gaelp_assets.ingest.platform import Platform
     from gaelp_assets.ingest.report import SliceReport
+    from gaelp_assets.platform import Platform
 
 BACKFILL_TAG: Final = "dagster/backfill"
 

@@ -18,7 +18,7 @@ from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from gaelp_assets.ingest.platform import Platform
+    from gaelp_assets.platform import Platform
 
 READ_UNTIL: Final = "read until event"
 """Metadata: the newest event of the relations read that a computation has seen; what is newer makes it stale."""

@@ -172,3 +172,18 @@ def _known_keys(parents: Sequence[int | str]) -> list[str]:
 def _mentions(model: type[BaseModel], key: str, part: type[BaseModel]) -> bool:
     annotation = model.model_fields[key].annotation
     return part.__name__ in str(annotation)
+
+
+def with_upstream(catalog: Catalog, relations: Sequence[Relation]) -> list[Relation]:
+    """These and all that they read, each after what it reads."""
+    ordered: dict[str, Relation] = {}
+
+    def add(relation: Relation) -> None:
+        if relation.id not in ordered:
+            for upstream in sorted(catalog.upstream.get(relation.id, ())):
+                add(catalog[upstream])
+            ordered[relation.id] = relation
+
+    for relation in relations:
+        add(relation)
+    return list(ordered.values())

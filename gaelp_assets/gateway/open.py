@@ -25,13 +25,13 @@ def open_gateway(
 
 
 def _local(where: LocalGateway, _: Callable[[], Any] | None) -> Store:
-    from gaelp_assets.gateway.local import LocalStore
+    from gaelp_assets.gateway.stores.local import LocalStore
 
     return LocalStore(where.folder)
 
 
 def _gcs(where: GcsGateway, storage: Callable[[], Any] | None) -> Store:
-    from gaelp_assets.gateway.gcs import GcsStore, make_client
+    from gaelp_assets.gateway.stores.gcs import GcsStore, make_client
 
     return GcsStore(make_client(storage), where.bucket, where.prefix)
 

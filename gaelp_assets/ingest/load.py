@@ -20,9 +20,9 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage
 from gaelp_assets.gateway.paths import archived_name
-from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
-from gaelp_assets.ingest.stage import OnProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.ingest.staging import OnProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceChanged, SliceWrite, WriteMode
 
 # What one append holds in staging at a time; a rebuild is one transaction, however large.

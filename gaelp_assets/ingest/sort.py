@@ -19,10 +19,10 @@ from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.paths import sorted_name
-from gaelp_assets.ingest.platform import Platform
-from gaelp_assets.ingest.prove import Chunk, slice_columns
 from gaelp_assets.ingest.report import FileReport, SliceReport
-from gaelp_assets.ingest.stage import OnProgress, StagedFile, stage_file, staging_folder
+from gaelp_assets.ingest.staging import OnProgress, StagedFile, stage_file, staging_folder
+from gaelp_assets.ingest.validate import Chunk, slice_columns
+from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import Fates, SliceWrite, WriteMode
 
 BLOCK_BYTES: Final = 1 << 20

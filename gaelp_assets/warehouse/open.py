@@ -7,26 +7,25 @@ from typing import Any, Final
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.settings import BigQueryWarehouse as BigQuerySettings
-from gaelp_assets.settings import DuckDBWarehouse as DuckDBSettings
+from gaelp_assets.settings import BigQueryAddress, DuckDBAddress
 from gaelp_assets.warehouse.protocol import Warehouse
 
 
-def _duckdb(address: DuckDBSettings, catalog: Catalog, _: Callable[[], Any] | None) -> Warehouse:
-    from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+def _duckdb(address: DuckDBAddress, catalog: Catalog, _: Callable[[], Any] | None) -> Warehouse:
+    from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
     return DuckDBWarehouse(address.file, catalog)
 
 
-def _bigquery(address: BigQuerySettings, catalog: Catalog, bigquery: Callable[[], Any] | None) -> Warehouse:
-    from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+def _bigquery(address: BigQueryAddress, catalog: Catalog, bigquery: Callable[[], Any] | None) -> Warehouse:
+    from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 
     return BigQueryWarehouse(address, catalog, factory=bigquery)
 
 
 ENGINES: Final[Mapping[type, Callable[[Any, Catalog, Callable[[], Any] | None], Warehouse]]] = {
-    DuckDBSettings: _duckdb,
-    BigQuerySettings: _bigquery,
+    DuckDBAddress: _duckdb,
+    BigQueryAddress: _bigquery,
 }
 
 

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.warehouse.plan import Dataset, Form, RelationPlan, Scope
 from gaelp_assets.warehouse.quotas import HeadRoom, Limits
+from gaelp_assets.warehouse.schema.model import Dataset, Form, RelationPlan, Scope
 
 if TYPE_CHECKING:
     import pandas as pd

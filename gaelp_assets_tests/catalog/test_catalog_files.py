@@ -15,9 +15,9 @@ from gaelp_assets.catalog.load import FOLDER, SCHEMA_FILE
 from gaelp_assets.catalog.new import new_relation
 from gaelp_assets.catalog.validate import PLATFORM_DATASETS
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest.platform import read_catalog
-from gaelp_assets.warehouse.bigquery_names import STAGING
-from gaelp_assets.warehouse.bigquery_tables import LOCKS
+from gaelp_assets.platform import read_catalog
+from gaelp_assets.warehouse.bigquery.dialect import STAGING
+from gaelp_assets.warehouse.bigquery.tables import LOCKS
 
 TABLE: dict[str, Any] = {
     "description": "Frames of a camera.",

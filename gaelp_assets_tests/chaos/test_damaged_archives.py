@@ -11,7 +11,7 @@ import pytest
 import zstandard
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest.lines import LineReader
+from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets_tests.chaos.workloads import ENDINGS, member
 from gaelp_assets_tests.platforms import ndjson
 

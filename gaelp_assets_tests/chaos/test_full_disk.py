@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.errors import TransientError
-from gaelp_assets.warehouse.session import Sessions
+from gaelp_assets.warehouse.duckdb.connection import Sessions
 from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.endings import assert_same, ending
 from gaelp_assets_tests.chaos.processes import clean

@@ -11,8 +11,8 @@ from typing import Any, Final
 import pytest
 import zstandard
 
-from gaelp_assets.ingest.lines import MAX_LINE_BYTES
-from gaelp_assets.ingest.replay import replay
+from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES
+from gaelp_assets.operations.replay import replay
 from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.processes import clean
 from gaelp_assets_tests.chaos.workloads import CHECKPOINTS

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gaelp_assets.ingest.replay import replay
+from gaelp_assets.operations.replay import replay
 from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.endings import assert_same, ending
 from gaelp_assets_tests.chaos.processes import Kills, clean, start

@@ -22,9 +22,9 @@ import pyarrow as pa  # noqa: F401
 import sqlglot  # noqa: F401
 
 from gaelp_assets.ingest.load import load_slice
-from gaelp_assets.ingest.platform import Platform
-from gaelp_assets.ingest.replay import replay
 from gaelp_assets.ingest.sort import sort_raw
+from gaelp_assets.operations.replay import replay
+from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import platform_in
 
 LAST: Final = "everything is written"

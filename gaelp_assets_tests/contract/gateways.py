@@ -11,8 +11,8 @@ from typing import Final
 import pytest
 
 from gaelp_assets.gateway import Stage, Store, StoredObject
-from gaelp_assets.gateway.gcs import GcsStore
-from gaelp_assets.gateway.local import LocalStore
+from gaelp_assets.gateway.stores.gcs import GcsStore
+from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
 
 STORES: Final = ("local", "gcs")

@@ -13,9 +13,9 @@ import pytest
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError, Problem, TransientError
-from gaelp_assets.warehouse.deploy import Outcome, Plan, Result, Verdict, apply, plan, verdict
-from gaelp_assets.warehouse.plan import Action, Form, RelationPlan, Scope, Status
+from gaelp_assets.operations.deploy import Outcome, Plan, Result, Verdict, apply, plan, verdict
 from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
+from gaelp_assets.warehouse.schema.model import Action, Form, RelationPlan, Scope, Status
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,

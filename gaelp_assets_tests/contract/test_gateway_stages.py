@@ -13,8 +13,8 @@ from gaelp_assets.catalog import WHOLE, Catalog, Field, Relation, Slice
 from gaelp_assets.catalog.model import Partitioning
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage, Store
-from gaelp_assets.gateway.gcs import GcsStore
-from gaelp_assets.gateway.local import LocalStore
+from gaelp_assets.gateway.stores.gcs import GcsStore
+from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets_tests.contract.gateways import (
     STORES,
     names,

@@ -10,8 +10,8 @@ import pytest
 from google.cloud.storage import Client
 
 from gaelp_assets.gateway import Gateway, Stage
-from gaelp_assets.gateway.gcs import PAGE_SIZE, GcsStore
-from gaelp_assets.ingest.platform import read_catalog
+from gaelp_assets.gateway.stores.gcs import PAGE_SIZE, GcsStore
+from gaelp_assets.platform import read_catalog
 from gaelp_assets_tests.contract.gcs_server import GcsServer
 
 FILES = 100_000

@@ -39,15 +39,15 @@ LETTERS: Final = (
 
 
 def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
-    from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+    from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
     return DuckDBWarehouse(place / "warehouse.duckdb", catalog, lock_timeout=lock_timeout)
 
 
 def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:
     """On the emulator; a place is a prefix of datasets."""
-    from gaelp_assets.settings import BigQueryWarehouse as Address
-    from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+    from gaelp_assets.settings import BigQueryAddress
+    from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
     from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
 
     try:
@@ -55,7 +55,7 @@ def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:
     except NoPython as reason:
         pytest.skip(str(reason))
     prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
-    return BigQueryWarehouse(Address(PROJECT, "US", prefix), catalog)
+    return BigQueryWarehouse(BigQueryAddress(PROJECT, "US", prefix), catalog)
 
 
 ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {

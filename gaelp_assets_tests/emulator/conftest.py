@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gaelp_assets.settings import BigQueryWarehouse as Address
-from gaelp_assets.warehouse import bigquery_jobs
-from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.bigquery import jobs
+from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets_tests.contract.warehouses import CATALOG, RELATIONS, Stager
 from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
 from gaelp_assets_tests.emulators.faults import Proxy, proxying
@@ -28,8 +28,8 @@ def proxy() -> Iterator[Proxy]:
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Address:
-    return Address(PROJECT, "US", f"f{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
+def address(tmp_path: Path) -> BigQueryAddress:
+    return BigQueryAddress(PROJECT, "US", f"f{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
 
 
 @pytest.fixture
@@ -39,8 +39,8 @@ def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
-    monkeypatch.setattr(bigquery_jobs, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(bigquery_jobs, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(jobs, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(jobs, "_LONGEST_PAUSE", 0.05)
 
     def make() -> Any:
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]
@@ -51,7 +51,7 @@ def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
 
 
 @pytest.fixture
-def warehouse(client: Callable[[], Any], address: Address) -> BigQueryWarehouse:
+def warehouse(client: Callable[[], Any], address: BigQueryAddress) -> BigQueryWarehouse:
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
     warehouse._jobs._deadline = 5.0  # seconds, for what is sat out before the next thing is tried
     warehouse.ensure(RELATIONS)

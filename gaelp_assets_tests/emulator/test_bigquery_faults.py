@@ -11,12 +11,14 @@ import pytest
 
 from gaelp_assets.catalog import Field
 from gaelp_assets.errors import GaelpError, TransientError
-from gaelp_assets.settings import BigQueryWarehouse as Address
-from gaelp_assets.warehouse import bigquery_jobs, deploy
-from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
-from gaelp_assets.warehouse.deploy import Result
-from gaelp_assets.warehouse.plan import Status
+from gaelp_assets.operations import deploy
+from gaelp_assets.operations.deploy import Result
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.bigquery import jobs as job_limits
+from gaelp_assets.warehouse.bigquery import staging, transaction
+from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets.warehouse.protocol import WriteMode
+from gaelp_assets.warehouse.schema.model import Status
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
     CATALOG,
@@ -89,7 +91,11 @@ def test_a_connection_cut_during_an_upload_loads_everything_once(
 
 
 def test_a_server_that_stays_away_is_a_transient_error_and_nothing_is_lost(
-    client: Callable[[], Any], address: Address, warehouse: BigQueryWarehouse, stage: Stager, proxy: Proxy
+    client: Callable[[], Any],
+    address: BigQueryAddress,
+    warehouse: BigQueryWarehouse,
+    stage: Stager,
+    proxy: Proxy,
 ) -> None:
     batch = stage(EPISODES, encode(episodes(range(5))))
     impatient = BigQueryWarehouse(address, CATALOG, factory=client)
@@ -137,7 +143,7 @@ def test_a_quota_that_is_used_up_is_transient_and_not_asked_again(
     assert proxy.faults[0].met == 1
 
 
-def test_nobody_signed_in_is_said_so(address: Address) -> None:
+def test_nobody_signed_in_is_said_so(address: BigQueryAddress) -> None:
     from google.auth.exceptions import DefaultCredentialsError
 
     def make() -> Any:
@@ -150,10 +156,10 @@ def test_nobody_signed_in_is_said_so(address: Address) -> None:
 
 
 def test_a_dataset_in_another_location_is_refused_by_name(
-    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: BigQueryAddress
 ) -> None:
     elsewhere = BigQueryWarehouse(
-        Address(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
+        BigQueryAddress(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
     )
     with pytest.raises(GaelpError, match=r"the dataset is in US.*location=US"):
         elsewhere.ensure(RELATIONS)
@@ -162,11 +168,10 @@ def test_a_dataset_in_another_location_is_refused_by_name(
 def test_a_transaction_that_fails_half_way_leaves_nothing(
     warehouse: BigQueryWarehouse, stage: Stager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gaelp_assets.warehouse import bigquery_script
 
     batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
     with monkeypatch.context() as patch:
-        patch.setattr(bigquery_script.WriteScript, "_insert_ledger", lambda self: "SELECT ERROR('half-way')")
+        patch.setattr(transaction.WriteScript, "_insert_ledger", lambda self: "SELECT ERROR('half-way')")
         with pytest.raises(GaelpError):
             write(warehouse, EPISODES, [batch], CARTPOLE)
     assert rows_of(warehouse, EPISODES) == []
@@ -178,13 +183,12 @@ def test_a_write_that_was_overtaken_plans_again(
     warehouse: BigQueryWarehouse, stage: Stager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process loads the same rows between the plan and the commit: they are duplicates, not loaded twice."""
-    from gaelp_assets.warehouse import bigquery_stage
 
     mine, other = (
         stage(EPISODES, encode(episodes(range(5)))),
         stage(EPISODES, encode(episodes(range(3, 8)), indent=True)),
     )
-    letters = bigquery_stage.stage_letters
+    letters = staging.stage_letters
     came: list[bool] = []
 
     def overtaking(*arguments: Any) -> Any:
@@ -193,7 +197,7 @@ def test_a_write_that_was_overtaken_plans_again(
             write(warehouse, EPISODES, [other], CARTPOLE)
         return letters(*arguments)
 
-    monkeypatch.setattr(bigquery_stage, "stage_letters", overtaking)
+    monkeypatch.setattr(staging, "stage_letters", overtaking)
     assert counts(write(warehouse, EPISODES, [mine], CARTPOLE)[0]) == (3, 2, 0)
     assert len(rows_of(warehouse, EPISODES)) == 8
 
@@ -252,11 +256,11 @@ def test_every_job_has_labels_and_a_limit(
         assert job.labels["asset"] == "lab_episodes"
         assert job.labels["slice"] == "2026-11-20_cartpole-v1"
         if job.job_type == "query":
-            assert client().get_job(job.job_id).maximum_bytes_billed == bigquery_jobs.MAX_BYTES_BILLED
+            assert client().get_job(job.job_id).maximum_bytes_billed == job_limits.MAX_BYTES_BILLED
 
 
 def test_tables_are_made_as_the_catalogue_says_and_made_once(
-    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address, proxy: Proxy
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: BigQueryAddress, proxy: Proxy
 ) -> None:
     table = client().get_table(f"{PROJECT}.{address.dataset_prefix}lab.episodes")
     assert (table.time_partitioning.type_, table.time_partitioning.field) == ("DAY", "date")
@@ -292,7 +296,7 @@ def deployed(warehouse: BigQueryWarehouse) -> dict[str, Result]:
 
 
 def test_one_table_that_cannot_be_made_is_named_and_only_it_is_made_the_second_time(
-    client: Callable[[], Any], address: Address, proxy: Proxy
+    client: Callable[[], Any], address: BigQueryAddress, proxy: Proxy
 ) -> None:
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
     fault = Fault(TABLES, 9, 403, "accessDenied", "no bigquery.tables.create", body=b'"versions"')
@@ -317,7 +321,7 @@ def test_one_table_that_cannot_be_made_is_named_and_only_it_is_made_the_second_t
     ids=["503", "rate limit", "lost answers"],
 )  # fmt: skip
 def test_a_storm_over_new_tables_is_sat_out(
-    client: Callable[[], Any], address: Address, proxy: Proxy, fault: Fault
+    client: Callable[[], Any], address: BigQueryAddress, proxy: Proxy, fault: Fault
 ) -> None:
     proxy.faults.append(replace(fault))
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
@@ -327,11 +331,11 @@ def test_a_storm_over_new_tables_is_sat_out(
 
 
 def test_a_dataset_in_another_location_is_refused_in_the_plan_with_all_that_would_lie_in_it(
-    client: Callable[[], Any], address: Address
+    client: Callable[[], Any], address: BigQueryAddress
 ) -> None:
     BigQueryWarehouse(address, CATALOG, factory=client).make_dataset("lab_views")
     elsewhere = BigQueryWarehouse(
-        Address(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
+        BigQueryAddress(address.project, "EU", address.dataset_prefix), CATALOG, factory=client
     )
     found = deploy.plan(elsewhere, CATALOG, jobs=4)
     assert [refusal.what for refusal in found.refusals] == ["the dataset is in US"]
@@ -350,7 +354,7 @@ def test_a_dataset_in_another_location_is_refused_in_the_plan_with_all_that_woul
     ids=["wrong project", "no permission"],
 )  # fmt: skip
 def test_a_warehouse_that_cannot_be_looked_at_is_one_error(
-    client: Callable[[], Any], address: Address, proxy: Proxy, fault: Fault, says: str
+    client: Callable[[], Any], address: BigQueryAddress, proxy: Proxy, fault: Fault, says: str
 ) -> None:
     proxy.faults.append(fault)
     with pytest.raises(GaelpError, match=says) as raised:
@@ -360,7 +364,7 @@ def test_a_warehouse_that_cannot_be_looked_at_is_one_error(
 
 
 def test_a_change_that_was_overtaken_is_planned_again(
-    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address, proxy: Proxy
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: BigQueryAddress, proxy: Proxy
 ) -> None:
     """Somebody adds a column between the look at a table and its change: neither change is lost."""
     wider = VERSIONS.model_copy(update={"fields": (*VERSIONS.fields, Field(name="fresh", type="DATE"))})
@@ -373,7 +377,7 @@ def test_a_change_that_was_overtaken_is_planned_again(
 
 
 def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
-    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: Address
+    warehouse: BigQueryWarehouse, client: Callable[[], Any], address: BigQueryAddress
 ) -> None:
     """Labels, clustering, expiration, filter, policy tags; and what others have set stays."""
     table_id = f"{PROJECT}.{address.dataset_prefix}lab.episodes"

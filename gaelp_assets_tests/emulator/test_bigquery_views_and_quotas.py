@@ -14,11 +14,11 @@ import pytest
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.validate import upstream_of
-from gaelp_assets.settings import BigQueryWarehouse as Address
-from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
-from gaelp_assets.warehouse.plan import Action, Status
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets.warehouse.quotas import LOAD_JOBS_PER_WRITE
+from gaelp_assets.warehouse.schema.model import Action, Status
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -44,15 +44,15 @@ ABOVE = BEST.model_copy(
 
 
 @pytest.fixture
-def address(tmp_path: Path) -> Address:
+def address(tmp_path: Path) -> BigQueryAddress:
     try:
         emulator()
     except NoPython as reason:
         pytest.skip(str(reason))
-    return Address(PROJECT, "US", f"v{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
+    return BigQueryAddress(PROJECT, "US", f"v{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
 
 
-def _open(address: Address, *more: Relation) -> BigQueryWarehouse:
+def _open(address: BigQueryAddress, *more: Relation) -> BigQueryWarehouse:
     relations = (*RELATIONS, *more)
     return BigQueryWarehouse(address, Catalog(relations, upstream_of(relations)))
 
@@ -73,7 +73,7 @@ def _live(warehouse: BigQueryWarehouse, relation: Relation) -> dict[str, Any]:
 
 
 def test_a_materialized_view_is_bigquerys_own_and_shows_what_was_loaded(
-    address: Address, stage: Stager
+    address: BigQueryAddress, stage: Stager
 ) -> None:
     warehouse = _open(address, PROGRESS, ABOVE)
     warehouse.ensure([*RELATIONS, ABOVE])
@@ -91,7 +91,9 @@ def test_a_materialized_view_is_bigquerys_own_and_shows_what_was_loaded(
     assert _steps(warehouse) == [15]
 
 
-def test_a_view_that_is_as_wanted_is_left_alone_and_another_definition_replaces_it(address: Address) -> None:
+def test_a_view_that_is_as_wanted_is_left_alone_and_another_definition_replaces_it(
+    address: BigQueryAddress,
+) -> None:
     warehouse = _open(address, PROGRESS)
     warehouse.ensure([PROGRESS])
     made = _live(warehouse, PROGRESS)
@@ -103,7 +105,9 @@ def test_a_view_that_is_as_wanted_is_left_alone_and_another_definition_replaces_
     assert "MAX(step)" in _live(other, changed)["materializedView"]["query"]
 
 
-def test_a_view_whose_table_was_dropped_and_made_anew_is_made_anew(address: Address, stage: Stager) -> None:
+def test_a_view_whose_table_was_dropped_and_made_anew_is_made_anew(
+    address: BigQueryAddress, stage: Stager
+) -> None:
     warehouse = _open(address, PROGRESS)
     warehouse.ensure([PROGRESS])
     made = _live(warehouse, PROGRESS)
@@ -114,7 +118,7 @@ def test_a_view_whose_table_was_dropped_and_made_anew_is_made_anew(address: Addr
     assert warehouse.refresh(PROGRESS, CARTPOLE) == 1
 
 
-def test_a_derived_table_becomes_a_view_and_a_table_again(address: Address) -> None:
+def test_a_derived_table_becomes_a_view_and_a_table_again(address: BigQueryAddress) -> None:
     table = PROGRESS.model_copy(update={"kind": BEST.kind})
     for wanted, type_ in ((table, "TABLE"), (PROGRESS, "MATERIALIZED_VIEW"), (table, "TABLE")):
         warehouse = _open(address, wanted)
@@ -122,7 +126,9 @@ def test_a_derived_table_becomes_a_view_and_a_table_again(address: Address) -> N
         assert _live(warehouse, wanted)["type"] == type_
 
 
-def test_a_view_that_may_lag_behind_is_refreshed_by_its_asset(address: Address, stage: Stager) -> None:
+def test_a_view_that_may_lag_behind_is_refreshed_by_its_asset(
+    address: BigQueryAddress, stage: Stager
+) -> None:
     warehouse = _open(address, LAGGING)
     warehouse.ensure([*RELATIONS, LAGGING])
     assert "lastRefreshTime" not in _live(warehouse, LAGGING)["materializedView"]
@@ -137,7 +143,7 @@ def test_a_view_that_may_lag_behind_is_refreshed_by_its_asset(address: Address, 
 
 @pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.REBUILD])
 def test_a_write_costs_the_load_jobs_that_are_planned_for_it(
-    address: Address, stage: Stager, mode: WriteMode
+    address: BigQueryAddress, stage: Stager, mode: WriteMode
 ) -> None:
     """Two of clean rows and rejected lines, however many files: seen in BigQuery's own list of jobs."""
     warehouse = _open(address)
@@ -153,7 +159,7 @@ def test_a_write_costs_the_load_jobs_that_are_planned_for_it(
     assert after.left == after.limits.load_jobs - after.used
 
 
-def test_what_is_used_is_asked_once_in_a_while(address: Address, stage: Stager) -> None:
+def test_what_is_used_is_asked_once_in_a_while(address: BigQueryAddress, stage: Stager) -> None:
     warehouse = _open(address)
     warehouse.ensure(RELATIONS)
     room = warehouse.head_room()
@@ -161,7 +167,7 @@ def test_what_is_used_is_asked_once_in_a_while(address: Address, stage: Stager) 
     assert warehouse.head_room() is room
 
 
-def test_who_may_not_look_is_told_so_and_goes_on(address: Address) -> None:
+def test_who_may_not_look_is_told_so_and_goes_on(address: BigQueryAddress) -> None:
     from google.api_core.client_options import ClientOptions
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
@@ -186,7 +192,7 @@ def test_who_may_not_look_is_told_so_and_goes_on(address: Address) -> None:
 
 
 def test_a_deployed_view_has_nothing_left_to_change_and_takes_other_words_without_being_made_anew(
-    address: Address,
+    address: BigQueryAddress,
 ) -> None:
     warehouse = _open(address, PROGRESS)
     warehouse.ensure([PROGRESS])

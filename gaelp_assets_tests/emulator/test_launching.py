@@ -33,7 +33,7 @@ def environment(home: Path) -> dict[str, str]:
 
 
 def test_the_demo_runs_on_both_emulators_which_end_with_it(tmp_path: Path) -> None:
-    demo = (*LAUNCH, sys.executable, "-m", "gaelp_assets.cli", "demo", "--size", "quick", "--days", "1")
+    demo = (*LAUNCH, sys.executable, "-m", "gaelp_assets.cli.main", "demo", "--size", "quick", "--days", "1")
     done = subprocess.run(demo, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bigquery://gaelp-test" in done.stdout

@@ -11,12 +11,12 @@ import pytest
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, TransientError
-from gaelp_assets.settings import BigQueryWarehouse as Address
-from gaelp_assets.warehouse import bigquery as engine
-from gaelp_assets.warehouse import bigquery_stage
-from gaelp_assets.warehouse.bigquery import BigQueryWarehouse
-from gaelp_assets.warehouse.bigquery_jobs import Jobs
-from gaelp_assets.warehouse.bigquery_tables import Tables
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.bigquery import staging
+from gaelp_assets.warehouse.bigquery import warehouse as engine
+from gaelp_assets.warehouse.bigquery.jobs import Jobs
+from gaelp_assets.warehouse.bigquery.tables import Tables
+from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -38,7 +38,7 @@ ALWAYS = 10**6
 CONFLICT = "Transaction is aborted due to concurrent update against table lab.episodes"
 
 
-def commits_of(client: Callable[[], Any], address: Address) -> int:
+def commits_of(client: Callable[[], Any], address: BigQueryAddress) -> int:
     """How many transactions of the test's own tables BigQuery holds."""
     jobs = client().list_jobs(max_results=1000, all_users=True)
     return sum(
@@ -50,7 +50,7 @@ def commits_of(client: Callable[[], Any], address: Address) -> int:
 def test_a_commit_whose_answer_is_lost_in_a_storm_is_found_by_its_id_and_not_sent_again(
     warehouse: BigQueryWarehouse,
     client: Callable[[], Any],
-    address: Address,
+    address: BigQueryAddress,
     stage: Stager,
     proxy: Proxy,
 ) -> None:
@@ -69,7 +69,7 @@ def test_a_commit_whose_answer_is_lost_in_a_storm_is_found_by_its_id_and_not_sen
 def test_a_commit_that_never_arrived_is_sent_until_it_does_and_is_done_once(
     warehouse: BigQueryWarehouse,
     client: Callable[[], Any],
-    address: Address,
+    address: BigQueryAddress,
     stage: Stager,
     proxy: Proxy,
 ) -> None:
@@ -96,7 +96,7 @@ def test_answers_about_a_running_job_may_be_lost(
 
 
 def test_who_dies_while_the_commit_is_under_way_finds_in_the_ledger_whether_it_was_done(
-    warehouse: BigQueryWarehouse, address: Address, client: Callable[[], Any], stage: Stager,
+    warehouse: BigQueryWarehouse, address: BigQueryAddress, client: Callable[[], Any], stage: Stager,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     batch = stage(EPISODES, encode(episodes(range(5))))
@@ -172,14 +172,14 @@ def test_a_table_that_is_dropped_under_a_write_takes_no_row_and_no_ledger_entry(
 ) -> None:
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([99])))], CARTPOLE)
     batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
-    letters = bigquery_stage.stage_letters
+    letters = staging.stage_letters
 
     def dropping(*arguments: Any) -> Any:
         warehouse.drop(EPISODES)
         return letters(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bigquery_stage, "stage_letters", dropping)
+        patch.setattr(staging, "stage_letters", dropping)
         with pytest.raises(GaelpError, match="episodes"):
             write(warehouse, EPISODES, [batch], CARTPOLE)
     assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()
@@ -212,7 +212,7 @@ def test_what_is_loaded_between_the_drop_of_a_table_and_the_last_word_on_its_loa
 
 def test_refreshes_beside_writes_end_with_what_was_written(
     client: Callable[[], Any],
-    address: Address,
+    address: BigQueryAddress,
     warehouse: BigQueryWarehouse,
     tmp_path: Path,
 ) -> None:

@@ -20,12 +20,12 @@ from gaelp_assets.assets.charts import chart_frame
 from gaelp_assets.assets.partitions import Scope
 from gaelp_assets.assets.tables import row_count
 from gaelp_assets.catalog import Catalog, Field, Relation
-from gaelp_assets.ingest.platform import Platform, open_platform, read_catalog
-from gaelp_assets.ingest.replay import dead_letters
-from gaelp_assets.ingest.status import status
+from gaelp_assets.operations.replay import dead_letters
+from gaelp_assets.operations.status import status
+from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.settings import load_settings
-from gaelp_assets.warehouse.bigquery_ddl import requires_partition_filter
-from gaelp_assets.warehouse.bigquery_jobs import Jobs
+from gaelp_assets.warehouse.bigquery.jobs import Jobs
+from gaelp_assets.warehouse.bigquery.resources import requires_partition_filter
 from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets_tests.contract.warehouses import ENGINES, write
 from gaelp_assets_tests.emulator.generated import SLICES, Rows

@@ -16,7 +16,7 @@ import pytest
 
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
 from gaelp_assets.sql.transpile import to_duckdb
-from gaelp_assets.warehouse.types import duckdb_type, quote
+from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
 
 FOLDER = Path(__file__).parent
 CATALOG = load_catalog()

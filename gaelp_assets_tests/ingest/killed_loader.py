@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from gaelp_assets.gateway.local import LocalStore
+from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets.ingest import load, sort
-from gaelp_assets.ingest.platform import Platform
-from gaelp_assets.ingest.replay import replay
-from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+from gaelp_assets.operations.replay import replay
+from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets_tests.chaos.workers import mended
 from gaelp_assets_tests.platforms import platform_in
 

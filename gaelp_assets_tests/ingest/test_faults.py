@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.errors import TransientError
-from gaelp_assets.ingest import stage
-from gaelp_assets.ingest.platform import Platform
-from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+from gaelp_assets.ingest import staging
+from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in, rows
 
 FOLDER = f"cloud_ready/training/checkpoints/{SLICE.path}"
@@ -79,7 +79,7 @@ def test_what_a_killed_process_left_in_staging_goes_after_a_day(platform: Platfo
     leftover = platform.settings.staging / "left"
     leftover.mkdir(parents=True)
     (leftover / "rows-0.parquet").write_bytes(b"")
-    yesterday = leftover.stat().st_mtime - stage.LEFTOVER_SECONDS - 1
+    yesterday = leftover.stat().st_mtime - staging.LEFTOVER_SECONDS - 1
     os.utime(leftover, (yesterday, yesterday))
     load(platform)
     assert not leftover.exists()

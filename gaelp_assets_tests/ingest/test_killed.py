@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 
-from gaelp_assets.ingest.platform import Platform
+from gaelp_assets.platform import Platform
 from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import load_everything, replay_everything
 from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, ndjson, platform_in, state
@@ -121,7 +121,7 @@ def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
 def ingest(home: Path) -> subprocess.Popen[bytes]:
     """`gaelp ingest`, started. It ends with 0 although a file of its queue is set aside: the others are loaded."""
     return subprocess.Popen(
-        [sys.executable, "-m", "gaelp_assets.cli", "ingest"],
+        [sys.executable, "-m", "gaelp_assets.cli.main", "ingest"],
         env={**os.environ, "GAELP_HOME": str(home)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

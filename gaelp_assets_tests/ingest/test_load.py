@@ -11,8 +11,8 @@ from polars.testing import assert_frame_equal
 from gaelp_assets.catalog import WHOLE
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Stage
-from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.report import SliceReport
+from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import (
     SLICE,
     TABLE,

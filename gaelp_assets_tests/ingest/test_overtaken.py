@@ -16,12 +16,12 @@ from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.gateway.paths import NAME_BYTES
 from gaelp_assets.ingest import load as load_module
 from gaelp_assets.ingest import sort as sort_module
-from gaelp_assets.ingest import stage
+from gaelp_assets.ingest import staging
 from gaelp_assets.ingest.load import load_slice
-from gaelp_assets.ingest.platform import Platform
 from gaelp_assets.ingest.sort import sort_raw
-from gaelp_assets.ingest.stage import StagedFile
-from gaelp_assets.warehouse.duckdb import DuckDBWarehouse
+from gaelp_assets.ingest.staging import StagedFile
+from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets_tests.platforms import (
     SLICE,
     TABLE,
@@ -124,7 +124,7 @@ def test_a_rebuild_that_appends_overtake_again_and_again_reads_each_file_once(
             load_slice(platform_in(platform.settings.home), platform.catalog[TABLE], SLICE, run_id="other")
         return rebuild_ledger(self, *arguments)
 
-    stage_file = stage.stage_file
+    stage_file = staging.stage_file
 
     def noted(by: Platform, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
         if by is platform:
@@ -143,7 +143,7 @@ def test_a_rebuild_takes_a_file_that_was_sent_once_more_for_the_one_that_it_repl
 ) -> None:
     drop(platform, f"{FOLDER}/a.ndjson", ndjson([checkpoint(1)]))
     load(platform)
-    stage_file = stage.stage_file
+    stage_file = staging.stage_file
 
     def overtaken(by: Platform, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
         monkeypatch.setattr(load_module, "stage_file", stage_file)

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from google.cloud.storage import Client
 
-from gaelp_assets.gateway.gcs_reader import CHUNK_BYTES
-from gaelp_assets.ingest.platform import Platform, open_platform
+from gaelp_assets.gateway.stores.gcs_reader import CHUNK_BYTES
+from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, load, ndjson, rows

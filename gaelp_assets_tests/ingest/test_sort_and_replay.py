@@ -9,9 +9,9 @@ import pytest
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.gateway import Stage
-from gaelp_assets.ingest.platform import Platform
-from gaelp_assets.ingest.replay import dead_letters, replay
 from gaelp_assets.ingest.sort import sort_raw
+from gaelp_assets.operations.replay import dead_letters, replay
+from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import DATE, TABLE, checkpoint, drop, load, ndjson, platform_in, rows
 
 

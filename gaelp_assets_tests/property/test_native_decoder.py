@@ -20,10 +20,11 @@ from polars.testing import assert_frame_equal
 from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest import native, undecided
-from gaelp_assets.ingest.lines import Block, LineReader
-from gaelp_assets.ingest.prove import Prover
-from gaelp_assets.ingest.undecided import NativeWay, PythonWay, Undecided
+from gaelp_assets.ingest.decode import chunks as chunks_module
+from gaelp_assets.ingest.decode import native
+from gaelp_assets.ingest.decode.chunks import NativeWay, PythonWay, Undecided
+from gaelp_assets.ingest.read.lines import Block, LineReader
+from gaelp_assets.ingest.validate import Prover
 from gaelp_assets.validation.schema import PROOF_COLUMNS, staged_schema
 from gaelp_assets_tests.property.test_proof_oracle import (
     ANY_VALUE,
@@ -230,7 +231,7 @@ def test_every_table_has_the_same_columns_on_both_ways(relation: Relation) -> No
 
 
 def test_chunks_of_a_large_file_are_bounded_and_complete(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(undecided, "CHUNK_BYTES", 300_000)
+    monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 300_000)
     data = b"".join(b'{"id":%d,"s":"%s"}\n' % (i, b"x" * (i % 50)) for i in range(40_000))
     chunks = natively(data)
     assert len(chunks) > 3
@@ -245,7 +246,7 @@ def test_chunks_of_a_large_file_are_bounded_and_complete(monkeypatch: pytest.Mon
 
 
 def test_several_threads_prove_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(undecided, "CHUNK_BYTES", 300_000)
+    monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 300_000)
     lines = [b'{"id":%d,"s":"%s","d":"2026-11-%02d"}' % (i, b"x" * (i % 50), i % 31) for i in range(40_000)]
     lines[::100] = [b'{"\\u0069d":%d}' % i for i in range(400)]
     chunks = []

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest.lines import LineReader
-from gaelp_assets.ingest.prove import Prover
+from gaelp_assets.ingest.read.lines import LineReader
+from gaelp_assets.ingest.validate import Prover
 
 
 def check(name: str, **arguments: Any) -> dict[str, Any]:

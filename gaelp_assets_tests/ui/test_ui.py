@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """`gaelp dev` on two days of the demo, which its sensors have to find."""
     environment = {**os.environ, "GAELP_HOME": str(home)}
-    gaelp = [sys.executable, "-m", "gaelp_assets.cli"]
+    gaelp = [sys.executable, "-m", "gaelp_assets.cli.main"]
     produce = [*gaelp, "demo", "--produce-only", "--size", "quick", "--days", "2"]
     subprocess.run(produce, env=environment, check=True, capture_output=True)
     with socket.socket() as probe:

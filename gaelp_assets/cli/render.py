@@ -1,0 +1,323 @@
+"""What the command line prints: problems, progress and tables, with rich."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.table import Table
+
+from gaelp_assets.errors import Problem
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from gaelp_assets.catalog import Relation
+    from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
+    from gaelp_assets.operations.status import Status
+    from gaelp_assets.platform import Platform
+    from gaelp_assets.runs.in_process import RunResult
+    from gaelp_assets.warehouse.bigquery.materialization_rules import Decision
+    from gaelp_assets.warehouse.quotas import HeadRoom
+
+# Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
+WIDTH_OF_FILES: Final = 240
+_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+_err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_FILES)
+
+
+def print_line(text: str) -> None:
+    """One line, as it is."""
+    _out.print(escape(text), highlight=False)
+
+
+def print_marked(mark: str, style: str, text: str) -> None:
+    """One line after a mark of that style."""
+    _out.print(f"[{style}]{escape(mark)}[/] {escape(text)}", highlight=False)
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """Problems, each on a line of its own, on stderr."""
+    for problem in problems:
+        _err.print(f"[bold red]error:[/] {escape(str(problem))}", highlight=False)
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], None]]:
+    """Shows what is being done, for as long as it takes; the callable takes the current step in words."""
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=_err, transient=True
+    ) as bar:
+        task = bar.add_task("starting")
+        yield lambda text: bar.update(task, description=escape(text))
+
+
+@contextmanager
+def progress_of(total: int) -> Iterator[Callable[[str], None]]:
+    """A bar over that many things; the callable takes the one that is done, in words."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True) as bar:
+        task = bar.add_task("starting", total=total)
+        yield lambda text: bar.update(task, advance=1, description=escape(text))
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table; numbers to the right with thousands separators."""
+    numeric = [
+        bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))
+    ]
+    shown = Table(title=title or None, title_justify="left", header_style="bold")
+    for name, right in zip(columns, numeric, strict=True):
+        shown.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*(escape(_cell(value)) for value in row))
+    _out.print(shown)
+
+
+def _cell(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.4g}"
+        case dt.datetime():
+            return value.strftime("%Y-%m-%d %H:%M:%S")
+        case bytes():
+            return value.decode("utf-8", "backslashreplace")
+        case list() | dict():
+            return json.dumps(value, default=str, ensure_ascii=False)
+        case _:
+            return str(value)
+
+
+def print_frame(frame: pl.DataFrame) -> None:
+    """A query's result."""
+    table("", frame.columns, frame.rows())
+    print_line(f"{frame.height:,} rows")
+
+
+def print_relations(relations: Sequence[Relation]) -> None:
+    """The catalogue, a line for each relation."""
+    rows = [
+        (
+            relation.id,
+            relation.kind.value,
+            len(relation.fields),
+            slicing(relation),
+            relation.owner,
+            relation.description,
+        )
+        for relation in relations
+    ]
+    table(
+        f"{len(relations)} relations",
+        ("relation", "kind", "fields", "sliced by", "owner", "description"),
+        rows,
+    )
+
+
+def slicing(relation: Relation) -> str:
+    """What slices the relation, in words."""
+    if relation.partitioning is None:
+        return "nothing"
+    return " x ".join(
+        name for name in (relation.partitioning.date, relation.partitioning.environment) if name
+    )
+
+
+def print_relation(
+    relation: Relation, *, reads: Sequence[str], feeds: Sequence[str], decision: Decision | None = None
+) -> None:
+    """Everything that the catalogue says of a relation and, of a stored derived one, how BigQuery keeps it and why."""
+    from gaelp_assets.catalog.model import Latest, walk_fields
+
+    conflict = relation.on_key_conflict
+    facts = [
+        ("kind", relation.kind.value),
+        ("description", relation.description),
+        ("owner", relation.owner),
+        ("primary key", ", ".join(relation.primary_key)),
+        ("on key conflict", f"latest by {conflict.latest}" if isinstance(conflict, Latest) else conflict),
+        ("sliced by", slicing(relation)),
+        ("clustered by", ", ".join(relation.clustering)),
+        ("kept by BigQuery as", decision and decision.words),
+        ("kept by DuckDB as", decision and "a table that the platform refreshes"),
+        ("kept for", f"{relation.retention_days} days" if relation.retention_days else "ever"),
+        ("reads", ", ".join(reads)),
+        ("feeds", ", ".join(feeds)),
+    ]
+    facts += [
+        ("refers to", f"{', '.join(key.fields)} -> {key.references} ({', '.join(key.targets)})")
+        for key in relation.foreign_keys
+    ]
+    facts += [("rule", f"{check.name} {dict(check.arguments)}") for check in relation.checks]
+    table(relation.id, ("", ""), [fact for fact in facts if fact[1]])
+    rows = [
+        (
+            path,
+            field.type,
+            field.mode,
+            "; ".join(f"{c.name} {dict(c.arguments)}" for c in field.checks),
+            field.description,
+        )
+        for path, field in walk_fields(relation.fields)
+    ]
+    table("fields", ("field", "type", "mode", "rules", "description"), rows)
+    if decision is not None and decision.reasons:
+        table(
+            "what keeps BigQuery from more",
+            ("found", "leaves", "what to change"),
+            [(reason.what, reason.leaves.value, reason.remedy) for reason in decision.reasons],
+        )
+    if relation.sql:
+        print_line(relation.sql)
+
+
+def print_runs(results: Sequence[RunResult]) -> None:
+    """The runs that were executed: what each loaded, and why any of them failed."""
+    if not results:
+        print_line("nothing is pending")
+        return
+    rows = [
+        (
+            result.slot,
+            len(result.assets),
+            result.rows_loaded,
+            result.seconds,
+            "yes" if result.success else "no",
+        )
+        for result in results
+    ]
+    table(f"{len(results)} runs", ("slice", "assets", "rows loaded", "seconds", "succeeded"), rows)
+    for result in results:
+        for text in (*result.failures, *(f"check did not pass: {name}" for name in result.failed_checks)):
+            _err.print(f"[yellow]{escape(result.slot)}:[/] {escape(text)}", highlight=False)
+
+
+def print_summary(platform: Platform) -> None:
+    """What is now where: tables and views with their rows, and where the warehouse and the gateway are."""
+    from gaelp_assets.operations.status import status as read_status
+
+    now = read_status(platform)
+    tables = {t.relation_id: t for t in now.tables}
+    rows: list[tuple[object, ...]] = []
+    for relation in platform.catalog:
+        held = platform.warehouse.describe(relation)
+        ledger = tables.get(relation.id)
+        rows.append(
+            (
+                relation.id,
+                relation.kind.value,
+                held.rows if held else 0,
+                ledger.slices if ledger else None,
+                ledger.rejected if ledger else None,
+            )
+        )
+    table("what is now where", ("relation", "kind", "rows", "slices", "rejected lines"), rows)
+    _print_failures(now.failures)
+    print_line(f"warehouse  {platform.warehouse.location}\ngateway    {platform.gateway.url}")
+    print_line("Look at it with: gaelp dev, gaelp status, gaelp query, gaelp dead-letter list")
+
+
+def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool) -> None:
+    """Queue, failures, stuck files and tables."""
+    if as_json:
+        print(json.dumps({"warehouse": warehouse, "gateway": gateway, **_plain(status)}, default=str))
+        return
+    print_line(f"gateway    {gateway}\nwarehouse  {warehouse}")
+    table(
+        "gateway",
+        ("stage", "files", "bytes", "oldest (UTC)"),
+        [(stage.value, count.files, count.bytes, count.oldest) for stage, count in status.stages.items()],
+    )
+    _print_failures(status.failures)
+    if status.stuck:
+        _print_files("stuck files", status.stuck)
+    table(
+        "tables",
+        ("table", "rows", "slices", "files", "rejected", "last import (UTC)", "stale"),
+        [
+            (t.relation_id, t.rows, t.slices, t.files, t.rejected, t.last_import, "stale" if t.stale else "")
+            for t in status.tables
+        ],
+    )
+    if status.head_room is not None:
+        _print_head_room(status.head_room)
+
+
+def _print_head_room(room: HeadRoom) -> None:
+    table(
+        "limits of today",
+        ("limit", "a day", "used", "left", "slice writes that fit", "renewed (UTC)"),
+        [
+            (
+                "load jobs of the project",
+                room.limits.load_jobs,
+                room.used,
+                room.left,
+                room.writes_left,
+                room.renewed_at,
+            )
+        ],
+    )
+    if room.used is None:
+        print_line(f"What is used is not known, and is taken for nothing: {room.unknown_because}")
+
+
+def _plain(status: Status) -> dict[str, Any]:
+    return {
+        "at": status.at,
+        "stages": {stage.value: dataclasses.asdict(count) for stage, count in status.stages.items()},
+        "failures": [
+            {"file": f.stored.name, "problems": [str(p) for p in f.problems]} for f in status.failures
+        ],
+        "stuck": [file.stored.name for file in status.stuck],
+        "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
+        "head_room": status.head_room and _plain_head_room(status.head_room),
+    }
+
+
+def _plain_head_room(room: HeadRoom) -> dict[str, Any]:
+    derived = {"left": room.left, "writes_left": room.writes_left, "renewed_at": room.renewed_at}
+    return {**dataclasses.asdict(room), **derived}
+
+
+def print_gateway(pending: Listing, unsorted: Listing, failures: Sequence[FailedFile]) -> None:
+    """What waits to be loaded or sorted, and what was set aside."""
+    _print_files("waiting to be loaded", pending.files)
+    _print_files("waiting to be sorted", unsorted.files)
+    misplaced = [(stored.name, str(problem)) for stored, problem in (*pending.misplaced, *unsorted.misplaced)]
+    if misplaced:
+        table("misplaced", ("file", "problem"), misplaced)
+    _print_failures(failures)
+
+
+def _print_files(title: str, files: Sequence[GatewayFile]) -> None:
+    rows = [(file.stored.name, file.stored.size, file.stored.modified) for file in files]
+    table(f"{title}: {len(files)}", ("file", "bytes", "since (UTC)"), rows)
+
+
+def _print_failures(failures: Sequence[FailedFile]) -> None:
+    rows = [
+        (failure.stored.name, "\n".join(str(problem) for problem in failure.problems)) for failure in failures
+    ]
+    table(f"failed: {len(failures)}", ("file", "problems"), rows)

@@ -1,0 +1,39 @@
+"""Google's clients, made by dagster-gcp's resources, so that credentials are configured as everywhere else in Dagster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gaelp_assets.settings import BigQueryAddress, GcsGateway, Settings, bigquery_emulator
+
+
+def storage_client(settings: Settings) -> Callable[[], Any] | None:
+    """What makes the client of a gateway in a bucket; None for another gateway."""
+    if not isinstance(settings.gateway, GcsGateway):
+        return None
+
+    def make() -> Any:
+        from dagster_gcp import GCSResource
+
+        return GCSResource().get_client()
+
+    return make
+
+
+def bigquery_client(settings: Settings) -> Callable[[], Any] | None:
+    """What makes the client of a warehouse on BigQuery; None for another warehouse.
+
+    None for an emulator too: dagster-gcp's resource knows no endpoints and insists on credentials.
+    """
+    warehouse = settings.warehouse
+    if not isinstance(warehouse, BigQueryAddress) or bigquery_emulator() is not None:
+        return None
+
+    def make() -> Any:
+        from dagster_gcp import BigQueryResource
+
+        with BigQueryResource(project=warehouse.project, location=warehouse.location).get_client() as client:
+            return client
+
+    return make

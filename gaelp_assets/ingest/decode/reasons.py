@@ -1,0 +1,267 @@
+"""Every reason why one line is no row of a relation, found at leisure with the standard `json` module.
+
+Lines that the fast decoder refuses, or that it has doubts about, come here. Which values a field takes is said in `ingest.scalars`; the
+decoder in `ingest.decode` takes the same ones. No message ever quotes a value. What is fine in a bad line is written down once more, as its
+remainder, for the rules to judge.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from gaelp_assets.catalog.model import Field, Relation, walk_fields
+from gaelp_assets.ingest.decode.duplicate_keys import MAX_DEPTH, too_deep
+from gaelp_assets.ingest.decode.scalars import (
+    SCALARS,
+    Constant,
+    Pairs,
+    is_text,
+    kind_of,
+    parse,
+    quoted,
+    to_json,
+)
+from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, SPACE
+
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
+
+
+class Reason(NamedTuple):
+    """Why a line is rejected: the field's dotted path (empty: the line as a whole), the rule, and what was expected."""
+
+    field: str
+    rule: str
+    message: str
+
+
+class Explained(NamedTuple):
+    """All reasons why a line as such is no row; none if it is one."""
+
+    reasons: list[Reason]
+    remainder: bytes | None = None
+    """A JSON object of those fields that are fine, of the ones that rules look at; None if the line is no object."""
+    unsaid: frozenset[str] = frozenset()
+    """The paths of arrays that are not fine: in the remainder, they look as if they were empty."""
+
+
+@lru_cache(maxsize=10_000)
+def _is_date(value: str) -> bool:
+    return SCALARS["DATE"](value) is None
+
+
+# Whether a value is plainly fine: most values of a bad line are. What these do not take is looked at closely.
+_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
+    "STRING": lambda value: type(value) is str and value.isascii(),
+    "INTEGER": lambda value: type(value) is bytes and len(value) < 19 and value.isdigit(),
+    "FLOAT": lambda value: (
+        type(value) is bytes
+        and len(value) < 16
+        and not value.islower()
+        and not value.isupper()  # no exponent
+    ),
+    "BOOLEAN": lambda value: type(value) is bool,
+    "DATE": lambda value: type(value) is str and _is_date(value),
+    "JSON": lambda value: value == (),
+}
+_WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
+    "STRING": quoted,
+    "DATE": quoted,
+    "TIMESTAMP": quoted,
+    "INTEGER": bytes.decode,
+    "FLOAT": bytes.decode,
+}
+
+
+_Reasons = dict[Reason, None]  # one of a kind is enough: an array may have millions of elements
+
+
+class _Part(NamedTuple):
+    """A declared field of an object, and what is worked out once about it."""
+
+    name: str
+    path: str
+    required: bool
+    plain: Callable[[Any], bool]
+    field: Field
+    inner: _Shape | None
+    head: str
+    write: Callable[[Any], str]
+
+
+class _Shape:
+    """The declared fields of an object."""
+
+    def __init__(self, fields: Iterable[Field], prefix: str) -> None:
+        self.prefix = prefix
+        self.parts = [self._part(field) for field in fields]
+        self.paths = {part.name: part.path for part in self.parts}
+        self.keys_expected = f"expected only the fields {', '.join(self.paths)}"
+        self.looks = [(part.name, part.plain, part) for part in self.parts]
+
+    def _part(self, field: Field) -> _Part:
+        path = f"{self.prefix}{field.name}"
+        one = _PLAIN.get(field.type, lambda _: False)
+        plain = (lambda value: type(value) is list and all(map(one, value))) if field.repeated else one
+        inner = _Shape(field.fields, f"{path}.") if field.fields else None
+        write = to_json if field.repeated else _WRITE.get(field.type, to_json)
+        return _Part(field.name, path, field.required, plain, field, inner, f'"{field.name}":', write)
+
+
+class Explainer:
+    """Finds all reasons why lines are no rows of a relation. `judged`: the fields that rules look at."""
+
+    def __init__(self, relation: Relation, judged: Collection[str] = ()) -> None:
+        self._shape = _Shape(relation.fields, "")
+        self._judged = [part for part in self._shape.parts if part.name in judged]
+        fields = walk_fields([part.field for part in self._judged])
+        self._arrays = frozenset(path for path, field in fields if field.repeated)
+
+    def explain(self, line: bytes, *, unterminated: bool = False) -> Explained:
+        """Why the line is rejected. `unterminated`: the file ends without a line end after it."""
+        if len(line) > MAX_LINE_BYTES:
+            limit = f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB"
+            return _whole("too_long", f"{limit}; of a longer one, only the start may be kept here")
+        try:
+            text = line.strip(SPACE).decode("utf-8")
+        except UnicodeDecodeError as error:
+            at = f"position {error.start} of the line"
+            return _whole("invalid_utf8", f"expected UTF-8, found another byte at {at}")
+        if too_deep(line):
+            return _whole("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
+        try:
+            value = parse(text)
+        except json.JSONDecodeError as error:
+            if unterminated:
+                cut = "expected a complete JSON object, found its end: the last line is cut off"
+                return _whole("truncated_line", cut)
+            mistake = f"expected one JSON object, found a mistake at character {error.pos + 1}"
+            return _whole("malformed_json", mistake)
+        if type(value) is not tuple:
+            return _whole("not_an_object", f"expected a JSON object, found {kind_of(value)}")
+        spoilt: set[str] = set()
+        found = dict(value)
+        reasons: _Reasons = {}
+        _object(value, found, self._shape, reasons, spoilt)
+        if not reasons or not self._judged:
+            return Explained([*reasons])
+        remainder = _remainder(found, self._judged, spoilt).encode()
+        return Explained([*reasons], remainder, self._arrays & spoilt)
+
+
+def _whole(rule: str, message: str) -> Explained:
+    return Explained([Reason("", rule, message)])
+
+
+def _remainder(found: Mapping[str, Any], parts: Iterable[_Part], spoilt: Collection[str]) -> str:
+    """An object with those of its values that are there and not spoilt."""
+    texts = []
+    for name, path, _, _, field, inner, head, write in parts:
+        value = found.get(name)
+        if value is None or path in spoilt:
+            continue
+        if inner is None:
+            text = write(value)
+        elif field.repeated:
+            text = "[" + ",".join([_remainder(dict(v), inner.parts, spoilt) for v in value]) + "]"
+        else:
+            text = _remainder(dict(value), inner.parts, spoilt)
+        texts.append(head + text)
+    return "{" + ",".join(texts) + "}"
+
+
+def _object(
+    pairs: Pairs, found: Mapping[str, Any], shape: _Shape, reasons: _Reasons, spoilt: set[str]
+) -> None:
+    """Finds what is wrong with an object. The paths of declared fields that are to blame go into `spoilt`."""
+    if len(found) < len(pairs) or not found.keys() <= shape.paths.keys():
+        _keys(pairs, shape, reasons, spoilt)
+    for name, plain, part in shape.looks:
+        value = found.get(name)
+        if value is not None:
+            if not plain(value):
+                _field(value, part, reasons, spoilt)
+        elif part.required:
+            spoilt.add(part.path)
+            state = "found null" if name in found else "found no such key"
+            reasons[Reason(part.path, "missing_field", f"expected a value, {state}")] = None
+
+
+def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, spoilt: set[str]) -> None:
+    """Finds what is wrong with the keys of an object, and inside the values of unknown ones."""
+    seen = set()
+    for name, value in pairs:
+        path = shape.paths.get(name)
+        if name in seen:
+            if path is not None:
+                spoilt.add(path)
+            shown = shape.prefix.rstrip(".") if path is None else path
+            reasons[Reason(shown, "duplicate_key", "expected each key once in an object")] = None
+        elif path is None:
+            unknown = f"{shape.prefix}{_printable(name)}"
+            reasons[Reason(unknown, "unknown_field", shape.keys_expected)] = None
+            reasons.update(dict.fromkeys(_free(value, unknown)))
+        seen.add(name)
+
+
+def _field(value: Any, part: _Part, reasons: _Reasons, spoilt: set[str]) -> None:
+    if not part.field.repeated:
+        _one(value, part, reasons, spoilt)
+    elif type(value) is not list:
+        spoilt.add(part.path)
+        reasons[Reason(part.path, "wrong_type", f"expected an array, found {kind_of(value)}")] = None
+    else:
+        for element in value:
+            _one(element, part, reasons, spoilt, element=True)
+
+
+def _one(value: Any, part: _Part, reasons: _Reasons, spoilt: set[str], *, element: bool = False) -> None:
+    if part.inner is not None and type(value) is tuple:
+        _object(value, dict(value), part.inner, reasons, spoilt)
+    elif found := _value(value, part.field, part.path, element=element):
+        spoilt.add(part.path)
+        reasons.update(found)
+
+
+def _value(value: Any, field: Field, path: str, *, element: bool) -> _Reasons:
+    if element and value is None and field.type != "JSON":
+        return {Reason(path, "wrong_type", "expected no null in an array"): None}
+    if type(value) is Constant:
+        return {Reason(path, "not_finite", "expected a finite number; NaN and Infinity are no JSON"): None}
+    if field.type == "RECORD":
+        return {Reason(path, "wrong_type", f"expected an object, found {kind_of(value)}"): None}
+    if field.type == "JSON":
+        return dict.fromkeys(_free(value, path))
+    if found := SCALARS[field.type](value):
+        return {Reason(path, *found): None}
+    if is_text(value) and _SURROGATE.search(value):
+        return {
+            Reason(path, "lone_surrogate", "expected whole characters, found half of a surrogate pair"): None
+        }
+    return {}
+
+
+def _free(value: Any, path: str) -> Iterator[Reason]:
+    """What is wrong inside a value that has no declared form."""
+    if type(value) is tuple:
+        if len({name for name, _ in value}) < len(value):
+            yield Reason(path, "duplicate_key", "expected each key once in an object")
+        for name, inner in value:
+            yield from _free(name, path)
+            yield from _free(inner, path)
+    elif type(value) is list:
+        for inner in value:
+            yield from _free(inner, path)
+    elif isinstance(value, Constant):
+        yield Reason(path, "not_finite", "expected a finite number; NaN and Infinity are no JSON")
+    elif is_text(value) and _SURROGATE.search(value):
+        yield Reason(path, "lone_surrogate", "expected whole characters, found half of a surrogate pair")
+
+
+def _printable(name: str) -> str:
+    """An unknown key as it may be shown: short, and without anything that a terminal or database chokes on."""
+    shown = "".join(c if c.isprintable() else "?" for c in name[:100])
+    return shown if len(name) <= 100 else f"{shown}..."

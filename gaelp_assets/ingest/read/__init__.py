@@ -1,0 +1,1 @@
+"""Files to blocks of lines: decompression, line ends, byte offsets, and JSON arrays as lines."""

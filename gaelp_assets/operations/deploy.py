@@ -1,0 +1,298 @@
+"""Brings a whole warehouse up to the catalogue: one plan of everything, then datasets, tables, and views after what they read.
+
+As with Terraform, a plan that holds refusals is not begun unless that is asked for, what fails stops nothing that does not depend on it,
+and whoever runs it again makes what is still missing.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from threading import Lock
+from typing import Final
+
+from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog.load import with_upstream
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.protocol import Warehouse
+from gaelp_assets.warehouse.schema.model import (
+    Dataset,
+    Form,
+    Refusal,
+    RelationPlan,
+    Status,
+    creation,
+    replacement,
+    with_dependents,
+)
+
+# Each transient failure has been sat out for 90 s: when that many come in a row, nobody answers.
+GIVE_UP_AFTER: Final = 8
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What separates a warehouse from the catalogue."""
+
+    warehouse: str
+    engine: str
+    datasets: tuple[Dataset, ...]
+    relations: tuple[RelationPlan, ...]
+    """Each after what it reads."""
+    upstream: Mapping[str, frozenset[str]]
+    unknown: tuple[tuple[str, Form], ...]
+    """What lies in the catalogue's datasets and is not the catalogue's: ids and forms. It is left alone."""
+
+    @property
+    def refusals(self) -> list[Refusal]:
+        """Everything that cannot be done."""
+        return [
+            *(dataset.refusal for dataset in self.datasets if dataset.refusal is not None),
+            *(refusal for planned in self.relations for refusal in planned.refusals),
+        ]
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether there is anything to do."""
+        return any(not dataset.exists for dataset in self.datasets) or any(
+            planned.changes for planned in self.relations
+        )
+
+
+class Outcome(StrEnum):
+    """What became of a relation."""
+
+    MADE = "made"
+    CHANGED = "changed"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one relation, or of a dataset that could not be made."""
+
+    id: str
+    outcome: Outcome
+    problems: tuple[Problem, ...] = ()
+    transient: bool = False
+    """Whether running it again may help without anybody's doing."""
+
+
+class Verdict(StrEnum):
+    """How a deployment, or the look at its plan, ended."""
+
+    DONE = "done"
+    CHANGES = "changes"
+    """The plan was only looked at, and holds changes."""
+    PROBLEM = "problem"
+    TRY_AGAIN = "try again"
+    """Nothing failed but what can pass by itself."""
+
+
+def verdict(plan: Plan, results: Sequence[Result] | None) -> Verdict:
+    """How a deployment ended, or (without results) what a look at the plan found."""
+    if plan.refusals:
+        return Verdict.PROBLEM
+    if results is None:
+        return Verdict.CHANGES if plan.has_changes else Verdict.DONE
+    failed = [result for result in results if result.outcome is Outcome.FAILED]
+    if not failed:
+        return Verdict.DONE
+    return Verdict.TRY_AGAIN if all(result.transient for result in failed) else Verdict.PROBLEM
+
+
+def plan(warehouse: Warehouse, catalog: Catalog, *, jobs: int, anew: Sequence[Relation] = ()) -> Plan:
+    """Compares the whole catalogue with the warehouse, and changes nothing. The relations of `anew` are to be dropped and made again.
+
+    Raises:
+        GaelpError: the warehouse does not let itself be looked at, or a relation of `anew` cannot be filled again.
+    """
+    _check_anew(anew)
+    relations = with_upstream(catalog, list(catalog))
+    datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
+    listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
+    there = [relation for relation in relations if relation.id.lower() in listed]
+    compared = {planned.relation.id: planned for planned in warehouse.compare(there, jobs=jobs)}
+    missing = [relation for relation in relations if relation.id not in compared]
+    compared |= {relation.id: creation(relation, warehouse.form(relation)) for relation in missing}
+    for relation in anew:
+        found = compared[relation.id]
+        if found.held is not None:
+            compared[relation.id] = replacement(
+                relation, found.form, found.held, "all of its rows", forced=True
+            )
+    known = {relation.id.lower() for relation in relations}
+    return Plan(
+        warehouse=warehouse.location,
+        engine=warehouse.capabilities.engine,
+        datasets=tuple(datasets.values()),
+        relations=tuple(with_dependents([compared[relation.id] for relation in relations], catalog.upstream)),
+        upstream=catalog.upstream,
+        unknown=tuple(
+            (f"{dataset.name}.{name}", form)
+            for dataset in datasets.values()
+            for name, form in sorted(dataset.relations.items())
+            if f"{dataset.name}.{name}".lower() not in known
+        ),
+    )
+
+
+def _check_anew(relations: Sequence[Relation]) -> None:
+    problems = [
+        Problem(
+            f"a {relation.kind} cannot be made anew: no file holds its rows",
+            relation.id,
+            "a table that is loaded from files, or is derived from others",
+        )
+        for relation in relations
+        if not (relation.is_loaded or relation.is_derived)
+    ]
+    if problems:
+        raise GaelpError(*problems)
+
+
+def apply(
+    warehouse: Warehouse,
+    plan: Plan,
+    *,
+    jobs: int,
+    partial: bool = False,
+    on_done: Callable[[Result], None] = lambda _: None,
+) -> list[Result]:
+    """Carries out a plan; what became of each relation, in the plan's order. Failures are results, not exceptions.
+
+    Where the plan holds refusals nothing is done at all, unless `partial`: then the refused relations stay, and the others follow.
+    """
+    blocked = bool(plan.refusals) and not partial
+    work = _Work(warehouse, plan, on_done)
+    for planned in plan.relations:
+        if planned.refusals:
+            work.note(Result(planned.relation.id, Outcome.REFUSED, _problems(planned.refusals)))
+        elif not planned.changes:
+            work.note(Result(planned.relation.id, Outcome.UNCHANGED))
+        elif blocked:
+            work.skip(
+                planned, "the plan holds refusals", "Follow their ways out, or run with --allow-partial."
+            )
+    if not blocked:
+        work.make_datasets()
+        levels = _levels(plan)
+        workers = jobs if warehouse.capabilities.parallel_changes else 1
+        if levels:
+            with warehouse.changing() as change:
+                for level in levels:
+                    _in_parallel(functools.partial(work.carry_out, change), level, workers)
+    order = {planned.relation.id: number for number, planned in enumerate(plan.relations)}
+    return sorted(work.results.values(), key=lambda result: order.get(result.id, -1))
+
+
+def _in_parallel(act: Callable[[RelationPlan], None], plans: Sequence[RelationPlan], workers: int) -> None:
+    with ThreadPoolExecutor(workers, "deploy") as pool:
+        try:
+            list(pool.map(act, plans))
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _problems(refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
+    return tuple(refusal.problem for refusal in refusals)
+
+
+def _levels(plan: Plan) -> list[list[RelationPlan]]:
+    """What is to be done, in steps: tables, then views that read tables, then views that read those."""
+    depth: dict[str, int] = {}
+    levels: dict[int, list[RelationPlan]] = {}
+    for planned in plan.relations:
+        reads = plan.upstream.get(planned.relation.id, frozenset())
+        level = 0 if planned.form is Form.TABLE else 1 + max((depth[read] for read in reads), default=0)
+        depth[planned.relation.id] = level
+        if planned.changes and not planned.refusals:
+            levels.setdefault(level, []).append(planned)
+    return [levels[level] for level in sorted(levels)]
+
+
+class _Work:
+    """Carries out relations of a plan, from several threads."""
+
+    def __init__(self, warehouse: Warehouse, plan: Plan, on_done: Callable[[Result], None]) -> None:
+        self._warehouse = warehouse
+        self._plan = plan
+        self._on_done = on_done
+        self._lock = Lock()
+        self._unusable: set[str] = set()
+        self._failures_in_a_row = 0
+        self.results: dict[str, Result] = {}
+
+    def note(self, result: Result) -> None:
+        with self._lock:
+            self.results[result.id] = result
+            if result.outcome is Outcome.FAILED and result.transient:
+                self._failures_in_a_row += 1
+            elif result.outcome in {Outcome.MADE, Outcome.CHANGED}:
+                self._failures_in_a_row = 0
+            self._on_done(result)
+
+    def skip(self, planned: RelationPlan, why: str, remedy: str, *, transient: bool = False) -> None:
+        problem = Problem(f"not done: {why}", planned.relation.id, remedy=remedy)
+        self.note(Result(planned.relation.id, Outcome.SKIPPED, (problem,), transient))
+
+    def make_datasets(self) -> None:
+        """Makes those that are missing. What lies in one that cannot be made is skipped later on."""
+        for dataset in self._plan.datasets:
+            if dataset.refusal is not None:
+                self._unusable.add(dataset.name)
+                self.note(Result(dataset.name, Outcome.REFUSED, _problems([dataset.refusal])))
+            elif not dataset.exists:
+                try:
+                    self._warehouse.make_dataset(dataset.name)
+                except GaelpError as error:
+                    self._unusable.add(dataset.name)
+                    self.note(Result(dataset.name, Outcome.FAILED, error.problems, not error.permanent))
+
+    def carry_out(self, change: Callable[[RelationPlan], RelationPlan], planned: RelationPlan) -> None:
+        """Makes or changes one relation, and notes what came of it."""
+        relation = planned.relation
+        reads = self._plan.upstream.get(relation.id, frozenset()) if planned.form is not Form.TABLE else ()
+        lost = sorted(read for read in reads if self._is_lost(read))
+        if relation.dataset in self._unusable:
+            self.skip(
+                planned, f"the dataset {relation.dataset} cannot be used", "See there, and run it again."
+            )
+        elif lost:
+            self.skip(planned, f"it reads {', '.join(lost)}", "See there, and run it again.")
+        elif self._failures_in_a_row >= GIVE_UP_AFTER:
+            self.skip(planned, "the warehouse does not answer", "Run it again later.", transient=True)
+        else:
+            try:
+                done = change(planned)
+            except GaelpError as error:
+                problems = tuple(_at(relation, problem) for problem in error.problems)
+                self.note(Result(relation.id, Outcome.FAILED, problems, not error.permanent))
+            else:
+                self.note(Result(relation.id, _OUTCOMES[done.status]))
+
+    def _is_lost(self, relation_id: str) -> bool:
+        result = self.results.get(relation_id)
+        return result is not None and result.outcome in {Outcome.FAILED, Outcome.SKIPPED}
+
+
+_OUTCOMES: Final = {
+    Status.CREATE: Outcome.MADE,
+    Status.REPLACE: Outcome.MADE,
+    Status.CHANGE: Outcome.CHANGED,
+    Status.UNCHANGED: Outcome.UNCHANGED,
+}
+
+
+def _at(relation: Relation, problem: Problem) -> Problem:
+    """The problem with the relation's name, where it has another place (as the whole warehouse)."""
+    if relation.id in str(problem):
+        return problem
+    return replace(problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id)

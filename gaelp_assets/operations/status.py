@@ -1,0 +1,84 @@
+"""Where everything stands: the queue, failures, stuck files, each table's rows, last import and freshness, and limits of the day."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Final
+
+from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
+from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.protocol import LEDGER
+from gaelp_assets.warehouse.quotas import HeadRoom
+
+STUCK_AFTER: Final = dt.timedelta(minutes=15)
+"""A file that waits for longer than this is called stuck: a sensor looks every few seconds, and a run takes minutes."""
+
+
+@dataclass(frozen=True)
+class TableStatus:
+    """What the ledger says of one loaded table."""
+
+    relation_id: str
+    rows: int
+    slices: int
+    files: int
+    rejected: int
+    last_import: dt.datetime | None
+    stale: bool
+    """Older than the catalogue's `freshness_hours`."""
+
+
+@dataclass(frozen=True)
+class Status:
+    """The platform at one moment (UTC)."""
+
+    at: dt.datetime
+    stages: dict[Stage, StageCount]
+    failures: list[FailedFile]
+    stuck: list[GatewayFile]
+    tables: list[TableStatus]
+    head_room: HeadRoom | None
+    """What is left of the day's limits of an engine that has such."""
+
+
+def status(platform: Platform) -> Status:
+    """Reads gateway and ledger; changes nothing."""
+    now = dt.datetime.now(dt.UTC)
+    queued = platform.gateway.pending().files + platform.gateway.unsorted().files
+    return Status(
+        at=now,
+        stages=platform.gateway.counts(),
+        failures=platform.gateway.failed(),
+        stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
+        tables=_tables(platform, now),
+        head_room=platform.warehouse.head_room(),
+    )
+
+
+def _tables(platform: Platform, now: dt.datetime) -> list[TableStatus]:
+    platform.warehouse.ensure([platform.catalog[LEDGER]])
+    ledger = platform.warehouse.query(
+        "SELECT CONCAT(dataset, '.', `table`) AS relation_id, SUM(loaded) AS loaded_rows, COUNT(*) AS files, "
+        "COUNT(DISTINCT IF(mode = 'sort', NULL, "
+        "CONCAT(COALESCE(CAST(slice_date AS STRING), ''), '|', COALESCE(slice_environment, '')))) AS slices, "
+        f"SUM(rejected) AS rejected, MAX(loaded_at) AS last_import FROM {LEDGER} GROUP BY 1"
+    ).frame
+    by_id = {row["relation_id"]: row for row in ledger.to_dicts()}
+    tables = []
+    for relation in platform.catalog.loaded:
+        row = by_id.get(relation.id)
+        last = row["last_import"] if row else None
+        limit = relation.freshness_hours
+        tables.append(
+            TableStatus(
+                relation_id=relation.id,
+                rows=row["loaded_rows"] if row else 0,
+                slices=row["slices"] if row else 0,
+                files=row["files"] if row else 0,
+                rejected=row["rejected"] if row else 0,
+                last_import=last,
+                stale=limit is not None and (last is None or now - last > dt.timedelta(hours=limit)),
+            )
+        )
+    return tables

@@ -1,0 +1,303 @@
+"""What should run next, as pure functions of the queue and of what has run before. Nothing here does I/O or knows Dagster's instance.
+
+A *slot* is what one planned run at a time may be about: the environments of a date (`2026-11-20|*`), a date of what is sliced by date alone
+(`2026-11-20`), what is not sliced (`whole`), or the gateway. A run key names the slot's previous run (compare-and-swap): of two planners
+that saw the same history, Dagster starts one run.
+
+Starting a process costs more than loading a usual slice, so a run takes all neighbouring environments of its date that wait for the
+same assets: a rectangle of Dagster's partitions, of which every one has work.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final
+
+import dagster as dg
+
+from gaelp_assets.assets.partitions import (
+    ENVIRONMENTS,
+    GATEWAY,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    asset_key,
+    partition_set,
+)
+from gaelp_assets.catalog import Catalog, Slice
+
+# Dagster's own job over all assets. A sensor whose target is a selection of assets with different partitions would keep the whole
+# code location from loading.
+ASSET_JOB: Final = "__ASSET_JOB"
+SLOT_TAG: Final = "gaelp/slot"
+RUNS_PER_TICK: Final = 50
+NO_REST: Final = dt.timedelta(0)
+FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
+LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
+# Dead workers are found by the launcher's health check; this is for a worker that lives and hangs.
+LONGEST_RUN_SECONDS: Final = 6 * 3600
+
+
+class Outcome(Enum):
+    """How far a run got."""
+
+    IN_FLIGHT = "in flight"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run of a slot: when it was created and, if it has ended, when (UTC)."""
+
+    run_id: str
+    outcome: Outcome
+    created: dt.datetime
+    ended: dt.datetime | None = None
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A slice of an asset with work to do, and since when; None if the age of the work is not known."""
+
+    asset: dg.AssetKey
+    slice: Slice
+    since: dt.datetime | None = None
+
+    @property
+    def slot(self) -> str:
+        """`2026-11-20|*`, `2026-11-20`, `whole`, or `gateway`."""
+        if self.asset == GATEWAY:
+            return "gateway"
+        if self.slice.environment is not None:
+            return f"{self.slice.date}|*"
+        return self.slice.partition_key or "whole"
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run to start: which assets, for which slices of a slot, under which run key."""
+
+    slot: str
+    slices: tuple[Slice, ...]
+    """One, or neighbours in the order of the environments."""
+    assets: tuple[dg.AssetKey, ...]
+    run_key: str
+
+    @property
+    def partition_key(self) -> str | None:
+        """Dagster's partition key of a run about one slice; None for relations that are a single slice, and for a range."""
+        return self.slices[0].partition_key if len(self.slices) == 1 else None
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """The slot, limits, and the two ends of a range."""
+        tags = {
+            SLOT_TAG: self.slot,
+            "dagster/max_retries": "0",
+            "dagster/max_runtime": str(LONGEST_RUN_SECONDS),
+        }
+        if len(self.slices) > 1:
+            tags[RANGE_START_TAG] = self.slices[0].partition_key or ""
+            tags[RANGE_END_TAG] = self.slices[-1].partition_key or ""
+        return tags
+
+    @property
+    def words(self) -> str:
+        """`2026-11-20|CartPole-v1`, `2026-11-20|Acrobot-v1 ... Taxi-v4`, `whole` or `gateway`, for people."""
+        if len(self.slices) > 1:
+            return f"{self.slices[0]} ... {self.slices[-1].environment}"
+        return self.partition_key or self.slot
+
+    def request(self) -> dg.RunRequest:
+        """The plan as Dagster takes it from a sensor."""
+        return dg.RunRequest(
+            run_key=self.run_key,
+            partition_key=self.partition_key,
+            asset_selection=list(self.assets),
+            tags=self.tags,
+            run_config=quiet("WARNING"),
+        )
+
+
+def quiet(level: str) -> dict[str, Any]:
+    """Run config: the console shows nothing below that level. The events of the run are kept all the same."""
+    return {"loggers": {"console": {"config": {"log_level": level}}}}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs to start, in order, and why other work waits (a text for each slot)."""
+
+    runs: list[PlannedRun] = field(default_factory=list)
+    waits: dict[str, str] = field(default_factory=dict)
+
+    def new_environments(self) -> list[dg.AddDynamicPartitionsRequest]:
+        """What makes the runs' environments known to Dagster; adding a known one changes nothing."""
+        found = sorted({s.environment for run in self.runs for s in run.slices if s.environment is not None})
+        return [ENVIRONMENTS.build_add_request(found)] if found else []
+
+    def result(self) -> dg.SensorResult | dg.SkipReason:
+        """The plan as a sensor's result, or why there is nothing to start."""
+        if not self.runs:
+            waits = "; ".join(f"{slot}: {why}" for slot, why in sorted(self.waits.items())[:20])
+            return dg.SkipReason(waits or "Nothing to do.")
+        return dg.SensorResult(
+            run_requests=[run.request() for run in self.runs],
+            dynamic_partitions_requests=self.new_environments(),
+        )
+
+
+Select = Callable[[Sequence[dg.AssetKey]], Sequence[dg.AssetKey]]
+"""Adds to the assets of a slot with work those that should run with them."""
+
+
+def previous_run_key(slot: str, history: Sequence[PastRun]) -> str:
+    """The run key of the slot's next run."""
+    return f"{slot}<-{history[0].run_id if history else 'none'}"
+
+
+def backoff(history: Sequence[PastRun]) -> dt.timedelta:
+    """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes."""
+    failed = 0
+    for run in history:
+        if run.outcome is not Outcome.FAILED:
+            break
+        failed += 1
+    if not failed:
+        return dt.timedelta(0)
+    return min(FIRST_BACKOFF * (1 << min(failed - 1, 16)), LONGEST_BACKOFF)
+
+
+def plan_runs(
+    waiting: Sequence[Waiting],
+    history: Mapping[str, Sequence[PastRun]],
+    select: Select,
+    *,
+    now: dt.datetime,
+    first_date: dt.date,
+    last_date: dt.date,
+    environments: Sequence[str] = (),
+    limit: int = RUNS_PER_TICK,
+    rest: dt.timedelta = NO_REST,
+) -> Plan:
+    """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
+
+    `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
+    the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays
+    in the gateway, where it is seen, and is not copied into runs. After a run that succeeded, a slot rests for `rest`, so that more
+    files come together in the next.
+    """
+    slots: dict[str, list[Waiting]] = {}
+    for work in waiting:
+        slots.setdefault(work.slot, []).append(work)
+    order = _order(environments, waiting)
+    plan = Plan()
+    in_flight = 0
+    ready: list[tuple[str, Sequence[Waiting]]] = []
+    for slot, found in slots.items():
+        past = history.get(slot, ())
+        date = found[0].slice.date
+        rested_at, ready_work = _rested(past, found, now)
+        if date is not None and not first_date <= date <= last_date:
+            side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
+            plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
+        elif past and past[0].outcome is Outcome.IN_FLIGHT:
+            plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
+            in_flight += 1
+        elif rest and past and past[0].outcome is Outcome.SUCCEEDED and past[0].created + rest > now:
+            plan.waits[slot] = f"load jobs are scarce today; next at {past[0].created + rest:%H:%M:%S} UTC"
+        elif ready_work:
+            ready.append((slot, ready_work))
+        else:
+            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rested_at:%H:%M:%S} UTC"
+    ready.sort(key=lambda item: (_since(item[1]), item[0]))
+    for number, (slot, ready_work) in enumerate(ready):
+        if number < limit - in_flight:
+            plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order))
+        else:
+            plan.waits[slot] = (
+                f"{limit} runs are in flight or about to start" if limit else "no load jobs are left today"
+            )
+    return plan
+
+
+def _order(environments: Sequence[str], waiting: Sequence[Waiting]) -> dict[str, int]:
+    """The places of the environments in Dagster's order, which new ones join at the end, by name."""
+    new = {work.slice.environment for work in waiting if work.slice.environment is not None} - set(
+        environments
+    )
+    return {environment: place for place, environment in enumerate([*environments, *sorted(new)])}
+
+
+def _planned(
+    slot: str, found: Sequence[Waiting], past: Sequence[PastRun], select: Select, order: Mapping[str, int]
+) -> PlannedRun:
+    """A run for the slice that has waited longest, and for its neighbours that wait for the same assets."""
+    oldest = min(found, key=lambda work: (_since([work]), work.slice.sort_key)).slice
+    assets: dict[Slice, set[dg.AssetKey]] = {}
+    for work in found:
+        assets.setdefault(work.slice, set()).add(work.asset)
+    places = {order.get(s.environment or "", 0): s for s in assets}
+    first = last = order.get(oldest.environment or "", 0)
+    while first - 1 in places and assets[places[first - 1]] == assets[oldest]:
+        first -= 1
+    while last + 1 in places and assets[places[last + 1]] == assets[oldest]:
+        last += 1
+    return PlannedRun(
+        slot=slot,
+        slices=tuple(places[place] for place in range(first, last + 1)),
+        assets=tuple(select(sorted(assets[oldest], key=str))),
+        run_key=previous_run_key(slot, past),
+    )
+
+
+def _since(found: Sequence[Waiting]) -> dt.datetime:
+    oldest = dt.datetime.min.replace(tzinfo=dt.UTC)
+    return min((work.since or oldest for work in found), default=oldest)
+
+
+def _rested(
+    past: Sequence[PastRun], found: Sequence[Waiting], now: dt.datetime
+) -> tuple[dt.datetime, Sequence[Waiting]]:
+    """When a slot's work may be tried again, and that of it which may be tried now.
+
+    Slices whose work came after the failure do not pay for it: what fails again and again must not hold up what comes later.
+    """
+    if not past or past[0].outcome is not Outcome.FAILED:
+        return now, found
+    ended = past[0].ended or past[0].created
+    rest = ended + backoff(past)
+    if rest <= now:
+        return rest, found
+    return rest, [work for work in found if work.since is not None and work.since > ended]
+
+
+def with_derived(catalog: Catalog) -> Select:
+    """Selects, beside a slot's tables, the derived relations that read them slice by slice in the same partition set.
+
+    What is not sliced, such as a leaderboard, reads many slots: the refresh sensor sees to it.
+    """
+
+    def select(assets: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:
+        selected = list(assets)
+        reached = {".".join(key.path) for key in assets}
+        kinds = {partition_set(catalog[relation_id]) for relation_id in reached} - {"whole"}
+        for relation in catalog.derived:
+            if (
+                partition_set(relation) in kinds
+                and relation.id not in reached
+                and catalog.upstream[relation.id] & reached
+            ):
+                reached.add(relation.id)
+                selected.append(asset_key(relation))
+        return selected
+
+    return select
+
+
+def only_these(assets: Sequence[dg.AssetKey]) -> Sequence[dg.AssetKey]:
+    """Selects a slot's assets alone."""
+    return assets

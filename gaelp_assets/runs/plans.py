@@ -1,0 +1,103 @@
+"""What waits in the gateway, or is older than what it reads, as plans of runs: the questions that each sensor asks.
+
+Here the pure rules of `planning` meet the gateway and Dagster's instance. Starting the runs is left to the sensors and to `in_process`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from gaelp_assets.assets.partitions import GATEWAY, asset_key
+from gaelp_assets.catalog import WHOLE
+from gaelp_assets.runs.history import known_environments, past_runs
+from gaelp_assets.runs.planning import (
+    NO_REST,
+    RUNS_PER_TICK,
+    Plan,
+    Select,
+    Waiting,
+    only_these,
+    plan_runs,
+    with_derived,
+)
+from gaelp_assets.runs.staleness import find_stale
+
+if TYPE_CHECKING:
+    from gaelp_assets.platform import Platform
+    from gaelp_assets.warehouse.quotas import Cadence
+
+
+def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> Plan:
+    """The gateway's materialization, if unsorted or misplaced files wait for it.
+
+    Raises:
+        GaelpError: the gateway cannot be listed.
+    """
+    listing = platform.gateway.unsorted()
+    misplaced = listing.misplaced + platform.gateway.queue().misplaced
+    times = [file.stored.modified for file in listing.files] + [stored.modified for stored, _ in misplaced]
+    waiting = [Waiting(GATEWAY, WHOLE, min(times))] if times else []
+    return plan_work(platform, instance, waiting, only_these, now)
+
+
+def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> Plan:
+    """The loads to start now.
+
+    Raises:
+        GaelpError: the gateway cannot be listed.
+    """
+    waiting = pending_work(platform)
+    select = with_derived(platform.catalog)
+    return plan_work(platform, instance, waiting, select, now, _cadence(platform, len(waiting), now))
+
+
+def pending_work(platform: Platform) -> list[Waiting]:
+    """The gateway's pending slices as work."""
+    return [
+        Waiting(asset_key(platform.catalog[relation_id]), slice_, pending.oldest)
+        for (relation_id, slice_), pending in platform.gateway.pending_slices().items()
+    ]
+
+
+def plan_refresh(
+    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, seen: Mapping[str, int]
+) -> tuple[Plan, dict[str, int]]:
+    """The refreshes to start now, and what need not be looked at again (see `staleness.find_stale`)."""
+    stale = find_stale(instance, platform.catalog, seen)
+    waiting = [Waiting(asset_key(relation), slice_) for relation, slice_ in stale.slices]
+    plan = plan_work(platform, instance, waiting, only_these, now)
+    return plan, stale.seen
+
+
+def plan_work(
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    waiting: Sequence[Waiting],
+    select: Select,
+    now: dt.datetime,
+    cadence: Cadence | None = None,
+) -> Plan:
+    """The runs to start now for the waiting work, by what the instance knows of earlier ones; no faster than the cadence."""
+    return plan_runs(
+        waiting,
+        past_runs(instance, {work.slot for work in waiting}),
+        select,
+        now=now,
+        first_date=platform.settings.first_date,
+        last_date=platform.last_date,
+        environments=known_environments(instance),
+        limit=RUNS_PER_TICK if cadence is None else min(RUNS_PER_TICK, cadence.runs),
+        rest=NO_REST if cadence is None else cadence.rest,
+    )
+
+
+def _cadence(platform: Platform, writes: int, now: dt.datetime) -> Cadence | None:
+    """How fast the warehouse's limits of the day let that many writes begin; None where it has no limits, or there is nothing to do."""
+    from gaelp_assets.warehouse.quotas import cadence
+
+    room = platform.warehouse.head_room() if writes else None
+    return cadence(room, writes, now) if room is not None else None

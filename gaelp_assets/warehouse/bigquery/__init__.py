@@ -1,0 +1,1 @@
+"""BigQuery as a warehouse. Knows nothing of the other engines."""

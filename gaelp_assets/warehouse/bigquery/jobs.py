@@ -1,0 +1,248 @@
+"""Jobs of BigQuery: deterministic ids, labels, limits, and what is tried again when an answer is lost or a server is busy.
+
+Every job has an id that its caller derives from what the job does. Whoever asks for the same work again finds the job, and BigQuery
+refuses to do it twice (https://cloud.google.com/bigquery/docs/reliability-intro).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, cast
+
+from gaelp_assets.settings import BigQueryAddress, bigquery_emulator
+from gaelp_assets.warehouse.bigquery import errors as errors
+from gaelp_assets.warehouse.bigquery.resources import Resource, labels
+
+# What one statement may read at most; at 6.25 USD per TiB on demand this is about 0.6 USD.
+MAX_BYTES_BILLED: Final = 100 * 1024**3
+# How long one call of the API, with all of its repetitions, may take, in seconds.
+API_DEADLINE: Final = 90.0
+JOB_ATTEMPTS: Final = 5
+# Within one upload; then the whole upload is begun anew, unless its job is found.
+UPLOAD_RETRIES: Final = 3
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 16.0
+
+ClientFactory = Callable[[], Any]
+"""Makes a `google.cloud.bigquery.Client`."""
+
+
+def client_factory(address: BigQueryAddress) -> ClientFactory:
+    """The one place where a client is made: with the application default credentials or, for an emulator, none.
+
+    `BIGQUERY_EMULATOR_HOST` must have a scheme (`http://127.0.0.1:9050`), for the sake of Google's client.
+    """
+
+    def make() -> Any:
+        from google.api_core.client_options import ClientOptions
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import bigquery
+
+        endpoint = bigquery_emulator()
+        if endpoint is None:
+            return bigquery.Client(project=address.project, location=address.location)
+        return bigquery.Client(
+            project=address.project,
+            location=address.location,
+            credentials=cast("Any", AnonymousCredentials)(),
+            client_options=ClientOptions(api_endpoint=endpoint),
+        )
+
+    return make
+
+
+class Jobs:
+    """Runs jobs for one project; made without any I/O, and used by any number of threads."""
+
+    def __init__(
+        self,
+        factory: ClientFactory,
+        where: str,
+        *,
+        max_bytes_billed: int = MAX_BYTES_BILLED,
+        deadline: float = API_DEADLINE,
+    ) -> None:
+        self._factory = factory
+        self._where = where
+        self._max_bytes_billed = max_bytes_billed
+        self._deadline = deadline
+        self._lock = threading.Lock()
+        self._client: Any = None
+
+    @property
+    def client(self) -> Any:
+        """Google's client, made when it is first needed.
+
+        Raises:
+            GaelpError: nobody has signed in.
+        """
+        with self._lock:
+            if self._client is None:
+                with errors.reporting("sign in", self._where):
+                    self._client = self._factory()
+            return self._client
+
+    @property
+    def retry(self) -> Any:
+        """How calls of the API are repeated: only what can pass, with growing random pauses, within the deadline."""
+        from google.api_core.retry import Retry
+
+        return Retry(
+            predicate=errors.can_pass,
+            initial=_FIRST_PAUSE,
+            maximum=_LONGEST_PAUSE,
+            multiplier=2,
+            timeout=self._deadline,
+        )
+
+    def call(self, action: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """One call of the API; `None` if what it is about does not exist.
+
+        Raises:
+            TransientError: no answer within the deadline.
+            GaelpError: refused.
+        """
+        from google.api_core.exceptions import NotFound
+
+        with errors.reporting(action, self._where):
+            try:
+                return function(*arguments, retry=self.retry, **options)
+            except NotFound as error:
+                if "Not found: Project" in str(error):
+                    raise
+                return None
+
+    def query(
+        self,
+        sql: str,
+        job_id: str,
+        action: str,
+        *,
+        parameters: Sequence[Any] = (),
+        words: Mapping[str, str] | None = None,
+        destination: str | None = None,
+    ) -> Any:
+        """A finished query (or script) of that id; with `destination`, its result replaces that table.
+
+        Raises:
+            Overtaken: the transaction was cancelled in favour of another one.
+            TransientError: it failed again and again for reasons that can pass.
+            GaelpError: it is wrong, or not allowed.
+        """
+        from google.cloud import bigquery
+
+        config = bigquery.QueryJobConfig(
+            query_parameters=list(parameters),
+            labels=labels(words or {}),
+            maximum_bytes_billed=self._max_bytes_billed,
+            use_legacy_sql=False,
+        )
+        if destination is not None:
+            config.destination = destination
+            config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+
+        def submit(attempt_id: str) -> Any:
+            return self.client.query(
+                sql,
+                job_config=config,
+                job_id=attempt_id,
+                job_retry=None,
+                retry=self.retry,
+                api_method="INSERT",
+            )
+
+        return self._run(submit, job_id, action)
+
+    def load(
+        self, file: Path, table: str, schema: Sequence[Resource], job_id: str, words: Mapping[str, str]
+    ) -> Any:
+        """A finished load job of that id: the Parquet file replaces the table. Load jobs are free and atomic.
+
+        Raises:
+            TransientError: it failed again and again for reasons that can pass.
+            GaelpError: it is wrong, or not allowed.
+        """
+        from google.cloud import bigquery
+
+        parquet = cast("Any", bigquery.ParquetOptions)()
+        parquet.enable_list_inference = True
+        config = bigquery.LoadJobConfig(
+            schema=[bigquery.SchemaField.from_api_repr(field) for field in schema],
+            source_format=bigquery.SourceFormat.PARQUET,
+            write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
+            labels=labels(words),
+        )
+        config.parquet_options = parquet
+
+        def submit(attempt_id: str) -> Any:
+            with file.open("rb") as stream:
+                return self.client.load_table_from_file(
+                    stream, table, job_config=config, job_id=attempt_id, num_retries=UPLOAD_RETRIES
+                )
+
+        return self._run(submit, job_id, f"load {table}")
+
+    def _run(self, submit: Callable[[str], Any], job_id: str, action: str) -> Any:
+        """Submits a job under its id, or finds the one that has it; a job that failed for a passing reason is followed by another."""
+        for attempt in range(1, JOB_ATTEMPTS + 1):
+            attempt_id = f"{job_id}-{attempt}"
+            with errors.reporting(action, self._where):
+                try:
+                    job = self._submitted(submit, attempt_id)
+                    self._wait(job)
+                except Exception as error:
+                    if attempt == JOB_ATTEMPTS or not errors.can_pass(error):
+                        raise
+                else:
+                    return job
+            pause(attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _submitted(self, submit: Callable[[str], Any], job_id: str) -> Any:
+        """The job of that id, submitted at most once: where the answer was lost, the id tells whether it arrived."""
+        from google.api_core.exceptions import Conflict
+
+        for attempt in range(1, JOB_ATTEMPTS + 1):
+            try:
+                return submit(job_id)
+            except Conflict:
+                return self.client.get_job(job_id, retry=self.retry)
+            except Exception as error:
+                if not errors.can_pass(error) and not errors.session_gone(error):
+                    raise
+                found = self._find(job_id)
+                if found is not None:
+                    return found
+                if attempt == JOB_ATTEMPTS:
+                    raise
+            pause(attempt)
+        raise AssertionError("the last attempt returns or raises")
+
+    def _find(self, job_id: str) -> Any:
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self.client.get_job(job_id, retry=self.retry)
+        except NotFound:
+            return None
+
+    def _wait(self, job: Any) -> None:
+        """Waits until the job is done, however often an answer is lost; raises what it failed with."""
+        for attempt in range(1, JOB_ATTEMPTS + 1):
+            try:
+                job.result(retry=self.retry, **({"job_retry": None} if job.job_type == "query" else {}))
+            except Exception as error:
+                if job.error_result is not None or attempt == JOB_ATTEMPTS or not errors.can_pass(error):
+                    raise
+                pause(attempt)
+            else:
+                return
+
+
+def pause(attempt: int) -> None:
+    """Waits longer after each attempt, by chance, so that those who met once do not meet again."""
+    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))  # noqa: S311 - not a secret

@@ -1,0 +1,72 @@
+"""Batches and their fates between the ledger's rows, the settling query and the transaction's parameters."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+from gaelp_assets.warehouse.batches import Known
+from gaelp_assets.warehouse.protocol import Fates, ProvenBatch
+
+
+@dataclass
+class Settled:
+    """What became of staged rows whose keys are contested, by batch id."""
+
+    fates: str | None = None
+    duplicate: dict[str, int] = field(default_factory=dict)
+    replaced: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+
+
+def known_batches(ledger: pl.DataFrame) -> Known:
+    """The batches of a ledger's rows."""
+    return {
+        row["batch_id"]: (
+            Fates(
+                row["batch_id"],
+                row["lines"],
+                row["loaded"],
+                row["duplicate"],
+                row["rejected"],
+                row["sorted"],
+                already_in_ledger=True,
+            ),
+            row["loaded_at"],
+        )
+        for row in ledger.to_dicts()
+    }
+
+
+def fates_of(batch: ProvenBatch, counts: Mapping[str, int], settled: Settled) -> Fates:
+    """What became of a batch\'s lines, given how many of its rows were staged, by batch id."""
+    duplicate = settled.duplicate.get(batch.batch_id, 0)
+    refused = len(settled.refused.get(batch.batch_id, ()))
+    return Fates(
+        batch_id=batch.batch_id,
+        lines=batch.lines,
+        loaded=counts.get(batch.batch_id, 0) - duplicate - refused,
+        duplicate=duplicate,
+        rejected=batch.rejected + refused,
+        sorted=batch.sorted,
+    )
+
+
+def ledger_entry(batch: ProvenBatch, fates: Fates, loaded_at: dt.datetime, position: int) -> dict[str, Any]:
+    """The ledger\'s row of a batch, as the parameter `ledger` of `bigquery_script` holds it."""
+    return {
+        "batch_id": batch.batch_id,
+        "file": batch.file,
+        "bytes": batch.size,
+        "lines": fates.lines,
+        "loaded": fates.loaded,
+        "duplicate": fates.duplicate,
+        "rejected": fates.rejected,
+        "sorted": fates.sorted,
+        "loaded_at": loaded_at.astimezone(dt.UTC).isoformat(),
+        "position": position,
+    }

@@ -1,0 +1,129 @@
+"""What goes into a query as a parameter, and what comes out of it as a frame, without a digit or a type lost on the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import polars as pl
+
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.settings import bigquery_emulator
+from gaelp_assets.warehouse.bigquery import errors as errors
+from gaelp_assets.warehouse.bigquery.jobs import Jobs
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+# Below this many rows one page of the REST API is quicker than a session of the Storage Read API.
+STORAGE_API_ROWS: Final = 100_000
+ReaderFactory = Callable[[], Any]
+"""Makes a `google.cloud.bigquery_storage.BigQueryReadClient`."""
+_TYPES: Final[dict[type, str]] = {
+    bool: "BOOL",
+    int: "INT64",
+    float: "FLOAT64",
+    str: "STRING",
+    bytes: "BYTES",
+    Decimal: "NUMERIC",
+    dt.date: "DATE",
+    dt.time: "TIME",
+}
+
+
+def parameter(name: str, value: Any) -> Any:
+    """A value as a query parameter of Google's client, typed by its Python type; a list is an array.
+
+    Raises:
+        GaelpError: there is no type for such a value.
+    """
+    from google.cloud import bigquery
+
+    if isinstance(value, list | tuple):
+        return bigquery.ArrayQueryParameter(name, type_of(name, value[0]) if value else "STRING", list(value))
+    return bigquery.ScalarQueryParameter(name, type_of(name, value), value)
+
+
+def type_of(name: str, value: Any) -> str:
+    """GoogleSQL's type of a Python value; a moment with a time zone is a TIMESTAMP, one without a DATETIME.
+
+    Raises:
+        GaelpError: there is no type for such a value.
+    """
+    if isinstance(value, dt.datetime):
+        return "DATETIME" if value.tzinfo is None else "TIMESTAMP"
+    if value is None:
+        return "STRING"
+    found = _TYPES.get(type(value))
+    if found is None:
+        known = ", ".join(sorted(t.__name__ for t in _TYPES))
+        raise GaelpError(
+            Problem(f"is a {type(value).__name__}", f"query parameter @{name}", f"one of {known}")
+        )
+    return found
+
+
+def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.DataFrame:
+    """The rows of a finished query, through Arrow: pages of the REST API or, where they are many, the Storage Read API.
+
+    `reader` makes a client of the Storage Read API (default: one of Google's, with the credentials of the job's client; none for an
+    emulator, where Google's would call Google all the same). JSON is text, as in DuckDB.
+    """
+    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
+        rows = job.result(retry=jobs.retry, job_retry=None)
+        large = (rows.total_rows or 0) >= STORAGE_API_ROWS
+        table = rows.to_arrow(
+            bqstorage_client=reader() if large and reader is not None else None,
+            create_bqstorage_client=large and reader is None and bigquery_emulator() is None,
+        )
+    frame = pl.from_arrow(without_extensions(table))
+    assert isinstance(frame, pl.DataFrame)
+    return frame
+
+
+def pandas_of(jobs: Jobs, job: Any) -> pd.DataFrame:
+    """The rows of a finished query with the types that `pandas-gbq` chooses; it reads the job's result table with the same client."""
+    import pandas_gbq
+
+    rows = job.result(retry=jobs.retry, job_retry=None)
+    table = job.destination
+    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
+        frame = pandas_gbq.read_gbq(
+            f"{table.project}.{table.dataset_id}.{table.table_id}",
+            project_id=jobs.client.project,
+            bigquery_client=jobs.client,
+            use_bqstorage_api=(rows.total_rows or 0) >= STORAGE_API_ROWS and bigquery_emulator() is None,
+            progress_bar_type=None,
+        )
+    return cast("pd.DataFrame", frame)
+
+
+@contextmanager
+def _unasked_for_advice() -> Iterator[None]:
+    """Google's libraries announce to each other what they will do otherwise in later releases."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        yield
+
+
+def without_extensions(table: pa.Table) -> pa.Table:
+    """The same Arrow table without BigQuery's marks on JSON and DATETIME, of which Polars would make types of their own."""
+    import pyarrow as pa
+
+    return table.cast(pa.schema([_unmarked(field) for field in table.schema]))
+
+
+def _unmarked(field: pa.Field[Any]) -> pa.Field[Any]:
+    import pyarrow as pa
+
+    type_ = field.type
+    if pa.types.is_struct(type_):
+        type_ = pa.struct([_unmarked(type_.field(index)) for index in range(type_.num_fields)])
+    elif pa.types.is_list(type_):
+        type_ = pa.list_(_unmarked(type_.value_field))
+    return pa.field(field.name, type_, field.nullable)

@@ -1,0 +1,425 @@
+"""The SQL of one write, as text: how staged rows are settled by key, and the one transaction that enters them. Nothing is run here.
+
+Every statement names its slice by constants, so that BigQuery reads one partition and no other. What differs from write to write
+(batches, moments, counts) travels as parameters that hold JSON.
+
+Two transactions that only add rows do not disturb each other in BigQuery, and each would see the slice without the other's rows. So
+each write of a relation first changes the one row of the relation's lock table: of two at once BigQuery cancels one
+(https://cloud.google.com/bigquery/docs/transactions#transaction_concurrency), and that one plans again.
+
+Aliases start with an underscore: a column of the catalogue that is called `s` must not be taken for a table of that alias.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gaelp_assets.catalog import Field, Relation, Slice
+from gaelp_assets.catalog.model import Latest
+from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.warehouse.bigquery.dialect import (
+    Names,
+    columns,
+    googlesql_type,
+    literal,
+    quote,
+    slice_condition,
+)
+from gaelp_assets.warehouse.bigquery.errors import CHANGED
+from gaelp_assets.warehouse.protocol import SliceWrite, WriteMode
+
+# A Parquet file cannot bring these into BigQuery unaltered; they are staged as text.
+STAGED_AS_TEXT = ("BYTES", "JSON", "TIME")
+
+
+@dataclass(frozen=True)
+class WriteScript:
+    """The statements of one write of one slice.
+
+    `rows`, `letters` and `fates` are the full names of staged tables: clean rows, dead letters, and fates of rows whose key is
+    contested. None where there is nothing of that kind.
+    """
+
+    names: Names
+    write: SliceWrite
+    ledger: Relation
+    dead_letter: Relation
+    lock: str
+    rows: str | None = None
+    letters: str | None = None
+    fates: str | None = None
+    replaces: bool = False
+    """Whether rows that the slice holds make way for later versions."""
+
+    @property
+    def _sorts(self) -> bool:
+        return self.write.mode is WriteMode.SORT
+
+    @property
+    def _rebuilds(self) -> bool:
+        return self.write.mode is WriteMode.REBUILD
+
+    @property
+    def _table(self) -> str:
+        return self.names.table(self.write.relation)
+
+    @property
+    def _slice(self) -> Slice:
+        return WHOLE if self._sorts else self.write.slice
+
+    def _in_slice(self, prefix: str = "") -> str:
+        return slice_condition(self.write.relation, self.write.slice, prefix)
+
+    def _of_slice(self) -> str:
+        return of_slice(self.write.relation, self._slice, sorts=self._sorts)
+
+    def settle(self) -> str:
+        """A query of the fate of each row whose key is contested: staged twice, or held by the slice already.
+
+        The rules are those of `warehouse.settle`. Parameter `batches`: the batch ids, in order, as a JSON array.
+        Columns: `_batch_id`, `_line_number`, `_byte_offset`, `_held`, `_key`, `_fate`.
+        """
+        assert self.rows is not None
+        relation = self.write.relation
+        conflict = relation.on_key_conflict
+        staged_version, held_version = (
+            f"{alias}.{quote(conflict.latest)}" if isinstance(conflict, Latest) else "0"
+            for alias in ("_s", "_t")
+        )
+        staged_key, held_key = self._key("_s.", staged=True), self._key("_t.", staged=False)
+        fit = self._fit()
+        unfit = (
+            ""
+            if fit == "TRUE"
+            else f"""
+        UNION ALL
+        SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number' FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
+        )
+        held = (
+            ""
+            if self._rebuilds
+            else f"""
+            UNION ALL
+            SELECT -1, _t._batch_id, 0, 0, TRUE, _t._row_hash, {held_version}, _k._key, {self._content("_t.", staged=False)}
+            FROM (SELECT *, {self._key("", staged=False)} AS _slice_key FROM {self._table} WHERE {self._in_slice()}) AS _t
+            INNER JOIN contested AS _k ON _k._key = _t._slice_key"""
+        )
+        among_held = (
+            ""
+            if self._rebuilds
+            else f"""
+            UNION DISTINCT
+            SELECT DISTINCT {held_key} AS _key FROM {self._table} AS _t WHERE {self._in_slice("_t.")}
+              AND {held_key} IN (SELECT _key FROM staged_key)"""
+        )
+        return f"""
+        WITH batch AS (
+            SELECT batch_id, position FROM UNNEST(JSON_VALUE_ARRAY(@batches)) AS batch_id WITH OFFSET AS position
+        ), staged_key AS (
+            SELECT {staged_key} AS _key FROM {quote(self.rows)} AS _s WHERE {fit}
+        ), contested AS (
+            SELECT _key FROM staged_key GROUP BY _key HAVING COUNT(*) > 1{among_held}
+        ), contender AS (
+            SELECT _b.position AS _position, _s._batch_id, _s._line_number, _s._byte_offset, FALSE AS _held, _s._row_hash,
+                {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content
+            FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS _s WHERE {fit}) AS _s
+            INNER JOIN batch AS _b ON _b.batch_id = _s._batch_id
+            INNER JOIN contested AS _k ON _k._key = _s._staged_key{held}
+        ), ranked AS (
+            SELECT *, DENSE_RANK() OVER (PARTITION BY _key ORDER BY _version) AS _rank FROM contender
+        ), arrived AS (
+            SELECT _batch_id, _line_number, _byte_offset, _held, _key, _row_hash, _content, _rank,
+                MAX(_rank) OVER (
+                    PARTITION BY _key ORDER BY _position, _line_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS _rank_before,
+                MAX(_rank) OVER (PARTITION BY _key) AS _best_rank,
+                FIRST_VALUE(_row_hash) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_hash,
+                FIRST_VALUE(_content) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_content
+            FROM ranked
+        )
+        SELECT _batch_id, _line_number, _byte_offset, _held, _key,
+            CASE
+                WHEN _rank_before IS NULL OR _rank > _rank_before
+                    THEN IF(_rank = _best_rank, 'loaded', 'replaced')
+                WHEN _rank < _rank_before THEN 'duplicate'
+                WHEN _row_hash = _winner_hash OR _content = _winner_content THEN 'duplicate'
+                ELSE 'key_conflict'
+            END AS _fate
+        FROM arrived{unfit}"""
+
+    def count_fates(self) -> str:
+        """A query of how many rows of each batch met each fate; `_held` tells rows that the slice held before."""
+        assert self.fates is not None
+        return f"SELECT _batch_id, _held, _fate, COUNT(*) AS _rows FROM {quote(self.fates)} GROUP BY _batch_id, _held, _fate"
+
+    def refused(self) -> str:
+        """A query of the lines that are refused, with the rule: in conflict, or with a number that BigQuery would round."""
+        assert self.fates is not None
+        return (
+            f"SELECT _batch_id, _line_number, _byte_offset, _fate FROM {quote(self.fates)} "
+            "WHERE _fate IN ('key_conflict', 'json_number') "
+            "ORDER BY _batch_id, _byte_offset"
+        )
+
+    def statements(self) -> list[str]:
+        """The transaction, one statement each.
+
+        Parameters: `seen` (fingerprint of the ledger that the plan saw), `holder` (who writes), `run_id`, `ledger` (a JSON array of
+        the ledger's rows to add), `replaced` (a JSON array of `{batch_id, rows}`), `known` (a JSON array of the batch ids that a
+        rebuild replaces).
+        """
+        found = [
+            "BEGIN TRANSACTION",
+            f"UPDATE {quote(self.lock)} SET holder = @holder WHERE TRUE",
+            f"ASSERT ({self.fingerprint()}) = @seen AS {literal(CHANGED)}",
+        ]
+        if self._rebuilds:
+            found.append(f"DELETE FROM {self._table} WHERE {self._in_slice()}")
+        if self.replaces:
+            found.append(self._delete_replaced())
+        if self.rows is not None:
+            found.append(self._insert_rows())
+        if self._rebuilds:
+            found += self._replace_letters()
+            found.append(f"DELETE FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}")
+        elif self.letters is not None:
+            found.append(self._insert_letters())
+        if self.replaces:
+            found.append(self._correct_ledger())
+        found += [self._insert_ledger(), "COMMIT TRANSACTION"]
+        return found
+
+    def fingerprint(self) -> str:
+        """A query of one text that differs whenever the ledger of the slice does; see `bigquery_stage.fingerprint`."""
+        return (
+            "SELECT TO_HEX(SHA256(COALESCE(STRING_AGG(CONCAT(batch_id, ' ', CAST(position AS STRING), ' ', mode, ' ', "
+            "CAST(loaded AS STRING), ' ', run_id), '\\n' ORDER BY batch_id), ''))) "
+            f"FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}"
+        )
+
+    def _key(self, prefix: str, *, staged: bool) -> str:
+        """The key as one text: whatever its types, it can be compared, grouped and joined."""
+        fields = [self.write.relation.field(name) for name in self.write.relation.primary_key]
+        return _as_text(fields, prefix, staged=staged)
+
+    def _content(self, prefix: str, *, staged: bool) -> str:
+        return _as_text(self.write.relation.fields, prefix, staged=staged)
+
+    def _fit(self) -> str:
+        """The condition of staged rows whose JSON BigQuery can hold exactly."""
+        conditions = [fits(field, f"_s.{quote(field.name)}") for field in self.write.relation.fields]
+        return " AND ".join(condition for condition in conditions if condition) or "TRUE"
+
+    def _delete_replaced(self) -> str:
+        return (
+            f"DELETE FROM {self._table} WHERE {self._in_slice()} AND {self._key('', staged=False)} IN "
+            f"(SELECT _key FROM {quote(self.fates or '')} WHERE _held AND _fate = 'replaced')"
+        )
+
+    def _insert_rows(self) -> str:
+        fields = self.write.relation.fields
+        values = ", ".join(unstaged(field, f"_s.{quote(field.name)}") for field in fields)
+        anti, condition = "", ""
+        if self.fates is not None:
+            anti = (
+                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.fates)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
+                "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number"
+            )
+            condition = " WHERE _f._batch_id IS NULL"
+        return (
+            f"INSERT INTO {self._table} ({columns(fields)}, _batch_id, _loaded_at, _row_hash) "
+            f"SELECT {values}, _s._batch_id, _b.loaded_at, _s._row_hash FROM {quote(self.rows or '')} AS _s "
+            f"INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _s._batch_id{anti}{condition}"
+        )
+
+    def _letters(self) -> str:
+        date = f"CAST({literal(self._slice.date)} AS DATE)"
+        environment = f"CAST({literal(self._slice.environment)} AS STRING)"
+        relation = self.write.relation
+        return (
+            f"SELECT _l.batch_id, {literal(relation.dataset)} AS dataset, {literal(relation.name)} AS `table`, "
+            f"{date} AS slice_date, {environment} AS slice_environment, _b.file, _l.line_number, _l.byte_offset, "
+            f"FROM_BASE64(_l.raw) AS raw, _l.reasons, _b.loaded_at AS rejected_at, @run_id AS run_id "
+            f"FROM {quote(self.letters or '')} AS _l INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _l.batch_id"
+        )
+
+    def _insert_letters(self) -> str:
+        return f"INSERT INTO {self.names.table(self.dead_letter)} ({_LETTER_COLUMNS}) {self._letters()}"
+
+    def _replace_letters(self) -> list[str]:
+        """Replaces the slice's dead letters; which of them were replayed stays."""
+        letters = (
+            f"{of_table(self.write.relation, self._slice)} AND batch_id IN UNNEST(JSON_VALUE_ARRAY(@known))"
+        )
+        table = self.names.table(self.dead_letter)
+        found = [
+            f"CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at FROM {table} "
+            f"WHERE {letters} AND replayed_at IS NOT NULL",
+            f"DELETE FROM {table} WHERE {letters}",
+        ]
+        if self.letters is not None:
+            found.append(
+                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT _n.*, _r.replayed_at FROM ({self._letters()}) AS _n "
+                "LEFT JOIN _replayed AS _r ON _r.batch_id = _n.batch_id AND _r.line_number = _n.line_number"
+            )
+        return found
+
+    def _correct_ledger(self) -> str:
+        return (
+            f"UPDATE {self.names.table(self.ledger)} AS _l SET loaded = _l.loaded - _r.replaced_rows, "
+            "duplicate = _l.duplicate + _r.replaced_rows "
+            "FROM (SELECT JSON_VALUE(item, '$.batch_id') AS batch_id, CAST(JSON_VALUE(item, '$.rows') AS INT64) AS replaced_rows "
+            "FROM UNNEST(JSON_QUERY_ARRAY(@replaced)) AS item) AS _r "
+            f"WHERE {of_slice(self.write.relation, self._slice, '_l.')} AND _l.batch_id = _r.batch_id"
+        )
+
+    def _insert_ledger(self) -> str:
+        relation = self.write.relation
+        counts = ", ".join(
+            f"CAST(JSON_VALUE(item, '$.{name}') AS INT64)"
+            for name in ("bytes", "lines", "loaded", "duplicate", "rejected", "sorted", "position")
+        )
+        return (
+            f"INSERT INTO {self.names.table(self.ledger)} (batch_id, dataset, `table`, slice_date, slice_environment, file, mode, "
+            "loaded_at, run_id, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
+            f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
+            f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
+            f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
+            f"@run_id, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+        )
+
+
+_BATCHES = (
+    "SELECT JSON_VALUE(item, '$.batch_id') AS batch_id, JSON_VALUE(item, '$.file') AS file, "
+    "CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP) AS loaded_at FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+)
+_LETTER_COLUMNS = (
+    "batch_id, dataset, `table`, slice_date, slice_environment, file, line_number, byte_offset, raw, reasons, "
+    "rejected_at, run_id"
+)
+
+
+def refresh_statements(names: Names, relation: Relation, slice_: Slice, lock: str, query: str) -> list[str]:
+    """The transaction that computes a slice of a stored derived relation anew. Parameter `holder`: who writes."""
+    table, fields = names.table(relation), columns(relation.fields)
+    condition = slice_condition(relation, slice_)
+    return [
+        "BEGIN TRANSACTION",
+        f"UPDATE {quote(lock)} SET holder = @holder WHERE TRUE",
+        f"DELETE FROM {table} WHERE {condition}",
+        f"INSERT INTO {table} ({fields}) SELECT {fields} FROM (\n{query}\n) WHERE {condition}",
+        "COMMIT TRANSACTION",
+    ]
+
+
+def ledger_query(
+    names: Names, ledger: Relation, relation: Relation, slice_: Slice, *, sorts: bool = False
+) -> str:
+    """The ledger's rows of a slice (or of sorted raw files), in order of loading."""
+    return (
+        f"SELECT {columns(ledger.fields)} FROM {names.table(ledger)} WHERE {of_slice(relation, slice_, sorts=sorts)} "
+        "ORDER BY position, loaded_at, batch_id"
+    )
+
+
+def loads_query(names: Names, ledger: Relation, relation: Relation) -> str:
+    """The ids of the batches that were loaded into a table, as `batch_id`."""
+    return f"SELECT DISTINCT batch_id FROM {names.table(ledger)} WHERE {_loads(relation)}"
+
+
+def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
+    """The transaction that takes a dropped table's loads out of ledger and dead letter; its sorted raw files stay.
+
+    Parameter: `batches`, a JSON array of the ids of those that the table held. What has been loaded since it was made anew stays.
+    """
+    batches = "batch_id IN UNNEST(JSON_VALUE_ARRAY(@batches))"
+    return [
+        "BEGIN TRANSACTION",
+        f"DELETE FROM {names.table(dead_letter)} WHERE {_of_relation(relation)} AND {batches}",
+        f"DELETE FROM {names.table(ledger)} WHERE {_loads(relation)} AND {batches}",
+        "COMMIT TRANSACTION",
+    ]
+
+
+def _of_relation(relation: Relation) -> str:
+    return f"dataset = {literal(relation.dataset)} AND `table` = {literal(relation.name)}"
+
+
+def _loads(relation: Relation) -> str:
+    return f"{_of_relation(relation)} AND mode <> {literal(WriteMode.SORT.value)}"
+
+
+def replayed_statement(names: Names, dead_letter: Relation) -> str:
+    """Parameters: `dataset`, `table_name`, `batch_id`, `replayed_at`, and `lines`, a JSON array of line numbers."""
+    return (
+        f"UPDATE {names.table(dead_letter)} SET replayed_at = @replayed_at "
+        "WHERE dataset = @dataset AND `table` = @table_name AND batch_id = @batch_id "
+        "AND CAST(line_number AS STRING) IN UNNEST(JSON_VALUE_ARRAY(@lines))"
+    )
+
+
+def script(statements: Sequence[str]) -> str:
+    """Statements as one text to run."""
+    return ";\n".join(statements) + ";"
+
+
+def of_slice(relation: Relation, slice_: Slice, prefix: str = "", *, sorts: bool = False) -> str:
+    """The condition of the ledger's rows of a slice's batches or (with `sorts`) of the table's sorted raw files."""
+    return f"{of_table(relation, slice_, prefix)} AND {prefix}mode {'=' if sorts else '<>'} {literal(WriteMode.SORT.value)}"
+
+
+def of_table(relation: Relation, slice_: Slice, prefix: str = "") -> str:
+    """The condition of the dead letter's (and the ledger's) rows of a slice."""
+    parts = [f"{prefix}dataset = {literal(relation.dataset)}", f"{prefix}`table` = {literal(relation.name)}"]
+    for name, value in (("slice_date", slice_.date), ("slice_environment", slice_.environment)):
+        parts.append(f"{prefix}{name} IS NULL" if value is None else f"{prefix}{name} = {literal(value)}")
+    return " AND ".join(parts)
+
+
+def unstaged(field: Field, expression: str, depth: int = 0) -> str:
+    """A staged value in the field's own type. JSON that `fits` refuses is NULL."""
+    if not _has_text(field):
+        return expression
+    if field.repeated:
+        element, offset = f"_element_{depth}", f"_offset_{depth}"
+        single = field.model_copy(update={"mode": "NULLABLE"})
+        inner = unstaged(single, element, depth + 1)
+        return f"ARRAY(SELECT {inner} FROM UNNEST({expression}) AS {element} WITH OFFSET AS {offset} ORDER BY {offset})"
+    if field.type == "RECORD":
+        parts = ", ".join(
+            f"{unstaged(part, f'{expression}.{quote(part.name)}', depth + 1)} AS {quote(part.name)}"
+            for part in field.fields
+        )
+        return f"IF({expression} IS NULL, CAST(NULL AS {googlesql_type(field)}), STRUCT({parts}))"
+    if field.type == "JSON":
+        return f"SAFE.PARSE_JSON({expression}, wide_number_mode=>'exact')"
+    if field.type == "BYTES":
+        return f"FROM_BASE64({expression})"
+    return f"CAST({expression} AS TIME)"
+
+
+def fits(field: Field, expression: str, depth: int = 0) -> str:
+    """The condition that each JSON number in a staged value is one that BigQuery holds exactly; empty where there is no JSON."""
+    if field.repeated:
+        element = f"_element_{depth}"
+        inner = fits(field.model_copy(update={"mode": "NULLABLE"}), element, depth + 1)
+        return inner and f"NOT EXISTS (SELECT 1 FROM UNNEST({expression}) AS {element} WHERE NOT ({inner}))"
+    if field.type == "RECORD":
+        parts = [fits(part, f"{expression}.{quote(part.name)}", depth + 1) for part in field.fields]
+        return " AND ".join(part for part in parts if part)
+    if field.type == "JSON":
+        return f"({expression} IS NULL OR {unstaged(field, expression)} IS NOT NULL)"
+    return ""
+
+
+def _as_text(fields: Sequence[Field], prefix: str, *, staged: bool) -> str:
+    values = ", ".join(
+        f"{unstaged(f, prefix + quote(f.name)) if staged else prefix + quote(f.name)} AS {quote(f.name)}"
+        for f in fields
+    )
+    return f"TO_JSON_STRING(STRUCT({values}))"
+
+
+def _has_text(field: Field) -> bool:
+    return field.type in STAGED_AS_TEXT or any(_has_text(part) for part in field.fields)

@@ -1,0 +1,1 @@
+"""DuckDB as a warehouse, the embedded default. Knows nothing of the other engines."""

@@ -1,0 +1,226 @@
+"""Opening the DuckDB file, one short operation at a time, and what its errors mean to people.
+
+A process that has the file open for writing keeps every other process from opening it at all. So each operation takes a
+lock beside the file (shared to read, exclusive to write), opens, works and closes; all of it waits, for a bounded time.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import polars as pl
+from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
+
+from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
+from gaelp_assets.warehouse.duckdb.file_lock import Turns
+
+# Four million rows at once were committed as fast with it as with more; what exceeds it spills to disk.
+MEMORY_LIMIT: Final = "320MB"
+_NO_SPACE = re.compile(
+    r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
+)
+_FOREIGN_LOCK = "Could not set lock on file"
+_HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
+# The messages of these speak of statements and files. Those of others may quote a row's values.
+_SPEAKS_OF_SQL = (
+    duckdb.BinderException,
+    duckdb.CatalogException,
+    duckdb.IOException,
+    duckdb.NotImplementedException,
+    duckdb.ParserException,
+    duckdb.PermissionException,
+    duckdb.SyntaxException,
+)
+_BROKEN_FILE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+
+
+class Sessions:
+    """Connections to one DuckDB file, each under its lock; `lock_timeout` in seconds is the longest that one waits."""
+
+    def __init__(self, file: Path, lock_timeout: float) -> None:
+        self.file = file
+        self._timeout = lock_timeout
+        self._turns = Turns(file, lock_timeout)
+
+    @contextmanager
+    def reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """A connection that only reads, beside others that read. The file must exist.
+
+        Raises:
+            TransientError: somebody writes for longer than the timeout, or the disk is full.
+            GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
+        """
+        with (
+            self._turns.take(write=False, purpose=purpose) as deadline,
+            self._session(True, purpose, deadline) as con,
+        ):
+            yield con
+
+    @contextmanager
+    def writing(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        """The only connection, in one transaction: committed at the end, rolled back by any exception.
+
+        Raises:
+            TransientError: others use the file for longer than the timeout, or the disk is full.
+            GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
+        """
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            problem = Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
+            raise of_the_system(error, problem) from error
+        with (
+            self._turns.take(write=True, purpose=purpose) as deadline,
+            self._session(False, purpose, deadline) as con,
+        ):
+            con.begin()
+            try:
+                yield con
+            except BaseException:
+                # After a fatal error DuckDB has rolled back by itself, and refuses to do it again.
+                with suppress(duckdb.Error):
+                    con.rollback()
+                raise
+            con.commit()
+
+    @contextmanager
+    def part(self, con: duckdb.DuckDBPyConnection, purpose: str) -> Iterator[None]:
+        """A part of a `writing` that is kept or undone by itself, together with what was done before it and is not yet kept.
+
+        Raises:
+            GaelpError: DuckDB refuses a statement; the writing can go on.
+        """
+        try:
+            yield
+            con.commit()
+        except duckdb.Error as error:
+            con.rollback()
+            raise explain(error, self.file, purpose) from _safe_cause(error)
+        except BaseException:
+            con.rollback()
+            raise
+        finally:
+            con.begin()
+
+    @contextmanager
+    def _session(self, read_only: bool, purpose: str, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+        try:
+            if not read_only and not self.file.exists():
+                self._make()
+            con = self._open(read_only, purpose, deadline)
+            try:
+                con.execute("SET TimeZone = 'UTC'")
+                yield con
+            finally:
+                con.close()
+        except duckdb.Error as error:
+            raise explain(error, self.file, purpose) from _safe_cause(error)
+
+    def _make(self) -> None:
+        """Makes the file whole or not at all: DuckDB takes one for broken whose making a full disk or a kill has cut short."""
+        unfinished = self.file.with_name(f"{self.file.name}.new")
+        try:
+            unfinished.unlink(missing_ok=True)
+            duckdb.connect(str(unfinished)).close()
+            unfinished.replace(self.file)
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+    def _open(self, read_only: bool, purpose: str, deadline: float) -> duckdb.DuckDBPyConnection:
+        config: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY_LIMIT,
+            # As many as the rest of the load uses; DuckDB itself does not heed which processors the process may use.
+            "threads": pl.thread_pool_size(),
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            # A query has no business with other files; a write reads the staged ones. Both spill to `FILE.tmp`.
+            "enable_external_access": not read_only,
+            # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
+            "preserve_insertion_order": read_only,
+        }
+        patiently = Retrying(
+            retry=retry_if_exception(_is_held_elsewhere),
+            wait=wait_random_exponential(multiplier=0.02, max=1),
+            stop=stop_before_delay(max(deadline - time.monotonic(), 0.0)),
+            reraise=True,
+        )
+        try:
+            return patiently(duckdb.connect, str(self.file), read_only=read_only, config=config)
+        except duckdb.IOException as error:
+            if not _is_held_elsewhere(error):
+                raise
+            raise TransientError(self._held(str(error), purpose)) from None
+
+    def _held(self, message: str, purpose: str) -> Problem:
+        found = _HOLDER.search(message)
+        who = f"{found['program']} (process {found['pid']})" if found else "another program"
+        return Problem(
+            f"waited {self._timeout:g} s to {purpose}; {who} holds the file open",
+            where=str(self.file),
+            expected="no other program that keeps the warehouse open",
+            remedy="Close it there; `gaelp query` reads the warehouse without keeping it open.",
+        )
+
+
+def first_row(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Sequence[str] = ()
+) -> tuple[Any, ...] | None:
+    """The first row of a result that is small, read to its end: an unfinished one would block the connection."""
+    rows = con.execute(sql, list(parameters)).fetchall()
+    return rows[0] if rows else None
+
+
+def scalar(con: duckdb.DuckDBPyConnection, sql: str) -> int:
+    """The number that a query without groups yields."""
+    row = first_row(con, sql)
+    assert row is not None
+    return int(row[0])
+
+
+def _is_held_elsewhere(error: BaseException) -> bool:
+    return isinstance(error, duckdb.IOException) and _FOREIGN_LOCK in str(error)
+
+
+def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
+    """DuckDB's error in the project's words, without any row's values; transient where trying again can help."""
+    message = str(error)
+    first_line = message.splitlines()[0] if message else type(error).__name__
+    if _NO_SPACE.search(message):
+        return TransientError(
+            Problem(
+                f"no space left on the disk to {purpose}",
+                str(file),
+                remedy="Free some space, then run it again.",
+            )
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return TransientError(
+            Problem(
+                f"out of memory ({MEMORY_LIMIT}) to {purpose}",
+                str(file),
+                remedy="Use smaller files or slices.",
+            )
+        )
+    if isinstance(error, _BROKEN_FILE) or "not a valid DuckDB" in message:
+        return GaelpError(
+            Problem(
+                f"the warehouse file cannot be read ({type(error).__name__})",
+                str(file),
+                "a DuckDB database",
+                "Move the file aside; the files in the gateway's sent folder rebuild it.",
+            )
+        )
+    if isinstance(error, _SPEAKS_OF_SQL):
+        return GaelpError(Problem(f"cannot {purpose}: {first_line}", str(file)))
+    return GaelpError(Problem(f"cannot {purpose}: {first_line.partition(':')[0]}", str(file)))
+
+
+def _safe_cause(error: duckdb.Error) -> duckdb.Error | None:
+    return error if isinstance(error, (*_SPEAKS_OF_SQL, *_BROKEN_FILE)) else None

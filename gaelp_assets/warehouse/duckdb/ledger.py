@@ -1,0 +1,262 @@
+"""The ledger and the dead letter in DuckDB: what a write reads from them, and what it adds, in the write's transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from typing import Final
+
+import duckdb
+import polars as pl
+
+from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.batches import check_balance
+from gaelp_assets.warehouse.duckdb.connection import scalar
+from gaelp_assets.warehouse.duckdb.ddl import names, table_name
+from gaelp_assets.warehouse.duckdb.dialect import literal
+from gaelp_assets.warehouse.duckdb.merge import Settled, stage_files
+from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceWrite, WriteMode
+
+# Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
+_LINES_AT_ONCE: Final = 5_000
+_LETTER_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "_batch": pl.Int64(),
+    "line_number": pl.Int64(),
+    "byte_offset": pl.Int64(),
+    "raw": pl.Binary(),
+    "reasons": pl.List(pl.Struct({"field": pl.String(), "rule": pl.String(), "message": pl.String()})),
+}
+_LEDGER_SCHEMA: Final[dict[str, pl.DataType]] = {
+    "batch_id": pl.String(),
+    "file": pl.String(),
+    "bytes": pl.Int64(),
+    "lines": pl.Int64(),
+    "loaded": pl.Int64(),
+    "duplicate": pl.Int64(),
+    "rejected": pl.Int64(),
+    "sorted": pl.Int64(),
+    "loaded_at": pl.Datetime("us", "UTC"),
+    "position": pl.Int64(),
+}
+
+
+class Books:
+    """Ledger and dead letter of one slice (or, for `SORT`, of a table's raw files)."""
+
+    def __init__(
+        self, con: duckdb.DuckDBPyConnection, ledger: Relation, dead_letter: Relation, write: SliceWrite
+    ) -> None:
+        self._con = con
+        self._ledger, self._dead_letter = table_name(ledger), table_name(dead_letter)
+        self._write = write
+        self._sorts = write.mode is WriteMode.SORT
+        self._slice = WHOLE if self._sorts else write.slice
+        self._of_slice = of_slice(write.relation, self._slice, sorts=self._sorts)
+
+    def known(self) -> dict[str, tuple[Fates, dt.datetime]]:
+        """The batches that the ledger holds, by id, with the moment when each was first loaded."""
+        rows = self._con.execute(
+            f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
+        ).fetchall()
+        return {
+            batch_id: (
+                Fates(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
+                loaded_at,
+            )
+            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
+        }
+
+    def clear(self) -> None:
+        """Forgets the slice; which dead letters were replayed is kept for `note_rejects`."""
+        letters = self._letters_of_slice()
+        self._con.execute(
+            "CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at "
+            f"FROM {self._dead_letter} WHERE {letters} AND replayed_at IS NOT NULL"
+        )
+        self._con.execute(f"DELETE FROM {self._dead_letter} WHERE {letters}")
+        self._con.execute(f"DELETE FROM {self._ledger} WHERE {self._of_slice}")
+
+    def note_rejects(
+        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], settled: Settled
+    ) -> None:
+        """Adds the dead letters of the batches: lines that were rejected before, and rows in conflict.
+
+        Raises:
+            GaelpError: a batch's staged rejects are not as many as it says.
+        """
+        con = self._con
+        info = pl.DataFrame(
+            {
+                "_batch": pl.Series(range(len(batches)), dtype=pl.Int64),
+                "batch_id": pl.Series([batch.batch_id for batch in batches], dtype=pl.String),
+                "file": pl.Series([batch.file for batch in batches], dtype=pl.String),
+                "rejected_at": pl.Series(moments, dtype=pl.Datetime("us", "UTC")),
+            }
+        )
+        con.register("_letter_info", info.to_arrow())
+        found: dict[int, int] = {}
+        if stage_files(con, "_reject", [batch.rejects for batch in batches]):
+            found = dict(con.execute("SELECT _batch, count(*) FROM _reject GROUP BY 1").fetchall())
+            self._insert_letters("_reject")
+        for index, batch in enumerate(batches):
+            if found.get(index, 0) != batch.rejected:
+                raise GaelpError(
+                    Problem(
+                        f"{found.get(index, 0)} rejected lines are staged",
+                        batch.file,
+                        f"{batch.rejected} of them",
+                    )
+                )
+            conflicts = settled.conflicts.get(index, [])
+            for start in range(0, len(conflicts), _LINES_AT_ONCE):
+                self._insert_conflicts(index, batch, conflicts[start : start + _LINES_AT_ONCE])
+        con.unregister("_letter_info")
+        if self._write.mode is WriteMode.REBUILD:
+            con.execute(
+                f"UPDATE {self._dead_letter} AS d SET replayed_at = r.replayed_at FROM _replayed AS r "
+                f"WHERE {_of_table(self._write.relation, self._slice)} AND d.batch_id = r.batch_id AND d.line_number = r.line_number"
+            )
+
+    def note_batches(
+        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], settled: Settled
+    ) -> list[Fates]:
+        """Adds the ledger's rows of the batches and takes back what they replaced; the fates, in the batches' order.
+
+        Raises:
+            GaelpError: a batch's lines do not add up.
+        """
+        fates = [_fates(batch, index, settled) for index, batch in enumerate(batches)]
+        check_balance(batches, fates)
+        for batch_id, count in settled.replaced.items():
+            self._con.execute(
+                f"UPDATE {self._ledger} SET loaded = loaded - $count, duplicate = duplicate + $count "
+                f"WHERE {self._of_slice} AND batch_id = $batch_id",
+                {"count": count, "batch_id": batch_id},
+            )
+        self._insert_ledger_rows(batches, moments, fates)
+        return fates
+
+    def _letters_of_slice(self) -> str:
+        """Dead letters have no mode: those of the slice's own batches, not those of its sorted raw files."""
+        return (
+            f"{_of_table(self._write.relation, self._slice)} "
+            f"AND batch_id IN (SELECT batch_id FROM {self._ledger} WHERE {self._of_slice})"
+        )
+
+    def _insert_letters(self, source: str) -> None:
+        self._con.execute(
+            f"INSERT INTO {self._dead_letter} BY NAME SELECT i.batch_id, {_constants(self._write.relation, self._slice)}, i.file, "
+            f"l.line_number, l.byte_offset, l.raw, l.reasons, i.rejected_at, $run_id AS run_id "
+            f"FROM {source} AS l JOIN _letter_info AS i USING (_batch)",
+            {"run_id": self._write.run_id},
+        )
+
+    def _insert_conflicts(self, index: int, batch: ProvenBatch, rows: Sequence[tuple[int, int]]) -> None:
+        key = self._write.relation.primary_key
+        reason = {
+            "field": key[0] if len(key) == 1 else None,
+            "rule": "key_conflict",
+            "message": f"another row of the slice has this {', '.join(key)}, with other content",
+        }
+        letters = pl.DataFrame(
+            {
+                "_batch": [index] * len(rows),
+                "line_number": [line for line, _ in rows],
+                "byte_offset": [offset for _, offset in rows],
+                "raw": [batch.raw_line(offset) for _, offset in rows],
+                "reasons": [[reason]] * len(rows),
+            },
+            schema=_LETTER_SCHEMA,
+        )
+        self._con.register("_conflict", letters.to_arrow())
+        self._insert_letters("_conflict")
+        self._con.unregister("_conflict")
+
+    def _insert_ledger_rows(
+        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], fates: Sequence[Fates]
+    ) -> None:
+        # Clocks differ between processes, and a load can wait for its lock: the position, not the time, is the order.
+        first = scalar(
+            self._con,
+            f"SELECT coalesce(max(position) + 1, 0) FROM {self._ledger} WHERE {self._of_slice}",
+        )
+        rows = [
+            (
+                b.batch_id,
+                b.file,
+                b.size,
+                f.lines,
+                f.loaded,
+                f.duplicate,
+                f.rejected,
+                f.sorted,
+                moment,
+                position,
+            )
+            for position, (b, moment, f) in enumerate(zip(batches, moments, fates, strict=True), start=first)
+        ]
+        frame = pl.DataFrame(rows, schema=_LEDGER_SCHEMA, orient="row")
+        self._con.register("_ledger_row", frame.to_arrow())
+        self._con.execute(
+            f"INSERT INTO {self._ledger} BY NAME SELECT *, {_constants(self._write.relation, self._slice)}, "
+            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id FROM _ledger_row",
+            {"run_id": self._write.run_id},
+        )
+        self._con.unregister("_ledger_row")
+
+
+def of_slice(relation: Relation, slice_: Slice, *, sorts: bool = False) -> str:
+    """The condition of the ledger's rows of a slice's batches or (with `sorts`) of the table's sorted raw files."""
+    return f"{_of_table(relation, slice_)} AND mode {'=' if sorts else '<>'} {literal(WriteMode.SORT.value)}"
+
+
+def ledger_query(ledger: Relation, relation: Relation, slice_: Slice) -> str:
+    """The ledger's rows of a slice, in order of loading."""
+    return (
+        f"SELECT {names(ledger.fields)} FROM {table_name(ledger)} WHERE {of_slice(relation, slice_)} "
+        "ORDER BY position, loaded_at, batch_id"
+    )
+
+
+def forget_statements(ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
+    """What takes a dropped table out of ledger and dead letter; its sorted raw files stay."""
+    of_table = f'dataset = {literal(relation.dataset)} AND "table" = {literal(relation.name)}'
+    loads = f"{of_table} AND mode <> {literal(WriteMode.SORT.value)}"
+    return [
+        f"DELETE FROM {table_name(dead_letter)} WHERE {of_table} "
+        f"AND batch_id IN (SELECT batch_id FROM {table_name(ledger)} WHERE {loads})",
+        f"DELETE FROM {table_name(ledger)} WHERE {loads}",
+    ]
+
+
+def _of_table(relation: Relation, slice_: Slice) -> str:
+    parts = [f"dataset = {literal(relation.dataset)}", f'"table" = {literal(relation.name)}']
+    parts.append("slice_date IS NULL" if slice_.date is None else f"slice_date = {literal(slice_.date)}")
+    parts.append(
+        "slice_environment IS NULL"
+        if slice_.environment is None
+        else f"slice_environment = {literal(slice_.environment)}"
+    )
+    return " AND ".join(parts)
+
+
+def _constants(relation: Relation, slice_: Slice) -> str:
+    date = "NULL" if slice_.date is None else literal(slice_.date)
+    environment = "NULL" if slice_.environment is None else literal(slice_.environment)
+    return (
+        f'{literal(relation.dataset)} AS dataset, {literal(relation.name)} AS "table", '
+        f"{date}::DATE AS slice_date, {environment}::VARCHAR AS slice_environment"
+    )
+
+
+def _fates(batch: ProvenBatch, index: int, settled: Settled) -> Fates:
+    return Fates(
+        batch_id=batch.batch_id,
+        lines=batch.lines,
+        loaded=settled.loaded(index),
+        duplicate=settled.duplicate.get(index, 0),
+        rejected=batch.rejected + len(settled.conflicts.get(index, ())),
+        sorted=batch.sorted,
+    )

@@ -1,0 +1,96 @@
+"""What a DuckDB file holds of the catalogue's relations, and how one follows: reads DuckDB's own tables, runs `ddl`'s statements."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Final
+
+import duckdb
+
+from gaelp_assets.catalog import Relation
+from gaelp_assets.warehouse.duckdb.connection import first_row
+from gaelp_assets.warehouse.duckdb.ddl import found_column, found_view, statements, table_name, wanted_shape
+from gaelp_assets.warehouse.schema.diff import compare
+from gaelp_assets.warehouse.schema.model import Column, Dataset, Form, RelationPlan, Scope, Shape
+
+_RELATIONS: Final = (
+    "SELECT schema_name || '.' || table_name AS id, schema_name AS dataset, table_name AS name, FALSE AS is_view, comment "
+    "FROM duckdb_tables() WHERE database_name = current_database() UNION ALL "
+    "SELECT schema_name || '.' || view_name, schema_name, view_name, TRUE, comment "
+    "FROM duckdb_views() WHERE database_name = current_database()"
+)
+
+
+def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, Shape]:
+    """The shapes of those relations that the file holds, by id."""
+    ids = [relation.id for relation in relations]
+    columns: dict[str, list[Column]] = {}
+    for relation_id, name, type_, nullable, comment in con.execute(
+        "SELECT schema_name || '.' || table_name AS id, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
+        "WHERE database_name = current_database() AND id IN (SELECT unnest($ids::VARCHAR[])) ORDER BY id, column_index",
+        {"ids": ids},
+    ).fetchall():
+        column = found_column(name, type_, nullable=nullable, comment=comment)
+        columns.setdefault(relation_id, []).append(column)
+    found: dict[str, Shape] = {}
+    for relation_id, is_view, comment in con.execute(
+        f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE id IN (SELECT unnest($ids::VARCHAR[]))",
+        {"ids": ids},
+    ).fetchall():
+        held = tuple(columns.get(relation_id, ()))
+        found[relation_id] = (
+            found_view(held, comment) if is_view else Shape(Form.TABLE, held, description=comment or "")
+        )
+    return found
+
+
+def compared(
+    con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], scope: Scope = Scope.ALL
+) -> list[RelationPlan]:
+    """What brings each of these relations up to the catalogue."""
+    held = shapes(con, relations)
+    return [
+        compare(
+            relation,
+            held.get(relation.id),
+            wanted_shape(relation),
+            partial(is_empty, con, relation),
+            scope,
+        )
+        for relation in relations
+    ]
+
+
+def is_empty(con: duckdb.DuckDBPyConnection, relation: Relation) -> bool:
+    """Whether a table has no rows."""
+    return first_row(con, f"SELECT 1 FROM {table_name(relation)} LIMIT 1") is None
+
+
+def carry_out(con: duckdb.DuckDBPyConnection, planned: RelationPlan) -> None:
+    """Runs what a plan without refusals asks for."""
+    for statement in statements(planned):
+        con.execute(statement)
+
+
+def survey(con: duckdb.DuckDBPyConnection, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+    """The schemas of these names, and what lies in each."""
+    schemas = {
+        name
+        for (name,) in con.execute(
+            "SELECT schema_name FROM duckdb_schemas() WHERE database_name = current_database()"
+        ).fetchall()
+    }
+    rows = con.execute(f"SELECT dataset, name, is_view FROM ({_RELATIONS}) ORDER BY ALL").fetchall()
+    return {
+        dataset: Dataset(
+            dataset,
+            dataset in schemas,
+            {
+                name: Form.VIEW if is_view else Form.TABLE
+                for schema, name, is_view in rows
+                if schema == dataset
+            },
+        )
+        for dataset in datasets
+    }

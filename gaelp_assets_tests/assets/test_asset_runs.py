@@ -1,0 +1,353 @@
+"""Runs on an ephemeral instance with a real gateway and warehouse: appends, rebuilds, ranges, checks, and what is derived."""
+
+from __future__ import annotations
+
+import base64
+import datetime as dt
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from gaelp_assets.catalog import load_catalog
+from gaelp_assets.definitions import build_definitions
+from gaelp_assets.platform import Platform, open_platform
+from gaelp_assets.runs.in_process import RunResult, run_pending
+from gaelp_assets.runs.orphans import IN_PROCESS_TAG
+from gaelp_assets.runs.planning import ASSET_JOB, SLOT_TAG
+from gaelp_assets.settings import load_settings
+
+SCORES = dg.AssetKey(["lab", "scores"])
+CURVE = dg.AssetKey(["lab", "curve"])
+BOARD = dg.AssetKey(["lab", "board"])
+PLAYERS = dg.AssetKey(["lab", "players"])
+FIELDS = [
+    {"name": "date", "type": "DATE", "mode": "REQUIRED"},
+    {"name": "environment", "type": "STRING", "mode": "REQUIRED"},
+    {"name": "player", "type": "STRING", "mode": "REQUIRED"},
+    {"name": "step", "type": "INTEGER", "mode": "REQUIRED",
+     "checks": [{"name": "greater_than_or_equal_to", "arguments": {"min_value": 0}}]},
+    {"name": "score", "type": "FLOAT", "mode": "REQUIRED", "description": "points"},
+]  # fmt: skip
+OPS = Path(__file__).parents[2] / "gaelp_assets" / "catalog" / "ops"
+
+
+def write_catalog(folder: Path) -> None:
+    """A sliced fact, a dimension, a sliced derived table with a chart, a board over all slices, and the platform's own tables."""
+    sliced = {"partitioning": {"date": "date", "environment": "environment"}}
+    relations: dict[str, dict[str, Any]] = {
+        "scores": {**sliced, "primary_key": ["player", "step", "date", "environment"], "fields": FIELDS,
+                   "foreign_keys": [{"fields": ["player"], "references": "players"}], "freshness_hours": 24},
+        "players": {"primary_key": ["player"], "fields": [FIELDS[2], {"name": "nickname", "type": "STRING"}]},
+        "curve": {**sliced, "kind": "derived_table", "fields": FIELDS,
+                  "chart": {"x": "step", "y": "score", "series": "player", "facet": "environment"}},
+        "board": {"kind": "derived_table", "fields": [FIELDS[2], FIELDS[4]]},
+        "best": {"kind": "view", "fields": [FIELDS[2], FIELDS[4]]},
+    }  # fmt: skip
+    queries = {
+        "curve": "SELECT date, environment, player, step, MAX(score) AS score FROM lab.scores GROUP BY date, environment, player, step",
+        "board": "SELECT player, MAX(score) AS score FROM lab.curve WHERE date >= DATE '2000-01-01' GROUP BY player",
+        "best": "SELECT player, score FROM lab.board WHERE score > 1",
+    }
+    (folder / "lab").mkdir(parents=True)
+    for name, content in relations.items():
+        path = folder / "lab" / f"{name}.json"
+        path.write_text(json.dumps({"description": name, "owner": "team:research", **content}))
+    for name, sql in queries.items():
+        (folder / "lab" / f"{name}.sql").write_text(sql)
+    (folder / "ops").mkdir()
+    for path in OPS.glob("*.json"):
+        (folder / "ops" / path.name).write_text(path.read_text())
+
+
+class Lab:
+    """A platform of one's own with its definitions and an ephemeral instance."""
+
+    def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
+        write_catalog(home / "catalog")
+        settings = load_settings({"GAELP_HOME": str(home), "GAELP_FIRST_DATE": "2026-11-01"})
+        self.platform: Platform = open_platform(settings, load_catalog(home / "catalog"))
+        self.platform.gateway.prepare()
+        self.definitions = build_definitions(settings, self.platform.catalog)
+        self.instance = instance
+
+    def put(self, day: int, environment: str, rows: list[dict[str, Any]] | bytes, name: str = "a") -> None:
+        """Puts a file of the fact into the queue."""
+        folder = f"cloud_ready/lab/scores/date=2026-11-{day:02}/environment={environment}"
+        self.drop(f"{folder}/{name}.ndjson", rows)
+
+    def drop(self, name: str, rows: list[dict[str, Any]] | bytes) -> None:
+        path = self.platform.settings.home / "export_gateway" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (
+            rows if isinstance(rows, bytes) else b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        )
+        path.write_bytes(lines)
+
+    def pending(self) -> list[RunResult]:
+        """Does what `gaelp ingest` does."""
+        return run_pending(self.definitions, self.platform, self.instance)
+
+    def materialize(self, *keys: dg.AssetKey, **arguments: Any) -> dg.ExecuteInProcessResult:
+        """Runs assets as the UI would."""
+        job = self.definitions.resolve_job_def(ASSET_JOB)
+        return job.execute_in_process(
+            instance=self.instance, asset_selection=list(keys), raise_on_error=False, **arguments
+        )
+
+    def count(self, sql: str) -> int:
+        """The single number that a query returns."""
+        return int(self.platform.warehouse.query(sql).frame.item())
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Lab]:
+    with dg.DagsterInstance.ephemeral() as instance:
+        yield Lab(tmp_path, instance)
+
+
+def row(day: int, environment: str, step: int, **changes: Any) -> dict[str, Any]:
+    date = dt.date(2026, 11, day).isoformat()
+    return {
+        "date": date,
+        "environment": environment,
+        "player": "ann",
+        "step": step,
+        "score": step * 1.5,
+        **changes,
+    }
+
+
+def rows(day: int, environment: str, count: int = 3) -> list[dict[str, Any]]:
+    return [row(day, environment, step) for step in range(count)]
+
+
+def checks(
+    result: dg.ExecuteInProcessResult, key: dg.AssetKey = SCORES
+) -> dict[str, dg.AssetCheckEvaluation]:
+    return {
+        found.check_name: found for found in result.get_asset_check_evaluations() if found.asset_key == key
+    }
+
+
+def table(value: dg.MetadataValue[Any]) -> list[dg.TableRecord]:
+    assert isinstance(value, dg.TableMetadataValue)
+    return list(value.records)
+
+
+def failure_of(result: dg.ExecuteInProcessResult) -> str:
+    data = next(event for event in result.all_events if event.is_step_failure).step_failure_data
+    return str(data.user_failure_data.description if data.user_failure_data else data.error)
+
+
+def range_tags(start: str, end: str) -> dict[str, str]:
+    return {"dagster/asset_partition_range_start": start, "dagster/asset_partition_range_end": end}
+
+
+def test_pending_files_end_as_rows_curves_and_board_without_a_daemon(lab: Lab) -> None:
+    lab.drop("cloud_ready/lab/players/p.ndjson", [{"player": "ann", "nickname": None}])
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.put(3, "Taxi-v3", rows(3, "Taxi-v3"))
+    results = lab.pending()
+    assert [(result.slot, result.success) for result in results][:3] == [
+        ("whole", True), ("2026-11-02|CartPole-v1", True), ("2026-11-03|Taxi-v3", True),
+    ]  # fmt: skip
+    assert {result.failures for result in results} == {()}
+    assert lab.count("SELECT COUNT(*) FROM lab.scores") == 6
+    assert lab.count("SELECT COUNT(*) FROM lab.curve") == 6
+    assert lab.count("SELECT COUNT(*) FROM lab.board") == 1
+    assert lab.count("SELECT COUNT(*) FROM lab.best") == 1
+    assert sorted(lab.instance.get_dynamic_partitions("environments")) == ["CartPole-v1", "Taxi-v3"]
+    assert lab.pending() == []
+
+
+def test_a_slice_carries_its_counts_and_its_picture(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    loaded = lab.instance.get_latest_materialization_event(SCORES)
+    assert loaded is not None
+    assert loaded.asset_materialization is not None
+    metadata = loaded.asset_materialization.metadata
+    assert loaded.asset_materialization.partition == "2026-11-02|CartPole-v1"
+    expected = {
+        "rows loaded": 3,
+        "lines": 3,
+        "rejected": 0,
+        "duplicates": 0,
+        "dagster/partition_row_count": 3,
+    }
+    assert {name: metadata[name].value for name in expected} == expected
+    drawn = lab.instance.get_latest_materialization_event(CURVE)
+    assert drawn is not None
+    assert drawn.asset_materialization is not None
+    text = str(drawn.asset_materialization.metadata["picture"].value)
+    image = base64.b64decode(text.partition("base64,")[2].rstrip(")"))
+    assert image.startswith(b"\x89PNG")
+    assert len(image) < 100_000
+
+
+def test_a_range_run_covers_the_whole_rectangle_of_dates_and_environments(lab: Lab) -> None:
+    for day in (2, 3):
+        for environment in ("CartPole-v1", "Taxi-v3"):
+            lab.put(day, environment, rows(day, environment, count=day))
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1", "Taxi-v3"])
+    result = lab.materialize(SCORES, CURVE, tags=range_tags("2026-11-02|CartPole-v1", "2026-11-03|Taxi-v3"))
+    assert result.success
+    events = [event for event in result.get_asset_materialization_events() if event.asset_key == SCORES]
+    counts = {event.partition: event.materialization.metadata["rows loaded"].value for event in events}
+    assert counts == {
+        "2026-11-02|CartPole-v1": 2, "2026-11-02|Taxi-v3": 2, "2026-11-03|CartPole-v1": 3, "2026-11-03|Taxi-v3": 3,
+    }  # fmt: skip
+    assert lab.count("SELECT COUNT(*) FROM lab.curve") == 10
+    assert str(checks(result)["key_uniqueness"].metadata["checked"].value).endswith("(4 slices)")
+    assert all(found.passed for name, found in checks(result).items() if name != "foreign_keys")
+
+
+def test_a_reversed_range_is_an_error_and_not_a_quiet_success(lab: Lab) -> None:
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    result = lab.materialize(SCORES, tags=range_tags("2026-11-05|CartPole-v1", "2026-11-02|CartPole-v1"))
+    assert not result.success
+    assert "No partition lies in" in failure_of(result)
+
+
+@pytest.mark.parametrize("how", ["backfill", "config"])
+def test_a_backfill_rebuilds_and_a_single_slice_appends(lab: Lab, how: str) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    # Somebody has changed the warehouse: an append cannot know, a rebuild replaces the slice.
+    relation = lab.platform.catalog["lab.scores"]
+    lab.platform.warehouse.drop(relation)
+    lab.platform.warehouse.ensure([relation])
+    partition = {"partition_key": "2026-11-02|CartPole-v1"}
+    assert lab.materialize(SCORES, **partition).success
+    assert lab.count("SELECT COUNT(*) FROM lab.scores") == 0
+    if how == "backfill":
+        result = lab.materialize(SCORES, **partition, tags={"dagster/backfill": "abcdefgh"})
+    else:
+        config = {"ops": {"scores": {"config": {"rebuild": True}}}}
+        result = lab.materialize(SCORES, **partition, run_config=config)
+    assert result.success
+    assert lab.count("SELECT COUNT(*) FROM lab.scores") == 3
+
+
+def test_rejected_lines_warn_with_their_reasons_and_never_with_values(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", [*rows(2, "CartPole-v1"), row(2, "CartPole-v1", 99, score="secret-7")])
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    result = lab.materialize(SCORES, partition_key="2026-11-02|CartPole-v1")
+    assert result.success
+    found = checks(result)["rejected_rows"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["rejected"].value == 1
+    assert "secret" not in str(result.all_events)
+    assert checks(result)["accounting"].passed
+
+
+def test_a_file_set_aside_fails_the_check_and_publishes_nothing(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", b"this is not JSON\n" * 3)
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    result = lab.materialize(SCORES, CURVE, partition_key="2026-11-02|CartPole-v1")
+    assert not result.success
+    found = checks(result)["rejected_rows"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert found.metadata["files set aside"].value == 1
+    assert result.get_asset_materialization_events() == []
+    assert "a.ndjson" in failure_of(result)
+
+
+def test_a_bad_slice_of_a_range_does_not_take_the_good_one_with_it(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", b"this is not JSON\n")
+    lab.put(3, "CartPole-v1", rows(3, "CartPole-v1"))
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    result = lab.materialize(SCORES, tags=range_tags("2026-11-02|CartPole-v1", "2026-11-03|CartPole-v1"))
+    assert not result.success
+    assert lab.instance.get_materialized_partitions(SCORES) == {"2026-11-03|CartPole-v1"}
+
+
+def test_checks_of_the_warehouse_find_what_no_load_has_seen(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    import duckdb
+
+    with duckdb.connect(str(lab.platform.settings.home / "warehouse.duckdb")) as connection:
+        connection.execute("INSERT INTO lab.scores SELECT * FROM lab.scores")
+        connection.execute("UPDATE lab.scores SET step = -1 WHERE step = 2")
+        connection.execute("ALTER TABLE lab.scores ADD COLUMN surprise INTEGER")
+    for tags in ({"dagster/partition": "2026-11-02|CartPole-v1"}, {}):
+        found = checks(run_checks(lab, tags))
+        assert {name: check.passed for name, check in found.items()} == {
+            "schema_conformance": False, "key_uniqueness": False, "foreign_keys": False,
+        }  # fmt: skip
+        assert found["key_uniqueness"].metadata["keys with several rows"].value == 3
+        assert found["foreign_keys"].severity is dg.AssetCheckSeverity.WARN
+        broken = {
+            record.data["check"]: record.data["rows"]
+            for record in table(found["schema_conformance"].metadata["failures"])
+        }
+        assert list(broken.values()) == [2]
+        assert table(found["schema_conformance"].metadata["columns"])[0].data["column"] == "surprise"
+
+
+def test_words_that_drifted_are_shown_and_fail_nothing(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    import duckdb
+
+    with duckdb.connect(str(lab.platform.settings.home / "warehouse.duckdb")) as connection:
+        connection.execute("COMMENT ON TABLE lab.scores IS 'by hand'")
+    found = checks(run_checks(lab, {}))["schema_conformance"]
+    assert found.passed
+    (record,) = table(found.metadata["columns"])
+    assert (record.data["found"], record.data["way out"]) == ("by hand", "gaelp deploy")
+
+
+def run_checks(lab: Lab, tags: dict[str, str]) -> dg.ExecuteInProcessResult:
+    keys = {"scores": ("schema_conformance", "key_uniqueness", "foreign_keys")}
+    selected = [dg.AssetCheckKey(SCORES, name) for name in keys["scores"]]
+    job = dg.define_asset_job("checks", selection=dg.AssetSelection.checks(*selected))
+    defs = dg.Definitions.merge(lab.definitions, dg.Definitions(jobs=[job]))
+    return defs.resolve_job_def("checks").execute_in_process(instance=lab.instance, tags=tags)
+
+
+def test_a_check_that_cannot_run_says_so_and_blames_no_data(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    lab.platform.warehouse.drop(lab.platform.catalog["lab.scores"])
+    found = checks(run_checks(lab, {}))["key_uniqueness"]
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert found.metadata["outcome"].value == "could not run"
+
+
+@pytest.mark.parametrize(
+    "tags", [IN_PROCESS_TAG, {}], ids=["of an earlier ingest", "of a daemon that is gone"]
+)
+def test_a_run_whose_process_was_killed_does_not_hold_its_slot(lab: Lab, tags: dict[str, str]) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    killed = lab.instance.create_run_for_job(
+        lab.definitions.resolve_job_def(ASSET_JOB),
+        tags={SLOT_TAG: "2026-11-02|CartPole-v1", **tags},
+        status=dg.DagsterRunStatus.STARTED,
+    )
+    assert [result.success for result in lab.pending() if result.slot.startswith("2026")] == [True]
+    run = lab.instance.get_run_by_id(killed.run_id)
+    assert run is not None
+    assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_slice_left_behind_by_a_killed_run_is_refreshed(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    # The run died after the table and before what is derived from it.
+    assert lab.materialize(SCORES, partition_key="2026-11-02|CartPole-v1").success
+    assert "lab.curve" in {name for result in lab.pending() for name in result.assets}
+    assert lab.count("SELECT COUNT(*) FROM lab.curve") == 3
+
+
+def test_the_gateway_asset_shows_the_queue(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    result = lab.materialize(dg.AssetKey(["gateway", "export_gateway"]))
+    metadata = result.get_asset_materialization_events()[0].materialization.metadata
+    assert metadata["slices waiting"].value == 1
+    assert table(metadata["queue"])[0].data["slice"] == "2026-11-02|CartPole-v1"

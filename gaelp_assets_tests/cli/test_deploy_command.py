@@ -1,0 +1,104 @@
+"""`gaelp deploy` as a person, and as CI, meets it: exit codes, words, JSON, and a table that is made anew without losing rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.rebuildable import check_files
+from gaelp_assets_tests.cli.test_main import gaelp
+from gaelp_assets_tests.platforms import (
+    TABLE,
+    checkpoint,
+    drop,
+    load,
+    ndjson,
+    platform_in,
+    state,
+)
+
+FILE = f"cloud_ready/{TABLE.replace('.', '/')}/date=2026-11-01/environment=CartPole-v1/part.ndjson"
+
+
+def by_hand(home: Path, statement: str) -> None:
+    with duckdb.connect(str(home / "warehouse.duckdb")) as con:
+        con.execute(statement)
+
+
+def as_json(home: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    answer = gaelp(home, "deploy", "--json", *arguments)
+    return answer.returncode, json.loads(answer.stdout)
+
+
+def test_exit_codes_tell_nothing_to_do_from_changes_and_refusals(tmp_path: Path) -> None:
+    answer = gaelp(tmp_path, "deploy", "--dry-run")
+    assert (answer.returncode, "14 to create" in answer.stdout) == (2, True), answer.stderr
+    assert not (tmp_path / "warehouse.duckdb").exists()
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "14 made"), answer.stderr
+    assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0
+    platform = platform_in(tmp_path)
+    drop(platform, FILE, ndjson([checkpoint(1)]))
+    assert load(platform).total("loaded") == 1
+    by_hand(tmp_path, f"ALTER TABLE {TABLE} ADD COLUMN surprise INTEGER")
+    by_hand(tmp_path, "COMMENT ON TABLE training.agents IS 'x'; CREATE TABLE training.stray (a INTEGER)")
+    answer = gaelp(tmp_path, "deploy")
+    assert answer.returncode == 1
+    assert f"{TABLE}, field surprise" in answer.stderr
+    (way_out,) = re.findall(r"ALTER TABLE .* DROP COLUMN \S+\b\"", answer.stderr)
+    assert "training.stray: a table that the catalogue does not know" in answer.stdout
+    code, found = as_json(tmp_path, "--dry-run")
+    assert (code, found["summary"]) == (1, {"change": 1, "refused": 1, "unchanged": 12})
+    code, found = as_json(tmp_path, "--allow-partial")
+    assert (code, found["summary"]) == (1, {"changed": 1, "refused": 1, "unchanged": 12})
+    by_hand(tmp_path, way_out)
+    assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0, "the way out is one"
+
+
+def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
+    code, planned = as_json(tmp_path, "--dry-run")
+    _, applied = as_json(tmp_path)
+    assert code == 2
+    assert planned.keys() == applied.keys() == {
+        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary",
+    }  # fmt: skip
+    assert (planned["format"], planned["applied"], applied["applied"]) == (1, False, True)
+    for found in (planned, applied):
+        for relation in found["relations"]:
+            assert relation.keys() == {
+                "relation", "form", "status", "changes", "refusals", "outcome", "problems",
+            }  # fmt: skip
+            assert relation["status"] == "create"
+    assert {relation["outcome"] for relation in planned["relations"]} == {None}
+    assert {relation["outcome"] for relation in applied["relations"]} == {"made"}
+
+
+def test_a_table_is_made_anew_only_if_every_row_can_come_back_and_a_rebuild_brings_them(
+    tmp_path: Path,
+) -> None:
+    platform = platform_in(tmp_path)
+    drop(platform, FILE, ndjson([checkpoint(n) for n in range(3)]))
+    drop(platform, FILE.replace("part", "more"), ndjson([checkpoint(7), checkpoint(1)]))
+    assert load(platform).total("loaded") == 4
+    before = state(platform)
+    answer = gaelp(tmp_path, "deploy", "--replace", TABLE)
+    assert answer.returncode == 0, answer.stderr
+    assert "in place of all of its rows" in answer.stdout
+    assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 0
+    load(platform, rebuild=True)
+    for now, then in zip(state(platform), before, strict=True):
+        assert now.equals(then)
+
+    (lost,) = (tmp_path / "export_gateway" / "sent").rglob("more*")
+    lost.unlink()
+    with pytest.raises(GaelpError, match=r"2 rows of .*more.ndjson would be lost"):
+        check_files(platform, platform.catalog[TABLE])
+    answer = gaelp(tmp_path, "deploy", "--replace", TABLE)
+    assert (answer.returncode, "would be lost" in answer.stderr) == (1, True)
+    assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 4

@@ -1,0 +1,56 @@
+"""Starting and stopping processes together, and a port that is taken."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaelp_assets.cli.dev import _processes, run_dev
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.settings import load_settings
+
+# A child that ignores SIGTERM's default by handing the work to a grandchild, as Dagster does with its code servers.
+PARENT = (
+    "import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)']);"
+    "print(child.pid, flush=True); open(sys.argv[1], 'w').write(str(child.pid)); child.wait()"
+)
+
+
+def test_a_taken_port_is_named_with_what_to_do(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(GaelpError, match=f"port {port} .*gaelp dev --port {port + 1}"):
+            run_dev(load_settings({"GAELP_HOME": str(tmp_path)}), port=port)
+
+
+def test_children_and_their_children_are_gone_afterwards(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    with _processes({"one": [sys.executable, "-c", PARENT, str(note)]}, os.environ) as running:
+        while not (note.exists() and note.read_text()):
+            assert running["one"].poll() is None
+        grandchild = int(note.read_text())
+    assert running["one"].returncode is not None
+    state = subprocess.run(
+        ["ps", "-o", "stat=", "-p", str(grandchild)], capture_output=True, text=True, check=False
+    )
+    # Dead, or a zombie that nobody in this container reaps.
+    assert state.stdout.strip()[:1] in {"", "Z"}
+
+
+def test_processes_that_open_a_new_instance_at_once_do_not_spoil_its_databases(tmp_path: Path) -> None:
+    """Two that made them at once left `alembic_version` with two heads, and nothing started any more."""
+    open_it = (
+        "from gaelp_assets.cli.dev import dagster_instance; from gaelp_assets.settings import load_settings;"
+        "dagster_instance(load_settings())"
+    )
+    environment = {**os.environ, "GAELP_HOME": str(tmp_path)}
+    opening = [subprocess.Popen([sys.executable, "-c", open_it], env=environment) for _ in range(4)]
+    assert [process.wait(120) for process in opening] == [0, 0, 0, 0]
+    assert subprocess.run([sys.executable, "-c", open_it], env=environment, check=False).returncode == 0

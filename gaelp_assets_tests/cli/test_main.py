@@ -1,0 +1,79 @@
+"""The command line as a person meets it: exit codes, and words instead of tracebacks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, load, ndjson, platform_in
+
+
+def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-m", "gaelp_assets.cli.main", *arguments],
+        env={**os.environ, "GAELP_HOME": str(home), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("SELECT * FROM training.episode", "did you mean 'training.episodes'?"),
+        ("SELEC 1", "expected one GoogleSQL SELECT statement"),
+        ("DROP TABLE training.episodes", "expected one GoogleSQL SELECT statement"),
+        ("SELECT APPROX_QUANTILES(agent_id, 2) FROM training.episodes", "APPROX_QUANTILES is not used here"),
+    ],
+)
+def test_a_wrong_query_is_answered_in_words(tmp_path: Path, sql: str, expected: str) -> None:
+    answer = gaelp(tmp_path, "query", sql)
+    assert answer.returncode == 1
+    assert expected in answer.stderr
+    assert "Traceback" not in answer.stderr
+
+
+def test_a_table_that_holds_nothing_yet_is_empty_and_no_error(tmp_path: Path) -> None:
+    answer = gaelp(tmp_path, "query", "SELECT COUNT(*) AS n FROM training.episodes")
+    assert answer.returncode == 0
+    assert "│ 0 │" in answer.stdout
+
+
+@pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
+def test_a_result_goes_to_a_file_with_nested_values(tmp_path: Path, ending: str) -> None:
+    output = tmp_path / f"result.{ending}"
+    answer = gaelp(tmp_path / "home", "query", "SELECT 1 AS one, [1, 2] AS list", "--output", str(output))
+    assert answer.returncode == 0, answer.stderr
+    assert output.stat().st_size > 0
+    if ending == "csv":
+        assert output.read_text() == 'one,list\n1,"[1,2]"\n'
+
+
+def test_a_wrong_variable_and_a_wrong_ending_name_the_right_ones(tmp_path: Path) -> None:
+    assert "did you mean 'GAELP_HOME'?" in gaelp(tmp_path, "status", GAELP_HOMEE="x").stderr
+    assert ".csv, .json, .parquet" in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+
+
+def test_status_for_programs_is_json(tmp_path: Path) -> None:
+    platform = platform_in(tmp_path)
+    drop(platform, f"cloud_ready/training/checkpoints/{SLICE.path}/a.ndjson", ndjson([checkpoint(1)]))
+    load(platform)
+    drop(platform, f"cloud_ready/training/checkpoints/{SLICE.path}/b.ndjson", ndjson([checkpoint(2)]))
+    answer = json.loads(gaelp(tmp_path, "status", "--json").stdout)
+    assert answer["stages"]["cloud_ready"]["files"] == 1
+    [table] = [table for table in answer["tables"] if table["relation_id"] == "training.checkpoints"]
+    assert (table["rows"], table["slices"]) == (1, 1)
+
+
+def test_a_file_that_is_set_aside_is_spoken_of(tmp_path: Path) -> None:
+    drop(platform_in(tmp_path), "cloud_ready/nowhere/a.ndjson", b"{}")
+    answer = gaelp(tmp_path, "ingest")
+    assert answer.returncode == 0, answer.stderr
+    assert "1 files are set aside" in answer.stdout
+    assert "does not name a table" in gaelp(tmp_path, "gateway", "list").stdout

@@ -1,0 +1,144 @@
+"""The sensors' shells on an ephemeral instance with a real gateway, and what they ask of the run history."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+import gaelp_assets.runs.history
+from gaelp_assets.assets.partitions import GATEWAY
+from gaelp_assets.catalog import Catalog
+from gaelp_assets.errors import Problem, TransientError
+from gaelp_assets.platform import Platform
+from gaelp_assets.runs.history import past_runs
+from gaelp_assets.runs.planning import SLOT_TAG, Outcome
+from gaelp_assets_tests.platforms import checkpoint, drop, ndjson, platform_in
+from sensors.ingest import cloud_ready_sensor
+from sensors.raw import raw_sensor
+from sensors.refresh import refresh_sensor
+
+SLOT = "2026-11-01|*"
+KEY = "2026-11-01|CartPole-v1"
+FILE = "training/checkpoints/date=2026-11-01/environment=CartPole-v1/a.ndjson"
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as ephemeral:
+        yield ephemeral
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Platform:
+    return platform_in(tmp_path)
+
+
+def tick(sensor: dg.SensorDefinition, instance: dg.DagsterInstance) -> dg.SensorResult | dg.SkipReason:
+    result = sensor(dg.build_sensor_context(instance=instance))
+    assert isinstance(result, dg.SensorResult | dg.SkipReason)
+    return result
+
+
+def requests(result: dg.SensorResult | dg.SkipReason) -> list[dg.RunRequest]:
+    assert isinstance(result, dg.SensorResult), result
+    return list(result.run_requests or [])
+
+
+def record_run(instance: dg.DagsterInstance, slot: str, status: dg.DagsterRunStatus) -> str:
+    job = dg.Definitions(jobs=[noop]).resolve_job_def("noop")
+    return instance.create_run_for_job(job, tags={SLOT_TAG: slot}, status=status).run_id
+
+
+@dg.job
+def noop() -> None:
+    """Stands for any run."""
+
+
+def test_a_tick_asks_for_the_slice_and_for_its_new_environment(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    drop(platform, f"cloud_ready/{FILE}", ndjson([checkpoint(1)]))
+    result = tick(cloud_ready_sensor(lambda: platform), instance)
+    (request,) = requests(result)
+    assert (request.partition_key, request.run_key) == (KEY, f"{SLOT}<-none")
+    assert request.asset_selection == [dg.AssetKey(["training", "checkpoints"])]
+    assert request.tags[SLOT_TAG] == SLOT
+    assert isinstance(result, dg.SensorResult)
+    (added,) = result.dynamic_partitions_requests or []
+    assert list(added.partition_keys) == ["CartPole-v1"]
+
+
+def test_two_ticks_before_the_run_exists_ask_with_the_same_run_key(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    drop(platform, f"cloud_ready/{FILE}", ndjson([checkpoint(1)]))
+    sensor = cloud_ready_sensor(lambda: platform)
+    assert requests(tick(sensor, instance))[0].run_key == requests(tick(sensor, instance))[0].run_key
+    record_run(instance, SLOT, dg.DagsterRunStatus.STARTED)
+    assert isinstance(tick(sensor, instance), dg.SkipReason)
+
+
+def test_a_gateway_that_cannot_be_listed_is_not_an_empty_one(
+    platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unreachable(*_: object) -> None:
+        raise TransientError(Problem("the disk does not answer", "export_gateway"))
+
+    monkeypatch.setattr(platform.gateway, "pending_slices", unreachable)
+    result = tick(cloud_ready_sensor(lambda: platform), instance)
+    assert isinstance(result, dg.SkipReason)
+    assert "Could not list the gateway" in str(result.skip_message)
+    assert "the disk does not answer" in str(result.skip_message)
+
+
+def test_raw_files_ask_for_the_gateway_and_an_empty_stage_for_nothing(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    sensor = raw_sensor(lambda: platform)
+    assert tick(sensor, instance) == dg.SkipReason("Nothing to do.")
+    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([checkpoint(1)]))
+    (request,) = requests(tick(sensor, instance))
+    assert request.asset_selection == [GATEWAY]
+
+
+def test_nothing_loaded_means_nothing_to_refresh(platform: Platform, instance: dg.DagsterInstance) -> None:
+    assert tick(refresh_sensor(lambda: platform), instance) == dg.SkipReason("Nothing to do.")
+
+
+def test_a_derived_slice_older_than_its_table_is_refreshed_until_it_is_not(
+    platform: Platform, instance: dg.DagsterInstance
+) -> None:
+    catalog: Catalog = platform.catalog
+    derived = next(r for r in catalog.derived if r.partitioning is not None)
+    (source,) = [catalog[i] for i in catalog.upstream[derived.id] if catalog[i].partitioning is not None]
+    sensor = refresh_sensor(lambda: platform)
+    source_key, key = dg.AssetKey([source.dataset, source.name]), dg.AssetKey([derived.dataset, derived.name])
+    instance.report_runless_asset_event(dg.AssetMaterialization(source_key, partition=KEY))
+    found = {
+        request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
+    }
+    assert key in found[KEY]
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=KEY))
+    found = {
+        request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
+    }
+    assert key not in found.get(KEY, [])
+
+
+def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken for a slot that never ran, it got its first run key again, and was silently ignored for ever."""
+    quiet = record_run(instance, "quiet", dg.DagsterRunStatus.SUCCESS)
+    for _ in range(3):
+        record_run(instance, "busy", dg.DagsterRunStatus.FAILURE)
+    monkeypatch.setattr(gaelp_assets.runs.history, "BULK_LIMIT", 3)
+    found = past_runs(instance, ["busy", "quiet", "new"])
+    assert [run.run_id for run in found["quiet"]] == [quiet]
+    assert [run.outcome for run in found["busy"]] == [Outcome.FAILED] * 3
+    assert found["new"] == []
+    assert found["busy"][0].created <= dt.datetime.now(dt.UTC)

@@ -1,0 +1,276 @@
+"""Every statement that the BigQuery engine emits, by Google's own analyzer, and the pure parts that they are made of."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.load import load_catalog
+from gaelp_assets.catalog.model import Field
+from gaelp_assets.catalog.validate import upstream_of
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.warehouse.bigquery import transaction as sql_of
+from gaelp_assets.warehouse.bigquery.dialect import Names, literal, selected
+from gaelp_assets.warehouse.bigquery.resources import (
+    labels,
+    table_resource,
+)
+from gaelp_assets.warehouse.bigquery.schema import widening_statements
+from gaelp_assets.warehouse.bigquery.staging import letter_schema, row_schema
+from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, SliceWrite, WriteMode
+from gaelp_assets.warehouse.schema.model import Action, Change, Column, stored_fields
+from gaelp_assets_tests.contract.warehouses import (
+    BEST,
+    CARTPOLE,
+    CATALOG,
+    DAY,
+    EPISODES,
+    EVENTS,
+    EVERY_TYPE,
+    GOOD,
+    NOW,
+    VERSIONS,
+    relation,
+)
+from gaelp_assets_tests.zetasql_gate import Gate
+
+NAMES = Names("project", "pre_")
+PARAMETERS = {
+    **dict.fromkeys(
+        (
+            "batches",
+            "seen",
+            "holder",
+            "run_id",
+            "ledger",
+            "replaced",
+            "known",
+            "batch_id",
+            "lines",
+            "dataset",
+            "table_name",
+        ),
+        "STRING",
+    ),
+    "replayed_at": "TIMESTAMP",
+}
+CONTROL = ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
+DATASETS = frozenset(r.dataset for r in CATALOG)
+
+
+def _fields(resources: Sequence[Any]) -> list[Field]:
+    return [Field.model_validate(resource) for resource in resources]
+
+
+def _gate(*relations: Relation) -> Gate:
+    """The analyzer, knowing these relations and what a write stages of the first, under the names that the engine uses."""
+    tables = {r.id: [f.model_dump(exclude_defaults=True) for f in stored_fields(r)] for r in relations}
+    tables["staging.rows_1"] = row_schema(relations[0])
+    tables["staging.letters_1"] = letter_schema()
+    tables["staging.fates_1"] = [
+        *({"name": name, "type": "STRING"} for name in ("_batch_id", "_key", "_fate")),
+        *({"name": name, "type": "INTEGER"} for name in ("_line_number", "_byte_offset")),
+        {"name": "_held", "type": "BOOLEAN"},
+    ]
+    tables["staging.replayed_1"] = [
+        {"name": "batch_id", "type": "STRING"},
+        {"name": "line_number", "type": "INTEGER"},
+        {"name": "replayed_at", "type": "TIMESTAMP"},
+    ]
+    tables["locks.one"] = [{"name": "holder", "type": "STRING"}]
+    known = [relation(name.split(".")[0], name.split(".")[1], fields) for name, fields in tables.items()]
+    return Gate(Catalog(known))
+
+
+def _write_gate(relation_: Relation) -> Gate:
+    return _gate(relation_, CATALOG[LEDGER], CATALOG[DEAD_LETTER])
+
+
+def _script(relation_: Relation, slice_: Slice, mode: WriteMode, **more: Any) -> sql_of.WriteScript:
+    write = SliceWrite(relation_, slice_, mode, [], NOW, "run")
+    tables = more or {name: NAMES.staged_id(f"{name}_1") for name in ("rows", "letters", "fates")}
+    return sql_of.WriteScript(
+        NAMES,
+        write,
+        CATALOG[LEDGER],
+        CATALOG[DEAD_LETTER],
+        f"{NAMES.dataset_id('locks')}.one",
+        replaces=not more,
+        **tables,
+    )
+
+
+def _analyze(gate: Gate, statement: str) -> None:
+    # Names are quoted whole, as `project.dataset.table`; the analyzer's catalogue has them by parts.
+    parts = re.sub(r"`project\.pre_(\w+)\.(\w+)`", r"`\1`.`\2`", statement).replace("`project.pre_", "`")
+    gate.analyze(parts, PARAMETERS)
+
+
+SLICES = [(EPISODES, CARTPOLE), (VERSIONS, WHOLE), (EVENTS, Slice(DAY)), (EVERY_TYPE, WHOLE)]
+
+
+@pytest.mark.parametrize(("relation_", "slice_"), SLICES, ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.REBUILD])
+def test_google_accepts_every_statement_of_a_write(
+    relation_: Relation, slice_: Slice, mode: WriteMode
+) -> None:
+    gate = _write_gate(relation_)
+    full = _script(relation_, slice_, mode)
+    for statement in (full.settle(), full.count_fates(), full.refused(), *full.statements()):
+        if statement not in CONTROL:
+            _analyze(gate, statement.replace("JOIN _replayed", "JOIN `project.pre_staging.replayed_1`"))
+    assert full.statements()[0] == CONTROL[0]
+    assert full.statements()[-1] == CONTROL[1]
+
+
+def test_every_statement_on_a_sliced_table_names_its_slice_by_constants() -> None:
+    for statement in _script(EPISODES, CARTPOLE, WriteMode.REBUILD).statements():
+        if statement.startswith("DELETE FROM `project.pre_lab.episodes`"):
+            assert "`date` = DATE '2026-11-20' AND `environment_id` = 'CartPole-v1'" in statement
+    assert "WHERE _t.`date` = DATE '2026-11-20'" in _script(EPISODES, CARTPOLE, WriteMode.APPEND).settle()
+
+
+def test_a_write_takes_the_lock_and_asserts_the_ledger_before_it_changes_anything() -> None:
+    for mode in (WriteMode.APPEND, WriteMode.REBUILD):
+        begin, lock, guard, *_ = _script(EPISODES, CARTPOLE, mode).statements()
+        assert begin == "BEGIN TRANSACTION"
+        assert lock.startswith("UPDATE `project.pre_locks.one`")
+        assert guard.startswith("ASSERT (")
+
+
+def test_google_accepts_the_other_statements() -> None:
+    gate = _write_gate(EPISODES)
+    ledger, dead_letter = CATALOG[LEDGER], CATALOG[DEAD_LETTER]
+    for statement in (
+        sql_of.loads_query(NAMES, ledger, EPISODES),
+        *sql_of.forget_statements(NAMES, ledger, dead_letter, EPISODES),
+        sql_of.replayed_statement(NAMES, dead_letter),
+        sql_of.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
+        sql_of.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
+        *_script(EPISODES, CARTPOLE, WriteMode.SORT, letters=NAMES.staged_id("letters_1")).statements(),
+    ):
+        if statement not in CONTROL:
+            _analyze(gate, statement)
+
+
+def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
+    catalog = load_catalog()
+    gate = Gate(Catalog([*catalog, relation("locks", "one", [{"name": "holder", "type": "STRING"}])]))
+    datasets = frozenset(r.dataset for r in catalog)
+    assert catalog.derived
+    for derived in catalog.derived:
+        assert derived.sql is not None
+        query = NAMES.qualify(selected(derived.sql), datasets)
+        assert "project.pre_" in query
+        _analyze(gate, query)
+        if derived.is_stored:
+            part = derived.partitioning
+            slice_ = Slice(DAY if part else None, "it's-v0" if part and part.environment else None)
+            for statement in sql_of.refresh_statements(
+                NAMES, derived, slice_, f"{NAMES.dataset_id('locks')}.one", query
+            ):
+                if statement not in CONTROL:
+                    _analyze(gate, statement)
+
+
+def test_google_accepts_the_widening_of_columns() -> None:
+    changed = [("step", "NUMERIC"), ("table.order", "FLOAT")]
+    live = table_resource(NAMES, EPISODES, DATASETS)
+    changes = [Change(Action.WIDEN, path, column=Column(path, type_)) for path, type_ in changed]
+    statements = widening_statements(NAMES.table_id(EPISODES), live, changes)
+    assert len(statements) == 2
+    for statement in statements:
+        _analyze(_write_gate(EPISODES), statement)
+    with pytest.raises(Exception, match="INT64"):
+        _analyze(_write_gate(EPISODES), statements[0].replace("NUMERIC", "DATE"))
+
+
+def test_a_wrong_statement_does_not_pass_the_gate() -> None:
+    with pytest.raises(Exception, match="Unrecognized name"):
+        _analyze(_write_gate(EPISODES), "SELECT no_such FROM `project.pre_lab.episodes`")
+
+
+# Names
+
+
+def test_a_query_is_qualified_where_it_names_tables_and_nowhere_else() -> None:
+    sql = (
+        "SELECT lab.x, 'lab.episodes' AS é FROM lab.episodes AS e -- lab.episodes\n"
+        "JOIN `lab.versions` USING (x) WHERE x IN (SELECT y FROM `lab`.`events`) AND EXISTS (SELECT 1 FROM other.episodes)"
+    )
+    assert NAMES.qualify(sql, {"lab"}) == (
+        "SELECT lab.x, 'lab.episodes' AS é FROM `project.pre_lab`.episodes AS e -- lab.episodes\n"
+        "JOIN `project.pre_lab.versions` USING (x) WHERE x IN (SELECT y FROM `project.pre_lab`.`events`) "
+        "AND EXISTS (SELECT 1 FROM other.episodes)"
+    )
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "DELETE FROM a.b",
+        "SELECT 1; SELECT 2",
+        "CALL p()",
+        "SELECT * FROM read_text('/etc/passwd')",
+        "SELEC 1",
+    ],
+)
+def test_only_one_select_is_a_query(sql: str) -> None:
+    with pytest.raises(GaelpError):
+        selected(sql)
+
+
+@pytest.mark.parametrize("text", ["it's", "back\\slash", 'a"b', "two\nlines", "☃"])
+def test_a_text_constant_is_that_text(text: str) -> None:
+    assert Gate().evaluate(f"SELECT {literal(text)} AS x")[1] == [(text,)]
+
+
+def test_a_moment_is_written_in_utc() -> None:
+    moment = dt.datetime(2026, 1, 1, 1, tzinfo=dt.timezone(dt.timedelta(hours=2)))
+    assert literal(moment) == "TIMESTAMP '2025-12-31 23:00:00+00:00'"
+
+
+# Tables
+
+
+def test_a_table_says_all_that_the_catalogue_says() -> None:
+    content = EPISODES.model_dump()
+    fact = Relation.model_validate(
+        {
+            **content,
+            "dataset": "lab",
+            "name": "facts",
+            "clustering": ["environment_id"],
+            "retention_days": 3,
+            "tags": {"layer": "fact", "Domain": "Größe"},
+            "fields": [
+                {**content["fields"][0], "policyTags": {"names": ("projects/p/taxonomies/1/policyTags/2",)}},
+                *content["fields"][1:],
+            ],
+        }
+    )
+    found = table_resource(NAMES, fact, DATASETS)
+    assert found["timePartitioning"] == {"type": "DAY", "field": "date", "expirationMs": str(3 * 86_400_000)}
+    assert found["requirePartitionFilter"]
+    assert found["clustering"] == {"fields": ["environment_id"]}
+    assert found["labels"] == {"layer": "fact", "domain": "gr__e", "owner": "team_tests", "kind": "table"}
+    assert found["schema"]["fields"][0]["policyTags"] == {"names": ["projects/p/taxonomies/1/policyTags/2"]}
+    assert [f["name"] for f in found["schema"]["fields"]][-3:] == ["_batch_id", "_loaded_at", "_row_hash"]
+    assert table_resource(NAMES, GOOD, DATASETS)["view"]["query"].startswith("SELECT date")
+    assert not table_resource(NAMES, EPISODES, DATASETS)["requirePartitionFilter"]
+
+
+def test_labels_keep_to_googles_alphabet() -> None:
+    assert (
+        labels({"run": "Run/7", "slice": "2026-11-20|" + "x" * 99})["slice"]
+        == ("2026-11-20_" + "x" * 99)[:63]
+    )
+
+
+def test_upstream_of_the_test_catalogue_is_known() -> None:
+    assert upstream_of([BEST, GOOD, EPISODES])[BEST.id] == frozenset({EPISODES.id})
