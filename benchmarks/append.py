@@ -56,8 +56,8 @@ def measure(held: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
         started = time.perf_counter()
         [report] = load_slice(platform, relation, slice_, run_id="benchmark").files
         seconds = time.perf_counter() - started
-        assert report.fates is not None
-        assert report.fates.loaded == rows
+        assert report.counts is not None
+        assert report.counts.loaded == rows
         return seconds
 
     results = []

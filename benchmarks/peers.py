@@ -71,9 +71,9 @@ def gaelp(task: Task) -> Load:
 
     def load() -> int:
         [report] = load_slice(platform, relation, slice_, run_id="benchmark").files
-        assert report.fates is not None, report.problems
-        assert report.fates.balanced
-        return report.fates.loaded
+        assert report.counts is not None, report.problems
+        assert report.counts.balanced
+        return report.counts.loaded
 
     return load
 

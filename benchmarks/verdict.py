@@ -25,13 +25,15 @@ CALLS: Final = 50
 
 def parsed(benchmark: Benchmark, bad: float) -> pl.DataFrame:
     """The rows of a file, decoded and not yet judged."""
-    from gaelp_assets.ingest.decode.chunks import PythonWay
+    from gaelp_assets.ingest.decode.chunks import PythonDecoder
     from gaelp_assets.ingest.read.lines import LineReader
     from gaelp_assets.platform import read_catalog
 
     text = b"".join(benchmark.lines(ROWS, bad))
     relation = read_catalog()[benchmark.table]
-    frames = [chunk.frame for chunk in PythonWay(relation).chunks(LineReader(BytesIO(text), "part.ndjson"))]
+    frames = [
+        chunk.frame for chunk in PythonDecoder(relation).chunks(LineReader(BytesIO(text), "part.ndjson"))
+    ]
     return pl.concat(frames)
 
 

@@ -27,12 +27,12 @@ def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
         GaelpError: the query is wrong, or reads what the catalogue does not know.
         TransientError: the warehouse cannot be reached at the moment.
     """
-    return _platform(load_settings()).ask(sql, parameters)
+    return _platform(load_settings()).query(sql, parameters)
 
 
 def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """As `read`, as a pandas frame with the types of `pandas-gbq`: `Int64`, `boolean`, `dbdate`, ...; a FLOAT's NULL is NaN."""
-    return _platform(load_settings()).ask_pandas(sql, parameters)
+    return _platform(load_settings()).query_pandas(sql, parameters)
 
 
 @cache

@@ -43,7 +43,7 @@ class Platform:
         """Makes the relation, the ledger and the dead letter in the warehouse where they are missing or have grown."""
         self.warehouse.ensure([relation, self.catalog[LEDGER], self.catalog[DEAD_LETTER]])
 
-    def ask(
+    def query(
         self, sql: str, parameters: Mapping[str, Any] | None = None, *, row_limit: int | None = None
     ) -> pl.DataFrame:
         """The result of a GoogleSQL query over relations of the catalogue; one that holds nothing yet is empty.
@@ -54,7 +54,7 @@ class Platform:
         self._ready(sql)
         return self.warehouse.query(sql, parameters, row_limit=row_limit).frame
 
-    def ask_pandas(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def query_pandas(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
         """As `ask`, with the types that `pandas-gbq` gives a frame. Raises as `ask` does."""
         self._ready(sql)
         return self.warehouse.to_pandas(sql, parameters)

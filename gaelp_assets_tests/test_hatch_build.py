@@ -12,7 +12,7 @@ import pytest
 
 from gaelp_assets.ingest.decode.native import INTERFACE
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import dagster as dg
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.runs.orphans import release_orphans
-from gaelp_assets.runs.planning import ASSET_JOB, Plan
+from gaelp_assets.runs.planning import ASSET_JOB, RunPlan
 
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 INTERVAL_SECONDS: Final = 10
 
 OpenPlatform = Callable[[], "Platform"]
-MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], Plan]
+MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], RunPlan]
 
 
 def gateway_sensor(

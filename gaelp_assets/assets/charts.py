@@ -6,7 +6,7 @@ import io
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from gaelp_assets.assets.partitions import Scope
+from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Chart
 
@@ -26,7 +26,7 @@ SERIES: Final = len(PALETTE) * len(STYLES)
 def chart_frame(platform: Platform, relation: Relation, environment: str | None) -> pl.DataFrame:
     """The rows to draw, in order of x: of one environment, or of all, over all dates; `ROW_LIMIT` rows at most."""
     chart = _chart(relation)
-    scope = Scope(platform.settings.first_date, platform.last_date, environment)
+    scope = PartitionRange(platform.settings.first_date, platform.last_date, environment)
     condition, parameters = scope.condition(relation, "t")
     columns = ", ".join(f"t.`{name}`" for name in _columns(chart))
     return platform.warehouse.query(

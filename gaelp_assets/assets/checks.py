@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from gaelp_assets.assets.metadata import table
-from gaelp_assets.assets.partitions import Scope, asset_key, partitions_def, scopes, slices_of
+from gaelp_assets.assets.partitions import PartitionRange, asset_key, partitions_def, scopes, slices_of
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
 from gaelp_assets.errors import GaelpError
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 SAMPLE_ROWS: Final = 20_000
 """Rows of a rectangle that are proven again. Every row was proven when it was loaded; this finds what was changed since."""
 
-Outcome = tuple[bool, dict[str, Any]]
+CheckOutcome = tuple[bool, dict[str, Any]]
 """Whether the check passed, and its metadata."""
 
 
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
     """The checks of one loaded table, for the slice or the range of a run, or else the whole table."""
     key = asset_key(relation)
-    checks: dict[str, tuple[str, Callable[[Platform, Sequence[Scope]], Outcome]]] = {
+    checks: dict[str, tuple[str, Callable[[Platform, Sequence[PartitionRange]], CheckOutcome]]] = {
         AssetCheckName.SCHEMA_CONFORMANCE.value: (
             "Nobody has changed the table away from the catalogue, and the first "
             f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
@@ -80,7 +80,7 @@ def _words(slices: Sequence[Slice]) -> str:
 
 
 def _result(
-    key: dg.AssetKey, name: str, relation: Relation, covered: str, evaluate: Callable[[], Outcome]
+    key: dg.AssetKey, name: str, relation: Relation, covered: str, evaluate: Callable[[], CheckOutcome]
 ) -> dg.AssetCheckResult:
     try:
         passed, metadata = evaluate()
@@ -102,12 +102,14 @@ def _result(
     )
 
 
-def schema_conformance(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
+def schema_conformance(
+    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+) -> CheckOutcome:
     """The catalogue against the table as it is (one look at its description), and the first rows of each rectangle against the
     Pandera schema. Descriptions, labels and the like that drifted are shown, and fail nothing."""
     from gaelp_assets.warehouse.schema.model import FOR_ROWS, Action, Status
 
-    (planned,) = platform.warehouse.compare([relation])
+    (planned,) = platform.warehouse.diff([relation])
     drifted = bool(planned.refusals) or any(change.action in FOR_ROWS for change in planned.changes)
     metadata: dict[str, Any] = {}
     if planned.status is not Status.UNCHANGED:
@@ -140,7 +142,7 @@ def _drift(planned: "RelationPlan") -> list[dict[str, str]]:
             "column": refusal.field,
             "declared": refusal.wanted,
             "found": refusal.found,
-            "way out": refusal.way_out,
+            "way out": refusal.remedy,
         }
         for refusal in planned.refusals
     ]
@@ -170,7 +172,9 @@ def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, 
     return []
 
 
-def key_uniqueness(platform: "Platform", relation: Relation, covered: Sequence[Scope]) -> Outcome:
+def key_uniqueness(
+    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+) -> CheckOutcome:
     """Counts keys that several rows of a rectangle have."""
     keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
     repeated = surplus = 0
@@ -189,8 +193,8 @@ def key_uniqueness(platform: "Platform", relation: Relation, covered: Sequence[S
 
 
 def foreign_keys(
-    platform: "Platform", relation: Relation, catalog: Catalog, covered: Sequence[Scope]
-) -> Outcome:
+    platform: "Platform", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
+) -> CheckOutcome:
     """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
     rows: list[dict[str, Any]] = []
     for foreign in relation.foreign_keys:
@@ -213,11 +217,11 @@ def foreign_keys(
 
 
 def _missing(
-    platform: "Platform", relation: Relation, foreign: ForeignKey, target: Relation, scope: Scope
+    platform: "Platform", relation: Relation, foreign: ForeignKey, target: Relation, scope: PartitionRange
 ) -> int:
     condition, parameters = scope.condition(relation, "c")
     # All of the target's dates: only so that tables which insist on a filter of their partitions have one.
-    everywhere = Scope(platform.settings.first_date, platform.last_date)
+    everywhere = PartitionRange(platform.settings.first_date, platform.last_date)
     target_condition, target_parameters = everywhere.condition(target, "t", prefix="target_")
     pairs = list(zip(foreign.fields, foreign.targets, strict=True))
     present = " AND ".join(f"c.`{name}` IS NOT NULL" for name, _ in pairs)

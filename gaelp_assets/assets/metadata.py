@@ -120,13 +120,13 @@ def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
     """One row for each file, with its lines' fates."""
     rows = []
     for file in files:
-        fates = file.fates
+        found = file.counts
         counts = (
-            (fates.lines, fates.loaded, fates.duplicate, fates.rejected, fates.sorted) if fates else (0,) * 5
+            (found.lines, found.loaded, found.duplicate, found.rejected, found.sorted) if found else (0,) * 5
         )
         if file.problems:
             outcome = "set aside"
-        elif fates is not None and fates.already_in_ledger:
+        elif found is not None and found.already_in_ledger:
             outcome = "had been loaded before"
         else:
             outcome = "loaded"

@@ -81,7 +81,7 @@ def empty_selection(selected: str) -> dg.Failure:
 
 
 @dataclass(frozen=True)
-class Scope:
+class PartitionRange:
     """A rectangle of a table for SQL: the days from `first` to `last` of one environment, or of all."""
 
     first: dt.date
@@ -105,14 +105,15 @@ class Scope:
         return sql, parameters
 
 
-def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> list[Scope]:
+def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> list[PartitionRange]:
     """The rectangles that cover the slices of a run, one for each environment; without slices, the whole table."""
     days: dict[str | None, list[dt.date]] = {}
     for slice_ in slices:
         if slice_.date is not None:
             days.setdefault(slice_.environment, []).append(slice_.date)
     if not days:
-        return [Scope(first_date, last_date)]
+        return [PartitionRange(first_date, last_date)]
     return [
-        Scope(min(dates), max(dates), environment) for environment, dates in sorted(days.items(), key=str)
+        PartitionRange(min(dates), max(dates), environment)
+        for environment, dates in sorted(days.items(), key=str)
     ]

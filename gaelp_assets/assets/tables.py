@@ -22,7 +22,7 @@ from gaelp_assets.assets.metadata import (
 )
 from gaelp_assets.assets.partitions import (
     GATEWAY,
-    Scope,
+    PartitionRange,
     asset_key,
     empty_selection,
     partitions_def,
@@ -138,7 +138,7 @@ def check_head_room(
     limits = platform.warehouse.capabilities.limits
     if limits is None or not worth_asking(limits, slices, rebuild=rebuild):
         return
-    room = platform.warehouse.head_room()
+    room = platform.warehouse.quota_left()
     problem = refusal(relation.id, slices, room) if room is not None else None
     if problem is not None:
         raise failure(GaelpError(problem))
@@ -170,7 +170,7 @@ class _Loads:
                     for file in report.set_aside
                     for problem in file.problems
                 ]
-            elif all(fates.balanced for fates in report.fates):
+            elif all(counts.balanced for counts in report.counts):
                 self.published[slice_] = {**load_metadata(report), **self._row_count(slice_)}
             else:
                 self.problems.append(
@@ -192,18 +192,21 @@ class _Loads:
 
     def accounting(self, key: dg.AssetKey) -> dg.AssetCheckResult:
         """The accounting law, for every batch of the run."""
-        fates = [fates for report in self.reports for fates in report.fates]
+        counts = [counts for report in self.reports for counts in report.counts]
         unbalanced = [
-            file for report in self.reports for file in report.files if file.fates and not file.fates.balanced
+            file
+            for report in self.reports
+            for file in report.files
+            if file.counts and not file.counts.balanced
         ]
         return dg.AssetCheckResult(
             asset_key=key,
             check_name=AssetCheckName.ACCOUNTING.value,
             passed=not unbalanced,
             severity=dg.AssetCheckSeverity(self._relation.severity(AssetCheckName.ACCOUNTING)),
-            description=f"{len(unbalanced)} of {len(fates)} batches do not add up." if unbalanced else None,
+            description=f"{len(unbalanced)} of {len(counts)} batches do not add up." if unbalanced else None,
             metadata={
-                "batches": len(fates),
+                "batches": len(counts),
                 **{
                     count: sum(report.total(count) for report in self.reports)
                     for count in ("lines", "loaded", "duplicate", "rejected")
@@ -218,20 +221,20 @@ class _Loads:
         aside = [file for report in self.reports for file in report.set_aside]
         severity = "ERROR" if aside else self._relation.severity(AssetCheckName.REJECTED_ROWS)
         metadata: dict[str, Any] = {"rejected": rejected, "files set aside": len(aside)}
-        words = []
+        clauses = []
         if rejected:
-            words.append(f"{rejected} lines were rejected: gaelp dead-letter list {self._relation.id}.")
+            clauses.append(f"{rejected} lines were rejected: gaelp dead-letter list {self._relation.id}.")
             metadata["reasons of rejection"] = reasons_table(*self.reports)
             metadata["slices"] = _slices_table(self.reports)
         if aside:
-            words.append(f"{len(aside)} files were set aside whole: gaelp gateway list failed.")
+            clauses.append(f"{len(aside)} files were set aside whole: gaelp gateway list failed.")
             metadata["problems"] = problems_table(aside)
         return dg.AssetCheckResult(
             asset_key=key,
             check_name=AssetCheckName.REJECTED_ROWS.value,
             passed=not rejected and not aside,
             severity=dg.AssetCheckSeverity(severity),
-            description=" ".join(words) or None,
+            description=" ".join(clauses) or None,
             metadata=metadata,
         )
 
@@ -242,7 +245,7 @@ class _Loads:
 def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> dict[str, int]:
     """The rows that the slice holds now, under the name by which Dagster plots them."""
     date = slice_.date or platform.settings.first_date
-    scope = Scope(date, slice_.date or platform.last_date, slice_.environment)
+    scope = PartitionRange(date, slice_.date or platform.last_date, slice_.environment)
     condition, parameters = scope.condition(relation, "t")
     result = platform.warehouse.query(
         f"SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t WHERE {condition}",

@@ -146,13 +146,13 @@ def deploy(
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
-    from gaelp_assets.operations.rebuildable import check_files
+    from gaelp_assets.operations.rebuildable import check_rebuildable
 
     platform = _platform()
-    anew = [platform.catalog.find(name) for name in replace or ()]
-    for relation in anew:
-        check_files(platform, relation)
-    plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, anew=anew)
+    replaced = [platform.catalog.find(name) for name in replace or ()]
+    for relation in replaced:
+        check_rebuildable(platform, relation)
+    plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, replace=replaced)
     if not as_json:
         render_deploy.print_plan(plan)
     results = None
@@ -177,7 +177,7 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
     """Show the queue, failures, stuck files, each table's rows, last import and freshness, and what is left of daily limits."""
-    from gaelp_assets.operations.status import status as read_status
+    from gaelp_assets.operations.status import read_status
 
     platform = _platform()
     render.print_status(
@@ -198,7 +198,7 @@ def query(
 
     write = writer_for(output) if output is not None else None
     platform = _platform()
-    frame = platform.ask(sql, row_limit=limit if write or limit else 1000)
+    frame = platform.query(sql, row_limit=limit if write or limit else 1000)
     if write is None:
         render.print_frame(frame)
     else:

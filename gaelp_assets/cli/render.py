@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
     from gaelp_assets.catalog import Relation
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
-    from gaelp_assets.operations.status import Status
+    from gaelp_assets.operations.status import PlatformStatus
     from gaelp_assets.platform import Platform
     from gaelp_assets.runs.in_process import RunResult
     from gaelp_assets.warehouse.bigquery.materialization_rules import Decision
-    from gaelp_assets.warehouse.quotas import HeadRoom
+    from gaelp_assets.warehouse.quotas import QuotaLeft
 
 # Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
 WIDTH_OF_FILES: Final = 240
@@ -159,7 +159,7 @@ def print_relation(
         ("on key conflict", f"latest by {conflict.latest}" if isinstance(conflict, Latest) else conflict),
         ("sliced by", slicing(relation)),
         ("clustered by", ", ".join(relation.clustering)),
-        ("kept by BigQuery as", decision and decision.words),
+        ("kept by BigQuery as", decision and decision.summary),
         ("kept by DuckDB as", decision and "a table that the platform refreshes"),
         ("kept for", f"{relation.retention_days} days" if relation.retention_days else "ever"),
         ("reads", ", ".join(reads)),
@@ -215,19 +215,19 @@ def print_runs(results: Sequence[RunResult]) -> None:
 
 def print_summary(platform: Platform) -> None:
     """What is now where: tables and views with their rows, and where the warehouse and the gateway are."""
-    from gaelp_assets.operations.status import status as read_status
+    from gaelp_assets.operations.status import read_status
 
     now = read_status(platform)
     tables = {t.relation_id: t for t in now.tables}
     rows: list[tuple[object, ...]] = []
     for relation in platform.catalog:
-        held = platform.warehouse.describe(relation)
+        stored = platform.warehouse.describe(relation)
         ledger = tables.get(relation.id)
         rows.append(
             (
                 relation.id,
                 relation.kind.value,
-                held.rows if held else 0,
+                stored.rows if stored else 0,
                 ledger.slices if ledger else None,
                 ledger.rejected if ledger else None,
             )
@@ -238,7 +238,7 @@ def print_summary(platform: Platform) -> None:
     print_line("Look at it with: gaelp dev, gaelp status, gaelp query, gaelp dead-letter list")
 
 
-def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool) -> None:
+def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_json: bool) -> None:
     """Queue, failures, stuck files and tables."""
     if as_json:
         print(json.dumps({"warehouse": warehouse, "gateway": gateway, **_plain(status)}, default=str))
@@ -260,11 +260,11 @@ def print_status(status: Status, warehouse: str, gateway: str, *, as_json: bool)
             for t in status.tables
         ],
     )
-    if status.head_room is not None:
-        _print_head_room(status.head_room)
+    if status.quota_left is not None:
+        _print_head_room(status.quota_left)
 
 
-def _print_head_room(room: HeadRoom) -> None:
+def _print_head_room(room: QuotaLeft) -> None:
     table(
         "limits of today",
         ("limit", "a day", "used", "left", "slice writes that fit", "renewed (UTC)"),
@@ -283,7 +283,7 @@ def _print_head_room(room: HeadRoom) -> None:
         print_line(f"What is used is not known, and is taken for nothing: {room.unknown_because}")
 
 
-def _plain(status: Status) -> dict[str, Any]:
+def _plain(status: PlatformStatus) -> dict[str, Any]:
     return {
         "at": status.at,
         "stages": {stage.value: dataclasses.asdict(count) for stage, count in status.stages.items()},
@@ -292,11 +292,11 @@ def _plain(status: Status) -> dict[str, Any]:
         ],
         "stuck": [file.stored.name for file in status.stuck],
         "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
-        "head_room": status.head_room and _plain_head_room(status.head_room),
+        "quota_left": status.quota_left and _plain_head_room(status.quota_left),
     }
 
 
-def _plain_head_room(room: HeadRoom) -> dict[str, Any]:
+def _plain_head_room(room: QuotaLeft) -> dict[str, Any]:
     derived = {"left": room.left, "writes_left": room.writes_left, "renewed_at": room.renewed_at}
     return {**dataclasses.asdict(room), **derived}
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gaelp_assets.cli.render import print_line, print_marked, print_problems
-from gaelp_assets.operations.deploy import Outcome, Plan, Result
+from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
 from gaelp_assets.warehouse.schema.model import RelationPlan, Status
 
 FORMAT: Final = 1
@@ -29,7 +29,7 @@ _WORDS: Final = {
 }
 
 
-def print_plan(plan: Plan) -> None:
+def print_plan(plan: DeployPlan) -> None:
     """Everything that differs: datasets, relations with their changes, refusals (on stderr), and what is not the catalogue's."""
     print_line(f"warehouse  {plan.warehouse}")
     for dataset in plan.datasets:
@@ -38,15 +38,17 @@ def print_plan(plan: Plan) -> None:
     for planned in plan.relations:
         if planned.status in _MARKS:
             _print_changes(planned)
-    for relation_id, form in plan.unknown:
+    for relation_id, object_type in plan.unknown:
         print_marked(
-            "?", "yellow", f"{relation_id}: {form.words} that the catalogue does not know; it is left alone"
+            "?",
+            "yellow",
+            f"{relation_id}: {object_type.label} that the catalogue does not know; it is left alone",
         )
     print_problems([refusal.problem for refusal in plan.refusals])
     counts = Counter(planned.status for planned in plan.relations)
-    words = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
-    words += [f"{len(plan.unknown)} unknown to the catalogue"] if plan.unknown else []
-    print_line(f"{len(plan.relations)} relations: {', '.join(words)}")
+    clauses = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
+    clauses += [f"{len(plan.unknown)} unknown to the catalogue"] if plan.unknown else []
+    print_line(f"{len(plan.relations)} relations: {', '.join(clauses)}")
 
 
 def _print_changes(planned: RelationPlan) -> None:
@@ -66,21 +68,21 @@ def _print_changes(planned: RelationPlan) -> None:
 
 def print_results(results: Sequence[Result]) -> None:
     """How many relations were made, changed, left and failed, and every failure with its reason."""
-    failed = [result for result in results if result.outcome in {Outcome.FAILED, Outcome.SKIPPED}]
+    failed = [result for result in results if result.outcome in {DeployOutcome.FAILED, DeployOutcome.SKIPPED}]
     for result in failed:
         print_problems(result.problems)
     counts = Counter(result.outcome for result in results)
-    print_line(", ".join(f"{counts[outcome]} {outcome}" for outcome in Outcome if counts[outcome]))
-    if any(result.outcome is Outcome.FAILED for result in failed):
+    print_line(", ".join(f"{counts[outcome]} {outcome}" for outcome in DeployOutcome if counts[outcome]))
+    if any(result.outcome is DeployOutcome.FAILED for result in failed):
         print_line("What was done stays done: run `gaelp deploy` again for the rest.")
 
 
-def print_json(plan: Plan, results: Sequence[Result] | None) -> None:
+def print_json(plan: DeployPlan, results: Sequence[Result] | None) -> None:
     """Plan and results; without results, the plan was only looked at."""
     print(json.dumps(as_json(plan, results), indent=2, ensure_ascii=False))
 
 
-def as_json(plan: Plan, results: Sequence[Result] | None) -> dict[str, Any]:
+def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, Any]:
     """Plan and results as JSON values: see the keys below, which are all there in any case."""
     outcomes = {result.id: result for result in results or ()}
     return {
@@ -100,7 +102,7 @@ def as_json(plan: Plan, results: Sequence[Result] | None) -> dict[str, Any]:
         "relations": [
             {
                 "relation": planned.relation.id,
-                "form": planned.form.value,
+                "form": planned.object_type.value,
                 "status": planned.status.value,
                 "changes": [
                     {"action": c.action.value, "field": c.field, "found": c.found, "wanted": c.wanted}
@@ -111,7 +113,9 @@ def as_json(plan: Plan, results: Sequence[Result] | None) -> dict[str, Any]:
             }
             for planned in plan.relations
         ],
-        "unknown": [{"relation": relation_id, "form": form.value} for relation_id, form in plan.unknown],
+        "unknown": [
+            {"relation": relation_id, "form": object_type.value} for relation_id, object_type in plan.unknown
+        ],
         "summary": dict(
             sorted(Counter(r.outcome.value for r in results).items())
             if results is not None
@@ -126,7 +130,7 @@ def _refusal(refusal: Any) -> dict[str, Any]:
         "field": refusal.field,
         "found": refusal.found,
         "wanted": refusal.wanted,
-        "way_out": refusal.way_out,
+        "remedy": refusal.remedy,
         "stops_loads": refusal.stops_loads,
     }
 

@@ -22,7 +22,7 @@ from gaelp_assets.demo.tasks import (
     AGENTS,
     DEFAULT_DAYS,
     DEFAULT_SEEDS,
-    ENVIRONMENTS,
+    DEMO_ENVIRONMENTS,
     Agent,
     Environment,
     Size,
@@ -108,7 +108,7 @@ def _produce(
     seeds: tuple[int, ...],
     on_progress: Callable[[Progress], None],
 ) -> Iterator[DayReport]:
-    environments = {environment: make(environment) for environment in ENVIRONMENTS}
+    environments = {environment: make(environment) for environment in DEMO_ENVIRONMENTS}
     try:
         runs = [
             TrainingRun(environment, env, agent, seed, size, dates)

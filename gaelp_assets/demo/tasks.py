@@ -61,7 +61,7 @@ class Size:
     """Of so many training episodes one has its transitions recorded; so has the first episode of each evaluation."""
 
 
-ENVIRONMENTS: Final = (
+DEMO_ENVIRONMENTS: Final = (
     Environment(
         "CartPole-v1",
         "Keep a pole upright on a cart by pushing the cart left or right.",

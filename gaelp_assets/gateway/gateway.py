@@ -116,7 +116,7 @@ class Gateway:
     def _parsed(self, *stages: Stage) -> Iterator[tuple[StoredObject, GatewayFile | Problem]]:
         for stage in stages:
             for stored in self.store.list(f"{stage}/"):
-                yield stored, paths.parse(stored, self.catalog)
+                yield stored, paths.parse_name(stored, self.catalog)
 
     def queue(self) -> Queue:
         """The whole load queue, counted by slice."""
@@ -139,13 +139,13 @@ class Gateway:
         files = []
         for stage in stages:
             for stored in self._direct(f"{stage}/{paths.folder(relation, slice_)}/"):
-                found = paths.parse(stored, self.catalog)
+                found = paths.parse_name(stored, self.catalog)
                 if isinstance(found, GatewayFile) and found.slice == slice_:
                     files.append(found)
             if slice_ == WHOLE:
                 for ending in ("json", "ndjson", "ndjson.gz", "ndjson.zst"):
                     top = self.store.find(f"{stage}/{relation.name}.{ending}")
-                    file = paths.parse(top, self.catalog) if top else None
+                    file = paths.parse_name(top, self.catalog) if top else None
                     if isinstance(file, GatewayFile):
                         files.append(file)
         return files
@@ -223,7 +223,7 @@ class Gateway:
         return self._file(self.store.move(file.stored, name))
 
     def _file(self, stored: StoredObject) -> GatewayFile:
-        found = paths.parse(stored, self.catalog)
+        found = paths.parse_name(stored, self.catalog)
         if isinstance(found, Problem):
             raise GaelpError(found)
         return found

@@ -64,7 +64,7 @@ class GatewayFile:
         return split_name(self.name)[1]
 
 
-def parse(stored: StoredObject, catalog: Catalog) -> GatewayFile | Problem:
+def parse_name(stored: StoredObject, catalog: Catalog) -> GatewayFile | Problem:
     """The file that the object's name describes, or what is wrong with that name and what is allowed."""
     stage_name, *folders = stored.name.split("/")
     if stage_name not in STAGES or not folders:

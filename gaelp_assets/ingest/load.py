@@ -21,9 +21,9 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
-from gaelp_assets.ingest.staging import OnProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder, tally
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceChanged, SliceWrite, WriteMode
+from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite, StagedBatch, WriteMode
 
 # What one append holds in staging at a time; a rebuild is one transaction, however large.
 APPEND_BYTES: Final = 1 << 30
@@ -38,7 +38,7 @@ def load_slice(
     *,
     run_id: str,
     rebuild: bool = False,
-    on_progress: OnProgress | None = None,
+    on_progress: OnFileProgress | None = None,
 ) -> SliceReport:
     """Appends what is pending for the slice or, with `rebuild`, replaces the slice by all of its files in `sent/` and `cloud_ready/`.
 
@@ -73,7 +73,7 @@ class _Load:
         relation: Relation,
         slice_: Slice,
         run_id: str,
-        on_progress: OnProgress | None,
+        on_progress: OnFileProgress | None,
     ) -> None:
         self._platform = platform
         self._relation = relation
@@ -93,10 +93,10 @@ class _Load:
         with staging_folder(self._platform) as folder:
             staged = self._stage(group, folder)
             try:
-                fates = self._write(_each_batch(staged), WriteMode.APPEND) if staged else []
+                counts = self._write(_each_batch(staged), WriteMode.APPEND) if staged else []
             except ObjectChanged:  # a refused line could not be fetched for the dead letter
                 return False
-            self._finish(staged, fates)
+            self._finish(staged, counts)
         return True
 
     def rebuild(self) -> None:
@@ -148,7 +148,7 @@ class _Load:
                 self.reports.append(FileReport(file.path, file.stored.size, problems=error.problems))
         return staged
 
-    def _write(self, batches: Sequence[ProvenBatch], mode: WriteMode) -> list[Fates]:
+    def _write(self, batches: Sequence[StagedBatch], mode: WriteMode) -> list[LineCounts]:
         return self._platform.warehouse.write(
             SliceWrite(
                 relation=self._relation,
@@ -160,26 +160,26 @@ class _Load:
             )
         )
 
-    def _finish(self, staged: Sequence[StagedFile], fates: Sequence[Fates]) -> None:
+    def _finish(self, staged: Sequence[StagedFile], counts: Sequence[LineCounts]) -> None:
         """Moves the files to `sent/`. The same bytes under another name are the same batch: that file only has to leave the queue."""
-        by_batch = {fate.batch_id: fate for fate in fates}
-        for proven in staged:
-            problems = self._archive(proven)
-            fate = by_batch.pop(proven.batch.batch_id, None)
+        by_batch = {fate.batch_id: fate for fate in counts}
+        for staged_file in staged:
+            problems = self._archive(staged_file)
+            fate = by_batch.pop(staged_file.batch.batch_id, None)
             if fate is not None:
-                self.reports.append(FileReport(proven.file.path, proven.batch.size, fate, problems))
-                self.reasons.append(proven.reasons)
+                self.reports.append(FileReport(staged_file.file.path, staged_file.batch.size, fate, problems))
+                self.reasons.append(staged_file.reasons)
 
-    def _archive(self, proven: StagedFile) -> tuple[Problem, ...]:
-        if proven.file.stage is not Stage.CLOUD_READY:
+    def _archive(self, staged_file: StagedFile) -> tuple[Problem, ...]:
+        if staged_file.file.stage is not Stage.CLOUD_READY:
             return ()
         try:
-            self._platform.gateway.archive(proven.file, proven.batch.batch_id)
+            self._platform.gateway.archive(staged_file.file, staged_file.batch.batch_id)
         except ObjectChanged:
             return (
                 Problem(
                     "was replaced or removed while it was being loaded; the rows that were read are in the table",
-                    proven.file.path,
+                    staged_file.file.path,
                     "files that are written once",
                     "Give new content a new name. A rebuild of the slice needs the replaced file back in sent/.",
                 ),
@@ -196,16 +196,16 @@ class _Staged:
 
     def add(self, staged: Sequence[StagedFile]) -> None:
         """Keeps what was staged."""
-        for proven in staged:
-            self._files[proven.file.stored.name] = proven
+        for staged_file in staged:
+            self._files[staged_file.file.stored.name] = staged_file
 
     def has(self, file: GatewayFile) -> bool:
         """Whether that version of the file is staged, under this name or under the one that it had in the queue."""
         known = self._files.get(file.stored.name)
         if known is None and file.stage is Stage.SENT:
-            for proven in list(self._files.values()):
-                if archived_name(proven.file, proven.batch.batch_id) == file.stored.name:
-                    known = moved(self._platform, proven, file)
+            for staged_file in list(self._files.values()):
+                if archived_name(staged_file.file, staged_file.batch.batch_id) == file.stored.name:
+                    known = moved(self._platform, staged_file, file)
                     self.add([known])
                     break
         return known is not None and known.file.stored.version == file.stored.version
@@ -238,7 +238,7 @@ def _in_ledger_order(staged: Sequence[StagedFile], ledger: pl.DataFrame) -> list
     return sorted(staged, key=lambda s: position.get(s.batch.batch_id, len(position)))
 
 
-def _each_batch(staged: Sequence[StagedFile]) -> list[ProvenBatch]:
+def _each_batch(staged: Sequence[StagedFile]) -> list[StagedBatch]:
     """The batches of these files in their order, each once."""
     return list({s.batch.batch_id: s.batch for s in reversed(staged)}.values())[::-1]
 

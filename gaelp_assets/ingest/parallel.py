@@ -11,7 +11,9 @@ In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-def in_order(function: Callable[[In], Out], values: Iterable[In], threads: int) -> Generator[Out, None, None]:
+def ordered_map(
+    function: Callable[[In], Out], values: Iterable[In], threads: int
+) -> Generator[Out, None, None]:
     """What `map` yields. With several threads, values are taken ahead: at most one more than there are threads.
 
     Raises:

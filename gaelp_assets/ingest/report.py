@@ -9,7 +9,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.errors import Problem
-from gaelp_assets.warehouse.protocol import Fates, WriteMode
+from gaelp_assets.warehouse.protocol import LineCounts, WriteMode
 
 REASON_SCHEMA = {"field": pl.String, "rule": pl.String, "message": pl.String, "lines": pl.Int64}
 
@@ -20,7 +20,7 @@ class FileReport:
 
     file: str
     size: int
-    fates: Fates | None = None
+    counts: LineCounts | None = None
     problems: tuple[Problem, ...] = ()
 
 
@@ -37,20 +37,20 @@ class SliceReport:
     """Why lines were rejected before their keys were compared: `field`, `rule`, `message`, `lines`."""
 
     @property
-    def fates(self) -> list[Fates]:
+    def counts(self) -> list[LineCounts]:
         """The fates of the files that were loaded, or had been loaded before."""
-        return [file.fates for file in self.files if file.fates is not None]
+        return [file.counts for file in self.files if file.counts is not None]
 
     @property
-    def written(self) -> list[Fates]:
+    def written(self) -> list[LineCounts]:
         """The fates of what this run itself wrote: without batches that the ledger held already."""
-        return [fates for fates in self.fates if not fates.already_in_ledger]
+        return [counts for counts in self.counts if not counts.already_in_ledger]
 
     @property
     def set_aside(self) -> list[FileReport]:
         """The files that could not be loaded and were moved to `failed/`."""
-        return [file for file in self.files if file.problems and file.fates is None]
+        return [file for file in self.files if file.problems and file.counts is None]
 
     def total(self, count: str) -> int:
         """The sum of one count (`lines`, `loaded`, `duplicate`, `rejected`, `sorted`) over what this run wrote."""
-        return sum(int(getattr(fates, count)) for fates in self.written)
+        return sum(int(getattr(counts, count)) for counts in self.written)

@@ -20,15 +20,17 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.report import FileReport, SliceReport
-from gaelp_assets.ingest.staging import OnProgress, StagedFile, stage_file, staging_folder
-from gaelp_assets.ingest.validate import Chunk, slice_columns
+from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
+from gaelp_assets.ingest.validate import ValidatedChunk, slice_columns
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import Fates, SliceWrite, WriteMode
+from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, WriteMode
 
 BLOCK_BYTES: Final = 1 << 20
 
 
-def sort_raw(platform: Platform, *, run_id: str, on_progress: OnProgress | None = None) -> list[SliceReport]:
+def sort_raw(
+    platform: Platform, *, run_id: str, on_progress: OnFileProgress | None = None
+) -> list[SliceReport]:
     """Sorts every file of `raw/`, and those of `cloud_ready/` that name no slice. A file that cannot be sorted goes to `failed/`.
 
     Misplaced objects, whose names say nothing that the catalogue knows, go to `failed/` too.
@@ -44,7 +46,7 @@ def sort_raw(platform: Platform, *, run_id: str, on_progress: OnProgress | None 
 
 
 def _sort_file(
-    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnProgress | None
+    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnFileProgress | None
 ) -> SliceReport:
     started = time.monotonic()
     try:
@@ -62,7 +64,7 @@ def _sort_file(
 
 
 def _sort_claimed(
-    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnProgress | None
+    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnFileProgress | None
 ) -> FileReport:
     platform.ensure(file.relation)
     with staging_folder(platform) as folder:
@@ -71,13 +73,13 @@ def _sort_claimed(
         for slice_, path in sorter.files.items():
             name = sorted_name(file, _digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
-        fates = _record(platform, staged, run_id)
+        counts = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
-    return FileReport(file.path, staged.batch.size, fates)
+    return FileReport(file.path, staged.batch.size, counts)
 
 
-def _record(platform: Platform, staged: StagedFile, run_id: str) -> Fates:
-    [fates] = platform.warehouse.write(
+def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
+    [counts] = platform.warehouse.write(
         SliceWrite(
             relation=staged.file.relation,
             slice=WHOLE,
@@ -87,7 +89,7 @@ def _record(platform: Platform, staged: StagedFile, run_id: str) -> Fates:
             run_id=run_id,
         )
     )
-    return fates
+    return counts
 
 
 class _Sorter:
@@ -98,7 +100,7 @@ class _Sorter:
         self._folder = folder
         self.files: dict[Slice, Path] = {}
 
-    def add(self, chunk: Chunk) -> None:
+    def add(self, chunk: ValidatedChunk) -> None:
         """Sorts the clean rows of a chunk."""
         if not self._columns:
             self._append(WHOLE, chunk.raw)

@@ -17,17 +17,17 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
-from gaelp_assets.ingest.parallel import in_order
+from gaelp_assets.ingest.parallel import ordered_map
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.report import REASON_SCHEMA
-from gaelp_assets.ingest.validate import Chunk, Prover
+from gaelp_assets.ingest.validate import ValidatedChunk, Validator
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.protocol import StagedBatch
 
 # No run takes as long (its limit is six hours): a staging folder older than this belongs to a process that was killed.
 LEFTOVER_SECONDS: Final = 24 * 3600
 
-OnProgress = Callable[[str, int, int], None]
+OnFileProgress = Callable[[str, int, int], None]
 """Called with a file's name, the lines proven so far, and the bytes read so far."""
 
 
@@ -36,7 +36,7 @@ class StagedFile:
     """A gateway file, its proven batch, and why lines of it were rejected (`REASON_SCHEMA`)."""
 
     file: GatewayFile
-    batch: ProvenBatch
+    batch: StagedBatch
     reasons: pl.DataFrame
 
 
@@ -79,8 +79,8 @@ def stage_file(
     slice_: Slice,
     folder: Path,
     *,
-    on_chunk: Callable[[Chunk], None] | None = None,
-    on_progress: OnProgress | None = None,
+    on_chunk: Callable[[ValidatedChunk], None] | None = None,
+    on_progress: OnFileProgress | None = None,
 ) -> StagedFile:
     """Reads and proves a file, whose rows must belong to the slice.
 
@@ -91,14 +91,14 @@ def stage_file(
         ObjectChanged: somebody else has moved or replaced the file.
     """
     relation = file.relation
-    prover = Prover(relation, first_date=platform.settings.first_date, last_date=platform.last_date)
+    validator = Validator(relation, first_date=platform.settings.first_date, last_date=platform.last_date)
     parts = Parts(folder)
     lines = 0
     with platform.gateway.open(file) as stream:
         reader = LineReader(stream, file.name)
-        chunks = prover.prove(reader, slice_=None if slice_ == WHOLE else slice_)
+        chunks = validator.validate(reader, slice_=None if slice_ == WHOLE else slice_)
         write = partial(parts.write, with_rows=on_chunk is None)
-        for written in in_order(write, enumerate(chunks), prover.threads):
+        for written in ordered_map(write, enumerate(chunks), validator.threads):
             lines += written.chunk.lines
             parts.add(written)
             if on_chunk is not None:
@@ -108,7 +108,7 @@ def stage_file(
     rejected = parts.rejected
     if rejected > relation.max_reject_fraction * lines:
         raise GaelpError(too_many_rejected(relation, lines, rejected, parts.reasons))
-    batch = ProvenBatch(
+    batch = StagedBatch(
         batch_id=reader.digest,
         file=file.path,
         size=reader.size,
@@ -117,14 +117,14 @@ def stage_file(
         sorted=lines - rejected if on_chunk is not None else 0,
         rows=tuple(parts.rows),
         rejects=tuple(parts.rejects),
-        raw_line=RawLines(platform.gateway, file),
+        raw_line=LineFetcher(platform.gateway, file),
     )
     return StagedFile(file, batch, parts.reasons)
 
 
 def moved(platform: Platform, staged: StagedFile, file: GatewayFile) -> StagedFile:
     """The same staged batch, of a file that lies elsewhere since."""
-    batch = replace(staged.batch, raw_line=RawLines(platform.gateway, file))
+    batch = replace(staged.batch, raw_line=LineFetcher(platform.gateway, file))
     return replace(staged, file=file, batch=batch)
 
 
@@ -132,7 +132,7 @@ def moved(platform: Platform, staged: StagedFile, file: GatewayFile) -> StagedFi
 class Written:
     """A chunk, and the Parquet files that its clean rows and its rejected lines are staged in; None where there are none."""
 
-    chunk: Chunk
+    chunk: ValidatedChunk
     rows: Path | None
     rejects: Path | None
 
@@ -147,7 +147,7 @@ class Parts:
         self.rejected = 0
         self._reasons: list[pl.DataFrame] = []
 
-    def write(self, numbered: tuple[int, Chunk], *, with_rows: bool = True) -> Written:
+    def write(self, numbered: tuple[int, ValidatedChunk], *, with_rows: bool = True) -> Written:
         """Stages a chunk, whose number is part of its files' names. May be called by several threads at once."""
         number, chunk = numbered
         return Written(
@@ -204,7 +204,7 @@ def too_many_rejected(relation: Relation, lines: int, rejected: int, reasons: pl
     )
 
 
-class RawLines:
+class LineFetcher:
     """Fetches raw lines of a file by their byte offsets; cheapest when the offsets ascend."""
 
     def __init__(self, gateway: Gateway, file: GatewayFile) -> None:

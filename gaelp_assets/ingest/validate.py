@@ -19,13 +19,13 @@ from gaelp_assets.catalog.slices import ENVIRONMENT_ID, ENVIRONMENT_ID_WORDS, Sl
 from gaelp_assets.ingest.decode import native
 from gaelp_assets.ingest.decode.chunks import (
     REJECT_SCHEMA,
-    NativeWay,
-    PythonWay,
-    Remainders,
-    Undecided,
-    open_rules,
+    DecodedChunk,
+    NativeDecoder,
+    PartialRows,
+    PythonDecoder,
+    value_rules,
 )
-from gaelp_assets.ingest.parallel import in_order
+from gaelp_assets.ingest.parallel import ordered_map
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.validation.registry import matches
 from gaelp_assets.validation.row_rules import RowRule
@@ -35,7 +35,7 @@ MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one
 
 
 @dataclass(frozen=True)
-class Chunk:
+class ValidatedChunk:
     """Some consecutive lines of a file, proven: `lines = rows.height + rejects.height`."""
 
     rows: pl.DataFrame
@@ -74,8 +74,8 @@ def _slice_rules(
         columns["date"].is_between(first_date, last_date),
     )
     if slice_ is not None and slice_.date is not None:
-        words = f"expected {slice_.date}, the date of the slice that the file's path names"
-        yield RowRule(partitioning.date, "wrong_slice", words, columns["date"] == slice_.date)
+        text = f"expected {slice_.date}, the date of the slice that the file's path names"
+        yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)
     if partitioning.environment is None:
         return
     yield RowRule(
@@ -85,13 +85,13 @@ def _slice_rules(
         matches(columns["environment"], ENVIRONMENT_ID),
     )
     if slice_ is not None and slice_.environment is not None:
-        words = f"expected {slice_.environment}, the environment of the slice that the file's path names"
+        text = f"expected {slice_.environment}, the environment of the slice that the file's path names"
         yield RowRule(
-            partitioning.environment, "wrong_slice", words, columns["environment"] == slice_.environment
+            partitioning.environment, "wrong_slice", text, columns["environment"] == slice_.environment
         )
 
 
-class Prover:
+class Validator:
     """Proves files of one relation. Rows of a sliced relation must lie between two dates, both included.
 
     `natively`: decode with the native library, or in Python alone; None takes the library if it has been built. `threads` work on
@@ -112,12 +112,12 @@ class Prover:
         self._last_date = last_date
         if natively is None:
             natively = native.library() is not None
-        self._way = NativeWay(relation) if natively else PythonWay(relation)
+        self._way = NativeDecoder(relation) if natively else PythonDecoder(relation)
         self.threads = threads or min(pl.thread_pool_size(), MAX_THREADS)
         self._rules = Verdict.of(relation).rules
-        self._open_rules = open_rules(relation)
+        self._open_rules = value_rules(relation)
 
-    def prove(self, reader: LineReader, *, slice_: Slice | None = None) -> Iterator[Chunk]:
+    def validate(self, reader: LineReader, *, slice_: Slice | None = None) -> Iterator[ValidatedChunk]:
         """The file's lines as chunks; with a slice, rows that belong to another one are rejected.
 
         Raises:
@@ -128,18 +128,18 @@ class Prover:
         strict = (replace(rule, holds=rule.holds.fill_null(value=False)) for rule in slice_rules)
         judge = partial(_judge, Verdict([*self._rules, *strict]), Verdict([*self._open_rules, *slice_rules]))
         way = self._way
-        if isinstance(way, PythonWay):
+        if isinstance(way, PythonDecoder):
             yield from map(judge, way.chunks(reader))
             return
-        yield from in_order(lambda block: judge(way.chunk(block)), way.blocks(reader), self.threads)
+        yield from ordered_map(lambda block: judge(way.chunk(block)), way.blocks(reader), self.threads)
 
 
-def _judge(verdict: Verdict, of_remainders: Verdict, undecided: Undecided) -> Chunk:
-    frame, lines, rejects = undecided.frame, undecided.raw, undecided.rejects
-    if undecided.remainders is not None:
-        rejects = _with_reasons(rejects, undecided.remainders, of_remainders)
+def _judge(verdict: Verdict, of_remainders: Verdict, chunk: DecodedChunk) -> ValidatedChunk:
+    frame, lines, rejects = chunk.frame, chunk.raw, chunk.rejects
+    if chunk.partial_rows is not None:
+        rejects = _with_reasons(rejects, chunk.partial_rows, of_remainders)
     keep = np.ones(frame.height, np.bool_)
-    keep[list(undecided.unfit)] = False
+    keep[list(chunk.invalid_rows)] = False
     broken, reasons = verdict.failing(frame)
     judged = keep[broken.to_numpy()]  # a row that does not fit has stand-ins for values
     if not judged.all():
@@ -150,15 +150,15 @@ def _judge(verdict: Verdict, of_remainders: Verdict, undecided: Undecided) -> Ch
     if not keep.all():
         frame = frame.filter(pl.Series(keep))
         lines = lines.without(np.flatnonzero(~keep).tolist())
-    return Chunk(frame, rejects, undecided.lines, lines)
+    return ValidatedChunk(frame, rejects, chunk.lines, lines)
 
 
-def _with_reasons(rejects: pl.DataFrame, remainders: Remainders, verdict: Verdict) -> pl.DataFrame:
+def _with_reasons(rejects: pl.DataFrame, partial_rows: PartialRows, verdict: Verdict) -> pl.DataFrame:
     """The rejects, with the reasons of their remainders after their own."""
-    broken, reasons = verdict.failing(remainders.frame, remainders.unsaid)
+    broken, reasons = verdict.failing(partial_rows.frame, partial_rows.unreported)
     if not broken.len():
         return rejects
-    owners = remainders.rejects[broken.to_numpy()]
+    owners = partial_rows.rejects[broken.to_numpy()]
     which = np.full(rejects.height, broken.len())
     which[owners] = np.arange(broken.len())
     more = pl.concat([reasons, pl.Series([[]], dtype=REASONS)]).gather(which)

@@ -20,12 +20,12 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.protocol import Warehouse
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
-    Form,
+    ObjectType,
     Refusal,
     RelationPlan,
     Status,
-    creation,
-    replacement,
+    plan_create,
+    plan_replace,
     with_dependents,
 )
 
@@ -34,7 +34,7 @@ GIVE_UP_AFTER: Final = 8
 
 
 @dataclass(frozen=True)
-class Plan:
+class DeployPlan:
     """What separates a warehouse from the catalogue."""
 
     warehouse: str
@@ -43,7 +43,7 @@ class Plan:
     relations: tuple[RelationPlan, ...]
     """Each after what it reads."""
     upstream: Mapping[str, frozenset[str]]
-    unknown: tuple[tuple[str, Form], ...]
+    unknown: tuple[tuple[str, ObjectType], ...]
     """What lies in the catalogue's datasets and is not the catalogue's: ids and forms. It is left alone."""
 
     @property
@@ -62,7 +62,7 @@ class Plan:
         )
 
 
-class Outcome(StrEnum):
+class DeployOutcome(StrEnum):
     """What became of a relation."""
 
     MADE = "made"
@@ -78,13 +78,13 @@ class Result:
     """What became of one relation, or of a dataset that could not be made."""
 
     id: str
-    outcome: Outcome
+    outcome: DeployOutcome
     problems: tuple[Problem, ...] = ()
     transient: bool = False
     """Whether running it again may help without anybody's doing."""
 
 
-class Verdict(StrEnum):
+class DeployStatus(StrEnum):
     """How a deployment, or the look at its plan, ended."""
 
     DONE = "done"
@@ -95,49 +95,51 @@ class Verdict(StrEnum):
     """Nothing failed but what can pass by itself."""
 
 
-def verdict(plan: Plan, results: Sequence[Result] | None) -> Verdict:
+def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
     """How a deployment ended, or (without results) what a look at the plan found."""
     if plan.refusals:
-        return Verdict.PROBLEM
+        return DeployStatus.PROBLEM
     if results is None:
-        return Verdict.CHANGES if plan.has_changes else Verdict.DONE
-    failed = [result for result in results if result.outcome is Outcome.FAILED]
+        return DeployStatus.CHANGES if plan.has_changes else DeployStatus.DONE
+    failed = [result for result in results if result.outcome is DeployOutcome.FAILED]
     if not failed:
-        return Verdict.DONE
-    return Verdict.TRY_AGAIN if all(result.transient for result in failed) else Verdict.PROBLEM
+        return DeployStatus.DONE
+    return DeployStatus.TRY_AGAIN if all(result.transient for result in failed) else DeployStatus.PROBLEM
 
 
-def plan(warehouse: Warehouse, catalog: Catalog, *, jobs: int, anew: Sequence[Relation] = ()) -> Plan:
+def plan(
+    warehouse: Warehouse, catalog: Catalog, *, jobs: int, replace: Sequence[Relation] = ()
+) -> DeployPlan:
     """Compares the whole catalogue with the warehouse, and changes nothing. The relations of `anew` are to be dropped and made again.
 
     Raises:
         GaelpError: the warehouse does not let itself be looked at, or a relation of `anew` cannot be filled again.
     """
-    _check_anew(anew)
+    _check_anew(replace)
     relations = with_upstream(catalog, list(catalog))
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
     there = [relation for relation in relations if relation.id.lower() in listed]
-    compared = {planned.relation.id: planned for planned in warehouse.compare(there, jobs=jobs)}
+    compared = {planned.relation.id: planned for planned in warehouse.diff(there, jobs=jobs)}
     missing = [relation for relation in relations if relation.id not in compared]
-    compared |= {relation.id: creation(relation, warehouse.form(relation)) for relation in missing}
-    for relation in anew:
+    compared |= {relation.id: plan_create(relation, warehouse.object_type(relation)) for relation in missing}
+    for relation in replace:
         found = compared[relation.id]
-        if found.held is not None:
-            compared[relation.id] = replacement(
-                relation, found.form, found.held, "all of its rows", forced=True
+        if found.stored is not None:
+            compared[relation.id] = plan_replace(
+                relation, found.object_type, found.stored, "all of its rows", forced=True
             )
     known = {relation.id.lower() for relation in relations}
-    return Plan(
+    return DeployPlan(
         warehouse=warehouse.location,
         engine=warehouse.capabilities.engine,
         datasets=tuple(datasets.values()),
         relations=tuple(with_dependents([compared[relation.id] for relation in relations], catalog.upstream)),
         upstream=catalog.upstream,
         unknown=tuple(
-            (f"{dataset.name}.{name}", form)
+            (f"{dataset.name}.{name}", object_type)
             for dataset in datasets.values()
-            for name, form in sorted(dataset.relations.items())
+            for name, object_type in sorted(dataset.relations.items())
             if f"{dataset.name}.{name}".lower() not in known
         ),
     )
@@ -159,7 +161,7 @@ def _check_anew(relations: Sequence[Relation]) -> None:
 
 def apply(
     warehouse: Warehouse,
-    plan: Plan,
+    plan: DeployPlan,
     *,
     jobs: int,
     partial: bool = False,
@@ -173,9 +175,9 @@ def apply(
     work = _Work(warehouse, plan, on_done)
     for planned in plan.relations:
         if planned.refusals:
-            work.note(Result(planned.relation.id, Outcome.REFUSED, _problems(planned.refusals)))
+            work.note(Result(planned.relation.id, DeployOutcome.REFUSED, _problems(planned.refusals)))
         elif not planned.changes:
-            work.note(Result(planned.relation.id, Outcome.UNCHANGED))
+            work.note(Result(planned.relation.id, DeployOutcome.UNCHANGED))
         elif blocked:
             work.skip(
                 planned, "the plan holds refusals", "Follow their ways out, or run with --allow-partial."
@@ -205,13 +207,17 @@ def _problems(refusals: Sequence[Refusal]) -> tuple[Problem, ...]:
     return tuple(refusal.problem for refusal in refusals)
 
 
-def _levels(plan: Plan) -> list[list[RelationPlan]]:
+def _levels(plan: DeployPlan) -> list[list[RelationPlan]]:
     """What is to be done, in steps: tables, then views that read tables, then views that read those."""
     depth: dict[str, int] = {}
     levels: dict[int, list[RelationPlan]] = {}
     for planned in plan.relations:
         reads = plan.upstream.get(planned.relation.id, frozenset())
-        level = 0 if planned.form is Form.TABLE else 1 + max((depth[read] for read in reads), default=0)
+        level = (
+            0
+            if planned.object_type is ObjectType.TABLE
+            else 1 + max((depth[read] for read in reads), default=0)
+        )
         depth[planned.relation.id] = level
         if planned.changes and not planned.refusals:
             levels.setdefault(level, []).append(planned)
@@ -221,7 +227,7 @@ def _levels(plan: Plan) -> list[list[RelationPlan]]:
 class _Work:
     """Carries out relations of a plan, from several threads."""
 
-    def __init__(self, warehouse: Warehouse, plan: Plan, on_done: Callable[[Result], None]) -> None:
+    def __init__(self, warehouse: Warehouse, plan: DeployPlan, on_done: Callable[[Result], None]) -> None:
         self._warehouse = warehouse
         self._plan = plan
         self._on_done = on_done
@@ -233,33 +239,37 @@ class _Work:
     def note(self, result: Result) -> None:
         with self._lock:
             self.results[result.id] = result
-            if result.outcome is Outcome.FAILED and result.transient:
+            if result.outcome is DeployOutcome.FAILED and result.transient:
                 self._failures_in_a_row += 1
-            elif result.outcome in {Outcome.MADE, Outcome.CHANGED}:
+            elif result.outcome in {DeployOutcome.MADE, DeployOutcome.CHANGED}:
                 self._failures_in_a_row = 0
             self._on_done(result)
 
     def skip(self, planned: RelationPlan, why: str, remedy: str, *, transient: bool = False) -> None:
         problem = Problem(f"not done: {why}", planned.relation.id, remedy=remedy)
-        self.note(Result(planned.relation.id, Outcome.SKIPPED, (problem,), transient))
+        self.note(Result(planned.relation.id, DeployOutcome.SKIPPED, (problem,), transient))
 
     def make_datasets(self) -> None:
         """Makes those that are missing. What lies in one that cannot be made is skipped later on."""
         for dataset in self._plan.datasets:
             if dataset.refusal is not None:
                 self._unusable.add(dataset.name)
-                self.note(Result(dataset.name, Outcome.REFUSED, _problems([dataset.refusal])))
+                self.note(Result(dataset.name, DeployOutcome.REFUSED, _problems([dataset.refusal])))
             elif not dataset.exists:
                 try:
                     self._warehouse.make_dataset(dataset.name)
                 except GaelpError as error:
                     self._unusable.add(dataset.name)
-                    self.note(Result(dataset.name, Outcome.FAILED, error.problems, not error.permanent))
+                    self.note(Result(dataset.name, DeployOutcome.FAILED, error.problems, not error.permanent))
 
     def carry_out(self, change: Callable[[RelationPlan], RelationPlan], planned: RelationPlan) -> None:
         """Makes or changes one relation, and notes what came of it."""
         relation = planned.relation
-        reads = self._plan.upstream.get(relation.id, frozenset()) if planned.form is not Form.TABLE else ()
+        reads = (
+            self._plan.upstream.get(relation.id, frozenset())
+            if planned.object_type is not ObjectType.TABLE
+            else ()
+        )
         lost = sorted(read for read in reads if self._is_lost(read))
         if relation.dataset in self._unusable:
             self.skip(
@@ -274,20 +284,20 @@ class _Work:
                 done = change(planned)
             except GaelpError as error:
                 problems = tuple(_at(relation, problem) for problem in error.problems)
-                self.note(Result(relation.id, Outcome.FAILED, problems, not error.permanent))
+                self.note(Result(relation.id, DeployOutcome.FAILED, problems, not error.permanent))
             else:
                 self.note(Result(relation.id, _OUTCOMES[done.status]))
 
     def _is_lost(self, relation_id: str) -> bool:
         result = self.results.get(relation_id)
-        return result is not None and result.outcome in {Outcome.FAILED, Outcome.SKIPPED}
+        return result is not None and result.outcome in {DeployOutcome.FAILED, DeployOutcome.SKIPPED}
 
 
 _OUTCOMES: Final = {
-    Status.CREATE: Outcome.MADE,
-    Status.REPLACE: Outcome.MADE,
-    Status.CHANGE: Outcome.CHANGED,
-    Status.UNCHANGED: Outcome.UNCHANGED,
+    Status.CREATE: DeployOutcome.MADE,
+    Status.REPLACE: DeployOutcome.MADE,
+    Status.CHANGE: DeployOutcome.CHANGED,
+    Status.UNCHANGED: DeployOutcome.UNCHANGED,
 }
 
 

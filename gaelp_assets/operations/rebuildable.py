@@ -10,7 +10,7 @@ from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LEDGER, WriteMode
 
 
-def check_files(platform: Platform, relation: Relation) -> None:
+def check_rebuildable(platform: Platform, relation: Relation) -> None:
     """Nothing, if a rebuild of all slices would bring every loaded row back.
 
     Raises:

@@ -59,14 +59,14 @@ def dead_letters(
         row_limit=limit,
     ).frame
     reason = pl.element().struct
-    words = pl.concat_str(
+    text = pl.concat_str(
         pl.element().struct.field("field").fill_null("line"),
         pl.lit(": "),
         reason.field("rule"),
         pl.lit(", "),
         reason.field("message"),
     )
-    return frame.with_columns(reasons=pl.col("reasons").list.eval(words).list.join("; "))
+    return frame.with_columns(reasons=pl.col("reasons").list.eval(text).list.join("; "))
 
 
 def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: str | None) -> Replayed | None:

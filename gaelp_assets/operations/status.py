@@ -9,7 +9,7 @@ from typing import Final
 from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LEDGER
-from gaelp_assets.warehouse.quotas import HeadRoom
+from gaelp_assets.warehouse.quotas import QuotaLeft
 
 STUCK_AFTER: Final = dt.timedelta(minutes=15)
 """A file that waits for longer than this is called stuck: a sensor looks every few seconds, and a run takes minutes."""
@@ -30,7 +30,7 @@ class TableStatus:
 
 
 @dataclass(frozen=True)
-class Status:
+class PlatformStatus:
     """The platform at one moment (UTC)."""
 
     at: dt.datetime
@@ -38,21 +38,21 @@ class Status:
     failures: list[FailedFile]
     stuck: list[GatewayFile]
     tables: list[TableStatus]
-    head_room: HeadRoom | None
+    quota_left: QuotaLeft | None
     """What is left of the day's limits of an engine that has such."""
 
 
-def status(platform: Platform) -> Status:
+def read_status(platform: Platform) -> PlatformStatus:
     """Reads gateway and ledger; changes nothing."""
     now = dt.datetime.now(dt.UTC)
     queued = platform.gateway.pending().files + platform.gateway.unsorted().files
-    return Status(
+    return PlatformStatus(
         at=now,
         stages=platform.gateway.counts(),
         failures=platform.gateway.failed(),
         stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
         tables=_tables(platform, now),
-        head_room=platform.warehouse.head_room(),
+        quota_left=platform.warehouse.quota_left(),
     )
 
 

@@ -10,7 +10,7 @@ import dagster as dg
 from dagster import RunRecord
 
 from gaelp_assets.assets.partitions import ENVIRONMENTS
-from gaelp_assets.runs.planning import SLOT_TAG, Outcome, PastRun
+from gaelp_assets.runs.planning import SLOT_TAG, PastRun, RunOutcome
 
 BULK_LIMIT: Final = 2_000
 # SQLite takes 32,766 variables in one statement; a slot's name is one of them.
@@ -44,11 +44,11 @@ def known_environments(instance: dg.DagsterInstance) -> list[str]:
 def _past_run(record: RunRecord) -> PastRun:
     run = record.dagster_run
     if run.is_success:
-        outcome = Outcome.SUCCEEDED
+        outcome = RunOutcome.SUCCEEDED
     elif run.is_finished:
-        outcome = Outcome.FAILED
+        outcome = RunOutcome.FAILED
     else:
-        outcome = Outcome.IN_FLIGHT
+        outcome = RunOutcome.IN_FLIGHT
     created = record.create_timestamp
     if created.tzinfo is None:
         created = created.replace(tzinfo=dt.UTC)

@@ -12,7 +12,7 @@ import dagster as dg
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.runs.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
-from gaelp_assets.runs.planning import ASSET_JOB, Plan, PlannedRun, quiet
+from gaelp_assets.runs.planning import ASSET_JOB, PlannedRun, RunPlan, quiet
 from gaelp_assets.runs.plans import plan_loads, plan_refresh, plan_sort
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
 
 # A slot whose runs succeed and that still has the same files waiting is left alone after as many runs.
-ATTEMPTS: Final = 3
+ATTEMPTS_PER_SLOT: Final = 3
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RunResult:
     """The asset checks that did not pass, as `dataset.name: check`."""
 
 
-OnProgress = Callable[[str, int, int, "RunResult | None"], None]
+OnRunProgress = Callable[[str, int, int, "RunResult | None"], None]
 """Called before (with None) and after each run: its slot, its number, and how many runs are planned in this round."""
 
 
@@ -48,7 +48,7 @@ def run_pending(
     definitions: dg.Definitions,
     platform: Platform,
     instance: dg.DagsterInstance,
-    on_progress: OnProgress | None = None,
+    on_progress: OnRunProgress | None = None,
 ) -> list[RunResult]:
     """Sorts, loads and refreshes until nothing is waiting, or nothing more can be done; the runs, in order.
 
@@ -86,7 +86,7 @@ class _Rounds:
         definitions: dg.Definitions,
         platform: Platform,
         instance: dg.DagsterInstance,
-        on_progress: OnProgress | None,
+        on_progress: OnRunProgress | None,
     ) -> None:
         self._job = definitions.resolve_job_def(ASSET_JOB)
         self._platform = platform
@@ -101,26 +101,27 @@ class _Rounds:
                 for number, run in enumerate(planned, start=1):
                     yield self._execute(stage, run, number, len(planned))
 
-    def _sort(self) -> Plan:
+    def _sort(self) -> RunPlan:
         return plan_sort(self._platform, self._instance, _long_after())
 
-    def _load(self) -> Plan:
+    def _load(self) -> RunPlan:
         return plan_loads(self._platform, self._instance, _long_after())
 
-    def _refresh(self) -> Plan:
+    def _refresh(self) -> RunPlan:
         return plan_refresh(self._platform, self._instance, _long_after(), {})[0]
 
-    def _unfinished(self, stage: str, plan: Plan) -> list[PlannedRun]:
+    def _unfinished(self, stage: str, plan: RunPlan) -> list[PlannedRun]:
         return [
             run
             for run in plan.runs
-            if (stage, run.words) not in self._failed and self._attempts.get((stage, run.words), 0) < ATTEMPTS
+            if (stage, run.title) not in self._failed
+            and self._attempts.get((stage, run.title), 0) < ATTEMPTS_PER_SLOT
         ]
 
     def _execute(self, stage: str, run: PlannedRun, number: int, count: int) -> RunResult:
         if self._on_progress is not None:
-            self._on_progress(run.words, number, count, None)
-        environments = [request.partition_keys for request in Plan([run]).new_environments()]
+            self._on_progress(run.title, number, count, None)
+        environments = [request.partition_keys for request in RunPlan([run]).new_environments()]
         for keys in environments:
             self._instance.add_dynamic_partitions("environments", list(keys))
         started = time.monotonic()
@@ -133,12 +134,12 @@ class _Rounds:
             raise_on_error=False,
         )
         result = _summary(run, executed, time.monotonic() - started)
-        key = (stage, run.words)
+        key = (stage, run.title)
         self._attempts[key] = self._attempts.get(key, 0) + 1
         if not result.success:
             self._failed.add(key)
         if self._on_progress is not None:
-            self._on_progress(run.words, number, count, result)
+            self._on_progress(run.title, number, count, result)
         return result
 
 
@@ -173,7 +174,7 @@ def _summary(run: PlannedRun, executed: dg.ExecuteInProcessResult, seconds: floa
     )
     return RunResult(
         run_id=executed.run_id,
-        slot=run.words,
+        slot=run.title,
         assets=tuple(".".join(key.path) for key in run.assets),
         success=executed.success,
         seconds=seconds,

@@ -18,7 +18,7 @@ from gaelp_assets.settings import Settings
 if TYPE_CHECKING:
     from filelock import FileLock
 
-UNFINISHED: Final = [
+UNFINISHED_RUN_STATUSES: Final = [
     status
     for status in dg.DagsterRunStatus
     if status not in {dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
@@ -41,9 +41,13 @@ def fail_orphans(instance: dg.DagsterInstance, *, of_daemon: bool) -> int:
 
     With `of_daemon`, the planned runs that a daemon left queued or started are among them, if none lives: nobody else would end them.
     """
-    runs = list(instance.get_runs(dg.RunsFilter(tags=IN_PROCESS_TAG, statuses=UNFINISHED)))
+    runs = list(instance.get_runs(dg.RunsFilter(tags=IN_PROCESS_TAG, statuses=UNFINISHED_RUN_STATUSES)))
     if of_daemon and not daemon_lives(instance):
-        runs = [run for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED)) if SLOT_TAG in run.tags]
+        runs = [
+            run
+            for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_RUN_STATUSES))
+            if SLOT_TAG in run.tags
+        ]
     for run in runs:
         instance.report_run_failed(run, "The process that was to execute this run is gone.")
     return len(runs)

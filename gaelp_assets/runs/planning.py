@@ -33,14 +33,14 @@ from gaelp_assets.catalog import Catalog, Slice
 ASSET_JOB: Final = "__ASSET_JOB"
 SLOT_TAG: Final = "gaelp/slot"
 RUNS_PER_TICK: Final = 50
-NO_REST: Final = dt.timedelta(0)
+NO_COOLDOWN: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
 LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
 # Dead workers are found by the launcher's health check; this is for a worker that lives and hangs.
 LONGEST_RUN_SECONDS: Final = 6 * 3600
 
 
-class Outcome(Enum):
+class RunOutcome(Enum):
     """How far a run got."""
 
     IN_FLIGHT = "in flight"
@@ -53,13 +53,13 @@ class PastRun:
     """A run of a slot: when it was created and, if it has ended, when (UTC)."""
 
     run_id: str
-    outcome: Outcome
+    outcome: RunOutcome
     created: dt.datetime
     ended: dt.datetime | None = None
 
 
 @dataclass(frozen=True)
-class Waiting:
+class PendingWork:
     """A slice of an asset with work to do, and since when; None if the age of the work is not known."""
 
     asset: dg.AssetKey
@@ -105,7 +105,7 @@ class PlannedRun:
         return tags
 
     @property
-    def words(self) -> str:
+    def title(self) -> str:
         """`2026-11-20|CartPole-v1`, `2026-11-20|Acrobot-v1 ... Taxi-v4`, `whole` or `gateway`, for people."""
         if len(self.slices) > 1:
             return f"{self.slices[0]} ... {self.slices[-1].environment}"
@@ -128,7 +128,7 @@ def quiet(level: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """The runs to start, in order, and why other work waits (a text for each slot)."""
 
     runs: list[PlannedRun] = field(default_factory=list)
@@ -163,7 +163,7 @@ def backoff(history: Sequence[PastRun]) -> dt.timedelta:
     """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes."""
     failed = 0
     for run in history:
-        if run.outcome is not Outcome.FAILED:
+        if run.outcome is not RunOutcome.FAILED:
             break
         failed += 1
     if not failed:
@@ -172,7 +172,7 @@ def backoff(history: Sequence[PastRun]) -> dt.timedelta:
 
 
 def plan_runs(
-    waiting: Sequence[Waiting],
+    waiting: Sequence[PendingWork],
     history: Mapping[str, Sequence[PastRun]],
     select: Select,
     *,
@@ -181,8 +181,8 @@ def plan_runs(
     last_date: dt.date,
     environments: Sequence[str] = (),
     limit: int = RUNS_PER_TICK,
-    rest: dt.timedelta = NO_REST,
-) -> Plan:
+    cooldown: dt.timedelta = NO_COOLDOWN,
+) -> RunPlan:
     """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
 
     `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
@@ -190,13 +190,13 @@ def plan_runs(
     in the gateway, where it is seen, and is not copied into runs. After a run that succeeded, a slot rests for `rest`, so that more
     files come together in the next.
     """
-    slots: dict[str, list[Waiting]] = {}
+    slots: dict[str, list[PendingWork]] = {}
     for work in waiting:
         slots.setdefault(work.slot, []).append(work)
     order = _order(environments, waiting)
-    plan = Plan()
+    plan = RunPlan()
     in_flight = 0
-    ready: list[tuple[str, Sequence[Waiting]]] = []
+    ready: list[tuple[str, Sequence[PendingWork]]] = []
     for slot, found in slots.items():
         past = history.get(slot, ())
         date = found[0].slice.date
@@ -204,11 +204,15 @@ def plan_runs(
         if date is not None and not first_date <= date <= last_date:
             side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
             plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
-        elif past and past[0].outcome is Outcome.IN_FLIGHT:
+        elif past and past[0].outcome is RunOutcome.IN_FLIGHT:
             plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
             in_flight += 1
-        elif rest and past and past[0].outcome is Outcome.SUCCEEDED and past[0].created + rest > now:
-            plan.waits[slot] = f"load jobs are scarce today; next at {past[0].created + rest:%H:%M:%S} UTC"
+        elif (
+            cooldown and past and past[0].outcome is RunOutcome.SUCCEEDED and past[0].created + cooldown > now
+        ):
+            plan.waits[slot] = (
+                f"load jobs are scarce today; next at {past[0].created + cooldown:%H:%M:%S} UTC"
+            )
         elif ready_work:
             ready.append((slot, ready_work))
         else:
@@ -224,7 +228,7 @@ def plan_runs(
     return plan
 
 
-def _order(environments: Sequence[str], waiting: Sequence[Waiting]) -> dict[str, int]:
+def _order(environments: Sequence[str], waiting: Sequence[PendingWork]) -> dict[str, int]:
     """The places of the environments in Dagster's order, which new ones join at the end, by name."""
     new = {work.slice.environment for work in waiting if work.slice.environment is not None} - set(
         environments
@@ -233,7 +237,7 @@ def _order(environments: Sequence[str], waiting: Sequence[Waiting]) -> dict[str,
 
 
 def _planned(
-    slot: str, found: Sequence[Waiting], past: Sequence[PastRun], select: Select, order: Mapping[str, int]
+    slot: str, found: Sequence[PendingWork], past: Sequence[PastRun], select: Select, order: Mapping[str, int]
 ) -> PlannedRun:
     """A run for the slice that has waited longest, and for its neighbours that wait for the same assets."""
     oldest = min(found, key=lambda work: (_since([work]), work.slice.sort_key)).slice
@@ -254,25 +258,25 @@ def _planned(
     )
 
 
-def _since(found: Sequence[Waiting]) -> dt.datetime:
+def _since(found: Sequence[PendingWork]) -> dt.datetime:
     oldest = dt.datetime.min.replace(tzinfo=dt.UTC)
     return min((work.since or oldest for work in found), default=oldest)
 
 
 def _rested(
-    past: Sequence[PastRun], found: Sequence[Waiting], now: dt.datetime
-) -> tuple[dt.datetime, Sequence[Waiting]]:
+    past: Sequence[PastRun], found: Sequence[PendingWork], now: dt.datetime
+) -> tuple[dt.datetime, Sequence[PendingWork]]:
     """When a slot's work may be tried again, and that of it which may be tried now.
 
     Slices whose work came after the failure do not pay for it: what fails again and again must not hold up what comes later.
     """
-    if not past or past[0].outcome is not Outcome.FAILED:
+    if not past or past[0].outcome is not RunOutcome.FAILED:
         return now, found
     ended = past[0].ended or past[0].created
-    rest = ended + backoff(past)
-    if rest <= now:
-        return rest, found
-    return rest, [work for work in found if work.since is not None and work.since > ended]
+    cooldown = ended + backoff(past)
+    if cooldown <= now:
+        return cooldown, found
+    return cooldown, [work for work in found if work.since is not None and work.since > ended]
 
 
 def with_derived(catalog: Catalog) -> Select:

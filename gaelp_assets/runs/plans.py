@@ -15,11 +15,11 @@ from gaelp_assets.assets.partitions import GATEWAY, asset_key
 from gaelp_assets.catalog import WHOLE
 from gaelp_assets.runs.history import known_environments, past_runs
 from gaelp_assets.runs.planning import (
-    NO_REST,
+    NO_COOLDOWN,
     RUNS_PER_TICK,
-    Plan,
+    PendingWork,
+    RunPlan,
     Select,
-    Waiting,
     only_these,
     plan_runs,
     with_derived,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from gaelp_assets.warehouse.quotas import Cadence
 
 
-def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> Plan:
+def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
     """The gateway's materialization, if unsorted or misplaced files wait for it.
 
     Raises:
@@ -40,11 +40,11 @@ def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime
     listing = platform.gateway.unsorted()
     misplaced = listing.misplaced + platform.gateway.queue().misplaced
     times = [file.stored.modified for file in listing.files] + [stored.modified for stored, _ in misplaced]
-    waiting = [Waiting(GATEWAY, WHOLE, min(times))] if times else []
+    waiting = [PendingWork(GATEWAY, WHOLE, min(times))] if times else []
     return plan_work(platform, instance, waiting, only_these, now)
 
 
-def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> Plan:
+def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
     """The loads to start now.
 
     Raises:
@@ -55,20 +55,20 @@ def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetim
     return plan_work(platform, instance, waiting, select, now, _cadence(platform, len(waiting), now))
 
 
-def pending_work(platform: Platform) -> list[Waiting]:
+def pending_work(platform: Platform) -> list[PendingWork]:
     """The gateway's pending slices as work."""
     return [
-        Waiting(asset_key(platform.catalog[relation_id]), slice_, pending.oldest)
+        PendingWork(asset_key(platform.catalog[relation_id]), slice_, pending.oldest)
         for (relation_id, slice_), pending in platform.gateway.pending_slices().items()
     ]
 
 
 def plan_refresh(
     platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, seen: Mapping[str, int]
-) -> tuple[Plan, dict[str, int]]:
+) -> tuple[RunPlan, dict[str, int]]:
     """The refreshes to start now, and what need not be looked at again (see `staleness.find_stale`)."""
     stale = find_stale(instance, platform.catalog, seen)
-    waiting = [Waiting(asset_key(relation), slice_) for relation, slice_ in stale.slices]
+    waiting = [PendingWork(asset_key(relation), slice_) for relation, slice_ in stale.slices]
     plan = plan_work(platform, instance, waiting, only_these, now)
     return plan, stale.seen
 
@@ -76,11 +76,11 @@ def plan_refresh(
 def plan_work(
     platform: Platform,
     instance: dg.DagsterInstance,
-    waiting: Sequence[Waiting],
+    waiting: Sequence[PendingWork],
     select: Select,
     now: dt.datetime,
     cadence: Cadence | None = None,
-) -> Plan:
+) -> RunPlan:
     """The runs to start now for the waiting work, by what the instance knows of earlier ones; no faster than the cadence."""
     return plan_runs(
         waiting,
@@ -91,7 +91,7 @@ def plan_work(
         last_date=platform.last_date,
         environments=known_environments(instance),
         limit=RUNS_PER_TICK if cadence is None else min(RUNS_PER_TICK, cadence.runs),
-        rest=NO_REST if cadence is None else cadence.rest,
+        cooldown=NO_COOLDOWN if cadence is None else cadence.cooldown,
     )
 
 
@@ -99,5 +99,5 @@ def _cadence(platform: Platform, writes: int, now: dt.datetime) -> Cadence | Non
     """How fast the warehouse's limits of the day let that many writes begin; None where it has no limits, or there is nothing to do."""
     from gaelp_assets.warehouse.quotas import cadence
 
-    room = platform.warehouse.head_room() if writes else None
+    room = platform.warehouse.quota_left() if writes else None
     return cadence(room, writes, now) if room is not None else None

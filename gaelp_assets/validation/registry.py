@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, cast
 
 import polars as pl
 
-Scope = Literal["value", "array", "row"]
+RuleScope = Literal["value", "array", "row"]
 ArgumentKind = Literal["value", "values", "number", "boolean", "pattern", "text", "field", "operator", "rule"]
 
 NUMBERS: Final = frozenset({"INTEGER", "FLOAT", "NUMERIC"})
@@ -64,7 +64,7 @@ class Rule:
     """
 
     name: str
-    scope: Scope
+    scope: RuleScope
     types: frozenset[str]
     arguments: Mapping[str, Argument]
     expression: Callable[..., pl.Expr]

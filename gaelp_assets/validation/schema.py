@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandera.polars as pandera
     import pyarrow as pa
 
-PROOF_COLUMNS: Final = ("_row_hash", "_line_number", "_byte_offset")
+ORIGIN_COLUMNS: Final = ("_row_hash", "_line_number", "_byte_offset")
 NUMERIC_PRECISION: Final = 38  # BigQuery's NUMERIC: 38 digits, 9 of them after the point
 NUMERIC_SCALE: Final = 9
 
@@ -83,7 +83,7 @@ def polars_schema(relation: Relation) -> pl.Schema:
 
 def staged_schema(relation: Relation) -> pl.Schema:
     """What is staged: the relation's columns, then `_row_hash`, `_line_number` and `_byte_offset`."""
-    return pl.Schema({**polars_schema(relation), **dict.fromkeys(PROOF_COLUMNS, pl.Int64())})
+    return pl.Schema({**polars_schema(relation), **dict.fromkeys(ORIGIN_COLUMNS, pl.Int64())})
 
 
 def arrow_schema(relation: Relation) -> pa.Schema:
@@ -92,7 +92,7 @@ def arrow_schema(relation: Relation) -> pa.Schema:
 
     return pa.schema(
         [_arrow_field(field) for field in relation.fields]
-        + [pa.field(name, pa.int64()) for name in PROOF_COLUMNS]
+        + [pa.field(name, pa.int64()) for name in ORIGIN_COLUMNS]
     )
 
 

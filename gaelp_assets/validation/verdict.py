@@ -31,15 +31,15 @@ class Verdict:
         return cls(row_rules(relation))
 
     @cached_property
-    def _words(self) -> list[pl.Expr]:
-        words: list[pl.Expr] = []
+    def _masks(self) -> list[pl.Expr]:
+        masks: list[pl.Expr] = []
         for start in range(0, len(self.rules), RULES_PER_WORD):
             bits = [
                 pl.when(rule.holds.fill_null(value=True)).then(0).otherwise(1 << bit).cast(pl.UInt64)
                 for bit, rule in enumerate(self.rules[start : start + RULES_PER_WORD])
             ]
-            words.append(pl.sum_horizontal(bits).alias(f"_broken_{len(words)}"))
-        return words
+            masks.append(pl.sum_horizontal(bits).alias(f"_broken_{len(masks)}"))
+        return masks
 
     def failing(
         self, frame: pl.DataFrame, unsaid: Sequence[frozenset[str]] = ()
@@ -51,7 +51,7 @@ class Verdict:
         nothing = pl.Series("row", [], pl.UInt32), pl.Series("reasons", [], REASONS)
         if not self.rules or not frame.height:
             return nothing
-        masks = frame.select(*self._words)
+        masks = frame.select(*self._masks)
         if any(unsaid):
             sayable = self._sayable(unsaid)
             masks = masks.select(mask & sayable[mask.name] for mask in masks)
@@ -67,12 +67,12 @@ class Verdict:
         which = [seen.setdefault(paths, len(seen)) for paths in unsaid]
         masks = []
         for paths in seen:
-            words = [0] * len(self._words)
+            broken = [0] * len(self._masks)
             for number, rule in enumerate(self.rules):
                 if not any(f"{rule.field}.".startswith(f"{path}.") for path in paths):
-                    words[number // RULES_PER_WORD] |= 1 << number % RULES_PER_WORD
-            masks.append(words)
-        schema = [(f"_broken_{word}", pl.UInt64()) for word in range(len(self._words))]
+                    broken[number // RULES_PER_WORD] |= 1 << number % RULES_PER_WORD
+            masks.append(broken)
+        schema = [(f"_broken_{word}", pl.UInt64()) for word in range(len(self._masks))]
         return pl.DataFrame(masks, schema=schema, orient="row")[which]
 
     def _reasons(self, masks: pl.DataFrame) -> pl.Series:

@@ -7,22 +7,24 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.protocol import Fates, ProvenBatch
+from gaelp_assets.warehouse.protocol import LineCounts, StagedBatch
 
-Known = Mapping[str, tuple[Fates, dt.datetime]]
+Known = Mapping[str, tuple[LineCounts, dt.datetime]]
 """The batches that the ledger holds, by id: their fates, and when each was first loaded."""
 
 
-def once(batches: Sequence[ProvenBatch], known: Collection[str]) -> list[ProvenBatch]:
+def unique_batches(batches: Sequence[StagedBatch], known: Collection[str]) -> list[StagedBatch]:
     """The batches that are not known, each once."""
     return list(
         {batch.batch_id: batch for batch in reversed(batches) if batch.batch_id not in known}.values()
     )[::-1]
 
 
-def in_order(batches: Sequence[ProvenBatch], written: Mapping[str, Fates], known: Known) -> list[Fates]:
+def counts_by_batch(
+    batches: Sequence[StagedBatch], written: Mapping[str, LineCounts], known: Known
+) -> list[LineCounts]:
     """A batch's fates for each batch asked for; one that was not written, or stands there again, was in the ledger already."""
-    result: list[Fates] = []
+    result: list[LineCounts] = []
     seen: set[str] = set()
     for batch in batches:
         if batch.batch_id not in written:
@@ -35,7 +37,7 @@ def in_order(batches: Sequence[ProvenBatch], written: Mapping[str, Fates], known
     return result
 
 
-def check_balance(batches: Sequence[ProvenBatch], fates: Sequence[Fates]) -> None:
+def check_balance(batches: Sequence[StagedBatch], counts: Sequence[LineCounts]) -> None:
     """Whether every line of every batch has exactly one fate.
 
     Raises:
@@ -47,7 +49,7 @@ def check_balance(batches: Sequence[ProvenBatch], fates: Sequence[Fates]) -> Non
             b.file,
             "one for each",
         )
-        for f, b in zip(fates, batches, strict=True)
+        for f, b in zip(counts, batches, strict=True)
         if not f.balanced
     ]
     if unbalanced:

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.warehouse.quotas import HeadRoom, Limits
-from gaelp_assets.warehouse.schema.model import Dataset, Form, RelationPlan, Scope
+from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
+from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ class WriteMode(StrEnum):
 
 
 @dataclass(frozen=True)
-class ProvenBatch:
+class StagedBatch:
     """One gateway file, read and proven: its clean rows and its rejected lines, staged as Parquet."""
 
     batch_id: str
@@ -84,7 +84,7 @@ class SliceWrite:
     relation: Relation
     slice: Slice
     mode: WriteMode
-    batches: Sequence[ProvenBatch]
+    batches: Sequence[StagedBatch]
     """In the order in which their rows win a key: for a rebuild, the ledger's order, then that in which appends take files."""
     loaded_at: dt.datetime
     """UTC. A batch that the ledger holds already keeps its first `loaded_at`."""
@@ -92,7 +92,7 @@ class SliceWrite:
 
 
 @dataclass(frozen=True)
-class Fates:
+class LineCounts:
     """What became of a batch's lines. The accounting law: `lines = loaded + duplicate + rejected + sorted`."""
 
     batch_id: str
@@ -167,7 +167,7 @@ class Warehouse(Protocol):
         """
         ...
 
-    def form(self, relation: Relation) -> Form:
+    def object_type(self, relation: Relation) -> ObjectType:
         """What this engine makes of the relation."""
         ...
 
@@ -175,8 +175,8 @@ class Warehouse(Protocol):
         """Those datasets of the catalogue, and everything that lies in each."""
         ...
 
-    def compare(
-        self, relations: Sequence[Relation], *, scope: Scope = Scope.ALL, jobs: int = 1
+    def diff(
+        self, relations: Sequence[Relation], *, scope: SchemaScope = SchemaScope.ALL, jobs: int = 1
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue, in their order, looked up by up to `jobs` threads. Changes nothing."""
         ...
@@ -203,7 +203,7 @@ class Warehouse(Protocol):
         """
         ...
 
-    def write(self, write: SliceWrite) -> list[Fates]:
+    def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction; a fate count for each batch, in their order.
 
         APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new to the slice is loaded; one whose
@@ -238,7 +238,7 @@ class Warehouse(Protocol):
         """The same as a pandas frame, with the types that `pandas-gbq` chooses: a FLOAT's NULL is NaN."""
         ...
 
-    def head_room(self) -> HeadRoom | None:
+    def quota_left(self) -> QuotaLeft | None:
         """What is left today of the engine's limits, as it was known a few minutes ago; None without limits. Raises nothing."""
         ...
 

@@ -49,7 +49,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class HeadRoom:
+class QuotaLeft:
     """What is left of the day's limits at a moment (UTC)."""
 
     limits: Limits
@@ -80,7 +80,7 @@ class Cadence:
 
     runs: int
     """In flight at a time."""
-    rest: dt.timedelta = dt.timedelta(0)
+    cooldown: dt.timedelta = dt.timedelta(0)
     """Between two loads of the same slot."""
 
 
@@ -106,12 +106,12 @@ def worth_asking(limits: Limits, slices: Sequence[Slice], *, rebuild: bool) -> b
     return rebuild or load_jobs(len(slices)) * SMALL_SHARE >= limits.load_jobs
 
 
-def refusal(where: str, slices: Sequence[Slice], room: HeadRoom) -> Problem | None:
+def refusal(where: str, slices: Sequence[Slice], room: QuotaLeft) -> Problem | None:
     """Why a run over these slices of a relation cannot be carried out today, and what can; None if it fits."""
     if len(slices) <= room.writes_left:
         return None
-    need, rest = load_jobs(len(slices)), len(slices) - len(fitting(slices, room))
-    days = -(-load_jobs(rest) // room.limits.load_jobs)
+    need, cooldown = load_jobs(len(slices)), len(slices) - len(fitting(slices, room))
+    days = -(-load_jobs(cooldown) // room.limits.load_jobs)
     later = f"after {room.renewed_at:%Y-%m-%d %H:%M} UTC, midnight Pacific time"
     return Problem(
         f"{_words(slices)} need up to {need:,} load jobs, and {room.left:,} of {room.limits.load_jobs:,} are left today",
@@ -121,7 +121,7 @@ def refusal(where: str, slices: Sequence[Slice], room: HeadRoom) -> Problem | No
     )
 
 
-def fitting(slices: Sequence[Slice], room: HeadRoom) -> list[Slice]:
+def fitting(slices: Sequence[Slice], room: QuotaLeft) -> list[Slice]:
     """The slices of the newest whole dates that fit."""
     by_date: dict[dt.date, list[Slice]] = {}
     for slice_ in slices:
@@ -134,7 +134,7 @@ def fitting(slices: Sequence[Slice], room: HeadRoom) -> list[Slice]:
     return found
 
 
-def cadence(room: HeadRoom, writes: int, now: dt.datetime) -> Cadence:
+def cadence(room: QuotaLeft, writes: int, now: dt.datetime) -> Cadence:
     """How fast `writes` waiting slices, and as many again whenever they have been loaded, may be loaded.
 
     There is no rest while most of the day's load jobs are left. Then each round of `w` writes takes at least its share of what is
@@ -160,7 +160,7 @@ def _words(slices: Sequence[Slice]) -> str:
     return f"{total} of {_count(len(dates), 'date')}" if len(dates) > 1 and environments else total
 
 
-def _what_fits(slices: Sequence[Slice], room: HeadRoom) -> str:
+def _what_fits(slices: Sequence[Slice], room: QuotaLeft) -> str:
     found = fitting(slices, room)
     dates = sorted({slice_.date for slice_ in found if slice_.date is not None})
     if dates:

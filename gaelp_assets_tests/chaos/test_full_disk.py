@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.errors import TransientError
-from gaelp_assets.warehouse.duckdb.connection import Sessions
+from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
 from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.endings import assert_same, ending
 from gaelp_assets_tests.chaos.processes import clean
@@ -94,6 +94,6 @@ def test_no_room_for_the_lock_of_the_warehouse_passes(disk: Path) -> None:
     for file in (disk / "folder" / "warehouse.duckdb", disk / "warehouse.duckdb"):
         with (
             pytest.raises(TransientError, match=r"cannot (make the folder|lock)"),
-            Sessions(file, 5).writing("try"),
+            DuckDBFile(file, 5).writing("try"),
         ):
             raise AssertionError("there is no room")

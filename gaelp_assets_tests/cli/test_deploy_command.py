@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.operations.rebuildable import check_files
+from gaelp_assets.operations.rebuildable import check_rebuildable
 from gaelp_assets_tests.cli.test_main import gaelp
 from gaelp_assets_tests.platforms import (
     TABLE,
@@ -51,13 +51,13 @@ def test_exit_codes_tell_nothing_to_do_from_changes_and_refusals(tmp_path: Path)
     answer = gaelp(tmp_path, "deploy")
     assert answer.returncode == 1
     assert f"{TABLE}, field surprise" in answer.stderr
-    (way_out,) = re.findall(r"ALTER TABLE .* DROP COLUMN \S+\b\"", answer.stderr)
+    (remedy,) = re.findall(r"ALTER TABLE .* DROP COLUMN \S+\b\"", answer.stderr)
     assert "training.stray: a table that the catalogue does not know" in answer.stdout
     code, found = as_json(tmp_path, "--dry-run")
     assert (code, found["summary"]) == (1, {"change": 1, "refused": 1, "unchanged": 12})
     code, found = as_json(tmp_path, "--allow-partial")
     assert (code, found["summary"]) == (1, {"changed": 1, "refused": 1, "unchanged": 12})
-    by_hand(tmp_path, way_out)
+    by_hand(tmp_path, remedy)
     assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0, "the way out is one"
 
 
@@ -98,7 +98,7 @@ def test_a_table_is_made_anew_only_if_every_row_can_come_back_and_a_rebuild_brin
     (lost,) = (tmp_path / "export_gateway" / "sent").rglob("more*")
     lost.unlink()
     with pytest.raises(GaelpError, match=r"2 rows of .*more.ndjson would be lost"):
-        check_files(platform, platform.catalog[TABLE])
+        check_rebuildable(platform, platform.catalog[TABLE])
     answer = gaelp(tmp_path, "deploy", "--replace", TABLE)
     assert (answer.returncode, "would be lost" in answer.stderr) == (1, True)
     assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 4

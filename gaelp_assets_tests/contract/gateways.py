@@ -77,9 +77,9 @@ def put_from_outside(store: Store, name: str, content: bytes = b"{}\n") -> None:
     if isinstance(store, LocalStore):
         path = store.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        replacement = path.with_name(".outside")
-        replacement.write_bytes(content)
-        replacement.replace(path)
+        plan_replace = path.with_name(".outside")
+        plan_replace.write_bytes(content)
+        plan_replace.replace(path)
     else:
         assert isinstance(store, GcsStore)
         store._bucket.blob(f"{PREFIX}/{name}").upload_from_string(content)

@@ -13,9 +13,17 @@ import pytest
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError, Problem, TransientError
-from gaelp_assets.operations.deploy import Outcome, Plan, Result, Verdict, apply, plan, verdict
+from gaelp_assets.operations.deploy import (
+    DeployOutcome,
+    DeployPlan,
+    DeployStatus,
+    Result,
+    apply,
+    plan,
+    verdict,
+)
 from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
-from gaelp_assets.warehouse.schema.model import Action, Form, RelationPlan, Scope, Status
+from gaelp_assets.warehouse.schema.model import Action, ObjectType, RelationPlan, SchemaScope, Status
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -86,12 +94,12 @@ def catalog_of(*changed: Relation) -> Catalog:
     return Catalog(list(relations.values()), upstream_of(relations.values()))
 
 
-def found_by(plan_: Plan, relation: Relation) -> RelationPlan:
+def found_by(plan_: DeployPlan, relation: Relation) -> RelationPlan:
     (planned,) = (p for p in plan_.relations if p.relation.id == relation.id)
     return planned
 
 
-def outcomes(results: list[Result]) -> dict[str, Outcome]:
+def outcomes(results: list[Result]) -> dict[str, DeployOutcome]:
     return {result.id: result.outcome for result in results}
 
 
@@ -104,17 +112,17 @@ def test_everything_is_made_once_in_order_and_the_second_plan_is_empty(warehouse
     assert {planned.status for planned in first.relations} == {Status.CREATE}
     assert [dataset.exists for dataset in first.datasets] == [False] * 3
     assert warehouse.describe(EPISODES) is None, "a plan changes nothing"
-    assert verdict(first, None) is Verdict.CHANGES
+    assert verdict(first, None) is DeployStatus.CHANGES
     done: list[Result] = []
     results = apply(warehouse, first, jobs=JOBS, on_done=done.append)
-    assert {result.outcome for result in results} == {Outcome.MADE}
+    assert {result.outcome for result in results} == {DeployOutcome.MADE}
     assert sorted(r.id for r in done) == sorted(r.id for r in CATALOG)
     assert done[-1].id == GOOD.id, "a view comes after the tables"
     again = plan(warehouse, CATALOG, jobs=JOBS)
     assert not again.has_changes
     assert not again.unknown
-    assert verdict(again, None) is Verdict.DONE
-    assert {result.outcome for result in apply(warehouse, again, jobs=JOBS)} == {Outcome.UNCHANGED}
+    assert verdict(again, None) is DeployStatus.DONE
+    assert {result.outcome for result in apply(warehouse, again, jobs=JOBS)} == {DeployOutcome.UNCHANGED}
 
 
 def test_what_a_load_has_made_is_what_deploy_makes(warehouse: Warehouse) -> None:
@@ -146,7 +154,7 @@ def test_legal_changes_are_listed_made_and_then_gone(
     }  # fmt: skip
     assert [change.action for change in found_by(found, good).changes] == [Action.QUERY]
     results = apply(other, found, jobs=JOBS)
-    assert {id_ for id_, outcome in outcomes(results).items() if outcome is Outcome.CHANGED} == {
+    assert {id_ for id_, outcome in outcomes(results).items() if outcome is DeployOutcome.CHANGED} == {
         VERSIONS.id,
         GOOD.id,
     }
@@ -187,21 +195,21 @@ def test_all_refusals_come_at_once_each_with_field_found_wanted_and_a_way_out(
         "NULLABLE FLOAT",
         "NULLABLE STRING",
     )
-    assert all(refusal.way_out for refusal in found.refusals)
-    assert "gaelp deploy --replace lab.episodes" in refused[bad.id, "score"].way_out
-    assert verdict(found, None) is Verdict.PROBLEM
+    assert all(refusal.remedy for refusal in found.refusals)
+    assert "gaelp deploy --replace lab.episodes" in refused[bad.id, "score"].remedy
+    assert verdict(found, None) is DeployStatus.PROBLEM
 
     before = other.describe(EPISODES)
     results = outcomes(apply(other, found, jobs=JOBS))
-    assert (results[bad.id], results[tightened.id]) == (Outcome.REFUSED, Outcome.REFUSED)
-    assert results[new.id] is Outcome.SKIPPED
+    assert (results[bad.id], results[tightened.id]) == (DeployOutcome.REFUSED, DeployOutcome.REFUSED)
+    assert results[new.id] is DeployOutcome.SKIPPED
     assert other.describe(new) is None, "a plan with refusals is not begun"
 
     results = outcomes(apply(other, found, jobs=JOBS, partial=True))
     assert (results[bad.id], results[tightened.id], results[new.id]) == (
-        Outcome.REFUSED,
-        Outcome.REFUSED,
-        Outcome.MADE,
+        DeployOutcome.REFUSED,
+        DeployOutcome.REFUSED,
+        DeployOutcome.MADE,
     )
     assert other.describe(EPISODES) == before, (
         "nothing of a refused relation is done, not even what is harmless"
@@ -229,8 +237,8 @@ def test_what_only_deploy_minds_stops_no_load(
     changed = altered(VERSIONS, rank={"mode": "REQUIRED", "description": "its place"})
     other = reopened(catalog_of(changed))
     other.ensure([changed])
-    (for_rows,) = other.compare([changed], scope=Scope.ROWS)
-    (for_all,) = other.compare([changed])
+    (for_rows,) = other.diff([changed], scope=SchemaScope.ROWS)
+    (for_all,) = other.diff([changed])
     assert for_rows.status is Status.UNCHANGED
     assert for_all.status is Status.REFUSED
     batch = stage(changed, encode([{"batch": "b", "version": 1, "rank": "y"}]))
@@ -245,7 +253,7 @@ def test_an_empty_table_is_made_anew_instead_of_refused(
     catalog = catalog_of(changed)
     other = reopened(catalog)
     assert found_by(plan(other, catalog, jobs=JOBS), changed).status is Status.REPLACE
-    assert outcomes(deployed(other, catalog))[changed.id] is Outcome.MADE
+    assert outcomes(deployed(other, catalog))[changed.id] is DeployOutcome.MADE
     assert not plan(other, catalog, jobs=JOBS).has_changes
 
 
@@ -259,7 +267,7 @@ def test_rows_that_came_after_the_plan_are_not_dropped_with_an_empty_table(
     found = plan(other, catalog, jobs=JOBS)
     write(warehouse, VERSIONS, [stage(VERSIONS, encode([{"batch": "a", "version": 7, "rank": "x"}]))])
     (result,) = (r for r in apply(other, found, jobs=JOBS) if r.id == changed.id)
-    assert result.outcome is Outcome.FAILED
+    assert result.outcome is DeployOutcome.FAILED
     assert "field rank" in str(result.problems[0])
     assert len(rows_of(warehouse, VERSIONS)) == 1
 
@@ -274,15 +282,15 @@ def test_replacing_by_name_drops_the_rows_and_a_rebuild_brings_them_back(
     catalog = catalog_of(narrower)
     other = reopened(catalog)
     assert found_by(plan(other, catalog, jobs=JOBS), narrower).status is Status.REFUSED
-    results = apply(other, plan(other, catalog, jobs=JOBS, anew=[narrower]), jobs=JOBS)
-    assert outcomes(results)[narrower.id] is Outcome.MADE
+    results = apply(other, plan(other, catalog, jobs=JOBS, replace=[narrower]), jobs=JOBS)
+    assert outcomes(results)[narrower.id] is DeployOutcome.MADE
     assert rows_of(other, narrower) == []
     again = stage(narrower, encode([{"batch": "a", "version": 7, "rank": "x"}]))
     assert write(other, narrower, [again], mode=WriteMode.REBUILD)[0].loaded == 1
     assert len(rows_of(other, narrower)) == 1
     assert not plan(other, catalog, jobs=JOBS).has_changes
     with pytest.raises(GaelpError, match="cannot be made anew"):
-        plan(other, catalog, jobs=JOBS, anew=[CATALOG["ops.import_logs"]])
+        plan(other, catalog, jobs=JOBS, replace=[CATALOG["ops.import_logs"]])
 
 
 def test_what_someone_changed_by_hand_is_found(warehouse: Warehouse, stage: Stager) -> None:
@@ -294,12 +302,15 @@ def test_what_someone_changed_by_hand_is_found(warehouse: Warehouse, stage: Stag
     by_hand(warehouse, "CREATE VIEW lab_views.stray_view AS SELECT 1 AS one")
     found = plan(warehouse, CATALOG, jobs=JOBS)
     assert sorted(refusal.field for refusal in found_by(found, VERSIONS).refusals) == ["surprise", "version"]
-    assert sorted(found.unknown) == [("lab.stray", Form.TABLE), ("lab_views.stray_view", Form.VIEW)]
-    assert outcomes(deployed(warehouse))[VERSIONS.id] is Outcome.REFUSED
+    assert sorted(found.unknown) == [
+        ("lab.stray", ObjectType.TABLE),
+        ("lab_views.stray_view", ObjectType.VIEW),
+    ]
+    assert outcomes(deployed(warehouse))[VERSIONS.id] is DeployOutcome.REFUSED
     again = plan(warehouse, CATALOG, jobs=JOBS)
     assert sorted(again.unknown) == sorted(found.unknown), "never dropped"
     (surprise,) = (r for r in found_by(again, VERSIONS).refusals if r.field == "surprise")
-    (statement,) = re.findall(r"ALTER TABLE .* DROP COLUMN [\"`]surprise[\"`]", surprise.way_out)
+    (statement,) = re.findall(r"ALTER TABLE .* DROP COLUMN [\"`]surprise[\"`]", surprise.remedy)
     run(warehouse, statement)
     (left,) = found_by(plan(warehouse, CATALOG, jobs=JOBS), VERSIONS).refusals
     assert left.field == "version", "the way out is one"
@@ -328,7 +339,7 @@ def test_a_table_gives_way_to_a_view_unless_it_holds_loaded_rows(
     found = plan(other, catalog, jobs=JOBS)
     assert "loaded rows" in found_by(found, view).refusals[0].found
     assert found_by(found, best).status is Status.REPLACE
-    assert outcomes(apply(other, found, jobs=JOBS, partial=True))[best.id] is Outcome.MADE
+    assert outcomes(apply(other, found, jobs=JOBS, partial=True))[best.id] is DeployOutcome.MADE
     assert found_by(plan(other, catalog, jobs=JOBS), best).status is Status.UNCHANGED
     assert len(rows_of(warehouse, VERSIONS)) == 1
 
@@ -359,18 +370,20 @@ class Failing:
 def test_a_failure_stops_only_what_reads_it_and_the_next_run_makes_the_rest(warehouse: Warehouse) -> None:
     failing: Any = Failing(warehouse, BEST.id, EVENTS.id)
     results = deployed(failing)
-    assert {id_ for id_, outcome in outcomes(results).items() if outcome is Outcome.FAILED} == {
+    assert {id_ for id_, outcome in outcomes(results).items() if outcome is DeployOutcome.FAILED} == {
         BEST.id,
         EVENTS.id,
     }
-    assert outcomes(results)[GOOD.id] is Outcome.SKIPPED
-    assert outcomes(results)[EPISODES.id] is Outcome.MADE
+    assert outcomes(results)[GOOD.id] is DeployOutcome.SKIPPED
+    assert outcomes(results)[EPISODES.id] is DeployOutcome.MADE
     assert all(result.id in str(result.problems[0]) for result in results if result.problems)
-    assert verdict(plan(warehouse, CATALOG, jobs=JOBS), results) is Verdict.PROBLEM
+    assert verdict(plan(warehouse, CATALOG, jobs=JOBS), results) is DeployStatus.PROBLEM
     resumed: Any = Failing(warehouse)
     results = deployed(resumed)
     assert sorted(resumed.asked) == sorted([BEST.id, EVENTS.id, GOOD.id])
-    assert {outcome for id_, outcome in outcomes(results).items() if id_ in resumed.asked} == {Outcome.MADE}
+    assert {outcome for id_, outcome in outcomes(results).items() if id_ in resumed.asked} == {
+        DeployOutcome.MADE
+    }
     assert not plan(warehouse, CATALOG, jobs=JOBS).has_changes
 
 
@@ -383,8 +396,8 @@ def test_a_warehouse_that_answers_nobody_is_not_asked_for_ever(tmp_path: Path) -
     found = plan(failing, catalog, jobs=JOBS)
     results = apply(failing, found, jobs=JOBS)
     assert len(failing.asked) == 8
-    assert {result.outcome for result in results[-20:]} == {Outcome.SKIPPED}
-    assert verdict(found, results) is Verdict.TRY_AGAIN
+    assert {result.outcome for result in results[-20:]} == {DeployOutcome.SKIPPED}
+    assert verdict(found, results) is DeployStatus.TRY_AGAIN
 
 
 def test_what_the_engine_itself_refuses_fails_alone_with_its_reason(
@@ -399,7 +412,7 @@ def test_what_the_engine_itself_refuses_fails_alone_with_its_reason(
     catalog = catalog_of(broken, after)
     other = reopened(catalog)
     results = {result.id: result for result in deployed(other, catalog)}
-    assert {id_ for id_, r in results.items() if r.outcome is not Outcome.MADE} == {broken.id}
+    assert {id_ for id_, r in results.items() if r.outcome is not DeployOutcome.MADE} == {broken.id}
     assert "no_such_column" in str(results[broken.id].problems[0])
     assert other.describe(after) is not None
     assert [p.relation.id for p in plan(other, catalog, jobs=JOBS).relations if p.changes] == [broken.id]

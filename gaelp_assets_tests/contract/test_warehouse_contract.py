@@ -41,7 +41,7 @@ def version_line(version: int, rank: str = "", batch: str = "a") -> bytes:
     return encode([{"batch": batch, "version": version, "rank": rank or str(version)}])[0]
 
 
-# Fates
+# LineCounts
 
 
 def test_new_rows_are_loaded_with_batch_moment_and_hash(warehouse: Warehouse, stage: Stager) -> None:
@@ -136,8 +136,8 @@ def test_of_conflicting_rows_in_one_load_the_first_in_batch_order_then_line_stay
 ) -> None:
     late = stage(EPISODES, encode([episode(1, score=3.0), episode(2, score=4.0)]))
     early = stage(EPISODES, encode([episode(1, score=1.0), episode(1, score=2.0), episode(1, score=1.0)]))
-    fates = write(warehouse, EPISODES, [early, late], CARTPOLE)
-    assert [counts(f) for f in fates] == [(1, 1, 1), (1, 0, 1)]
+    written = write(warehouse, EPISODES, [early, late], CARTPOLE)
+    assert [counts(f) for f in written] == [(1, 1, 1), (1, 0, 1)]
     assert sorted(row[4] for row in rows_of(warehouse, EPISODES)) == [1.0, 4.0]
 
 
@@ -159,8 +159,8 @@ def test_rejected_lines_keep_their_raw_bytes_and_reasons(warehouse: Warehouse, s
 def test_a_batch_of_nothing_but_rejects_or_blank_lines_is_in_the_ledger(
     warehouse: Warehouse, stage: Stager
 ) -> None:
-    fates = write(warehouse, EPISODES, [stage(EPISODES, [], rejects=[b"?"]), stage(EPISODES, [])], CARTPOLE)
-    assert [counts(f) for f in fates] == [(0, 0, 1), (0, 0, 0)]
+    written = write(warehouse, EPISODES, [stage(EPISODES, [], rejects=[b"?"]), stage(EPISODES, [])], CARTPOLE)
+    assert [counts(f) for f in written] == [(0, 0, 1), (0, 0, 0)]
     assert warehouse.ledger(EPISODES, CARTPOLE)["lines"].to_list() == [1, 0]
 
 
@@ -274,8 +274,8 @@ def test_a_rebuild_equals_the_appends_before_it(warehouse: Warehouse, stage: Sta
     )
     by_id = {batch.batch_id: batch for batch in batches}
     ordered = [by_id[batch_id] for batch_id in before[2]["batch_id"]]
-    fates = write(warehouse, EPISODES, ordered, CARTPOLE, WriteMode.REBUILD, NOW + dt.timedelta(days=9))
-    assert not any(f.already_in_ledger for f in fates)
+    written = write(warehouse, EPISODES, ordered, CARTPOLE, WriteMode.REBUILD, NOW + dt.timedelta(days=9))
+    assert not any(f.already_in_ledger for f in written)
     assert rows_of(warehouse, EPISODES) == before[0]
     assert warehouse.query(LETTERS).frame.equals(before[1])
     after = warehouse.ledger(EPISODES, CARTPOLE)
@@ -290,8 +290,8 @@ def test_a_rebuild_takes_new_batches_and_keeps_what_was_replayed(warehouse: Ware
     new = stage(EPISODES, encode(episodes([2])), rejects=[b"{"])
     write(warehouse, EPISODES, [old, new], CARTPOLE, WriteMode.REBUILD, NOW + dt.timedelta(days=1))
     assert warehouse.ledger(EPISODES, CARTPOLE)["loaded_at"].to_list() == [NOW, NOW + dt.timedelta(days=1)]
-    letters = warehouse.query(LETTERS).frame.filter(pl.col("batch_id") == old.batch_id)
-    assert letters["replayed_at"].to_list() == [None, NOW + dt.timedelta(hours=1)]
+    dead_letters = warehouse.query(LETTERS).frame.filter(pl.col("batch_id") == old.batch_id)
+    assert dead_letters["replayed_at"].to_list() == [None, NOW + dt.timedelta(hours=1)]
     assert warehouse.query(LETTERS).frame.height == 3
 
 
@@ -303,8 +303,8 @@ def test_the_same_bytes_rejected_by_another_table_are_not_marked_as_replayed(
     write(warehouse, EPISODES, [batch], CARTPOLE)
     write(warehouse, VERSIONS, [same])
     warehouse.mark_replayed(EPISODES, batch.batch_id, [1], NOW)
-    letters = warehouse.query("SELECT `table`, replayed_at FROM ops.dead_letter ORDER BY 1").frame
-    assert letters.rows() == [("episodes", NOW), ("versions", None)]
+    dead_letters = warehouse.query("SELECT `table`, replayed_at FROM ops.dead_letter ORDER BY 1").frame
+    assert dead_letters.rows() == [("episodes", NOW), ("versions", None)]
 
 
 def test_a_rebuild_that_lacks_a_batch_of_the_ledger_changes_nothing(

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from gaelp_assets.warehouse.protocol import ProvenBatch, Warehouse
+from gaelp_assets.warehouse.protocol import StagedBatch, Warehouse
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
     EPISODES,
@@ -41,7 +41,7 @@ class KillsItself:
         raise AssertionError(offset)
 
 
-def _write_batches(engine: str, place: Path, batches: list[ProvenBatch]) -> None:
+def _write_batches(engine: str, place: Path, batches: list[StagedBatch]) -> None:
     warehouse = open_engine(engine, place)
     for batch in batches:
         write(warehouse, EPISODES, [batch], CARTPOLE)

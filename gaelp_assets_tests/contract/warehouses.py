@@ -20,9 +20,9 @@ from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
     LEDGER,
-    Fates,
-    ProvenBatch,
+    LineCounts,
     SliceWrite,
+    StagedBatch,
     Warehouse,
     WriteMode,
 )
@@ -241,7 +241,7 @@ class Stager:
         rejects: Sequence[bytes] = (),
         parts: int = 1,
         mode: WriteMode = WriteMode.APPEND,
-    ) -> ProvenBatch:
+    ) -> StagedBatch:
         """A file of these lines, then of these rejected ones; the rows staged in that many Parquet files."""
         self.count += 1
         everything = [*lines, *rejects]
@@ -264,7 +264,7 @@ class Stager:
         if rejects:
             _stage_rejects(rejects, offsets, len(lines)).write_parquet(reject_path)
         sorts = mode is WriteMode.SORT
-        return ProvenBatch(
+        return StagedBatch(
             batch_id=batch_id,
             file=f"{relation_.dataset}/{relation_.name}/{batch_id[:8]}.ndjson",
             size=len(content),
@@ -355,17 +355,17 @@ def _stage_rejects(rejects: Sequence[bytes], offsets: Sequence[int], first: int)
 def write(
     warehouse: Warehouse,
     relation_: Relation,
-    batches: Sequence[ProvenBatch],
+    batches: Sequence[StagedBatch],
     slice_: Slice = WHOLE,
     mode: WriteMode = WriteMode.APPEND,
     loaded_at: dt.datetime = NOW,
     run_id: str = "run",
-) -> list[Fates]:
+) -> list[LineCounts]:
     """One write; every fate must be balanced."""
-    fates = warehouse.write(SliceWrite(relation_, slice_, mode, batches, loaded_at, run_id))
-    assert [f.batch_id for f in fates] == [b.batch_id for b in batches]
-    assert all(f.balanced for f in fates)
-    return fates
+    counts = warehouse.write(SliceWrite(relation_, slice_, mode, batches, loaded_at, run_id))
+    assert [f.batch_id for f in counts] == [b.batch_id for b in batches]
+    assert all(f.balanced for f in counts)
+    return counts
 
 
 def rows_of(warehouse: Warehouse, relation_: Relation) -> list[tuple[Any, ...]]:
@@ -374,6 +374,6 @@ def rows_of(warehouse: Warehouse, relation_: Relation) -> list[tuple[Any, ...]]:
     return sorted(frame.rows(), key=repr)
 
 
-def counts(fates: Fates) -> tuple[int, int, int]:
+def counts(counts: LineCounts) -> tuple[int, int, int]:
     """Loaded, duplicate, rejected."""
-    return fates.loaded, fates.duplicate, fates.rejected
+    return counts.loaded, counts.duplicate, counts.rejected

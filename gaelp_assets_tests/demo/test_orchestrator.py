@@ -17,9 +17,9 @@ from gaelp_assets.catalog import WHOLE, Slice, load_catalog
 from gaelp_assets.demo import orchestrator
 from gaelp_assets.demo.equipment import registry_rows
 from gaelp_assets.demo.orchestrator import DayReport, ProducedFile, Progress, default_dates, produce
-from gaelp_assets.demo.tasks import AGENTS, ENVIRONMENTS, SIZES, Size
+from gaelp_assets.demo.tasks import AGENTS, DEMO_ENVIRONMENTS, SIZES, Size
 from gaelp_assets.ingest.read.lines import LineReader
-from gaelp_assets.ingest.validate import Prover
+from gaelp_assets.ingest.validate import Validator
 
 DATES = default_dates(dt.date(2026, 3, 2), days=2)
 FACTS = ("episodes", "transitions", "checkpoints", "evaluations")
@@ -89,9 +89,11 @@ def test_another_seed_or_date_is_other_files_and_other_keys(demo: Demo) -> None:
 
 def rejected(file: ProducedFile) -> Iterator[tuple[int, list[tuple[str, str]]]]:
     relation = load_catalog()[f"{file.dataset}.{file.table}"]
-    prover = Prover(relation, first_date=DATES[0], last_date=DATES[-1])
+    validator = Validator(relation, first_date=DATES[0], last_date=DATES[-1])
     slice_ = None if file.slice in (None, WHOLE) else file.slice
-    for chunk in prover.prove(LineReader(io.BytesIO(as_bytes(file)), f"{file.name}.ndjson"), slice_=slice_):
+    for chunk in validator.validate(
+        LineReader(io.BytesIO(as_bytes(file)), f"{file.name}.ndjson"), slice_=slice_
+    ):
         for row in chunk.rejects.to_dicts():
             yield row["line_number"], [(reason["field"], reason["rule"]) for reason in row["reasons"]]
 
@@ -130,7 +132,9 @@ def test_rows_lie_in_the_slice_that_their_file_says(demo: Demo) -> None:
 def test_evaluations_of_all_environments_come_unsorted_through_raw(demo: Demo) -> None:
     raw = [file for file in demo.files if file.stage == "raw"]
     assert [file.table for file in raw] == ["evaluations"] * len(DATES)
-    assert {row["environment_id"] for row in raw[0].rows} == {environment.id for environment in ENVIRONMENTS}
+    assert {row["environment_id"] for row in raw[0].rows} == {
+        environment.id for environment in DEMO_ENVIRONMENTS
+    }
 
 
 def test_each_date_is_published_before_it_is_reported() -> None:
@@ -150,7 +154,7 @@ def test_each_date_is_published_before_it_is_reported() -> None:
 
 
 def test_progress_counts_every_run_of_every_date(demo: Demo) -> None:
-    runs = len(ENVIRONMENTS) * len(AGENTS)
+    runs = len(DEMO_ENVIRONMENTS) * len(AGENTS)
     assert [(p.date, p.done, p.total) for p in demo.progress] == [
         (date, done, runs) for date in DATES for done in range(1, runs + 1)
     ]
@@ -201,7 +205,7 @@ def test_an_episode_ends_on_its_date_and_a_run_goes_on_from_day_to_day(demo: Dem
         assert row["ended_at"][:10] == row["date"]
         if row["purpose"] == "training":
             by_run[row["training_run_id"]].append(row)
-    assert len(by_run) == len(ENVIRONMENTS) * len(AGENTS)
+    assert len(by_run) == len(DEMO_ENVIRONMENTS) * len(AGENTS)
     for episodes in by_run.values():
         assert [row["episode_index"] for row in episodes] == list(range(len(episodes)))
         steps = 0
@@ -221,7 +225,7 @@ def test_a_run_is_running_until_its_last_date(demo: Demo) -> None:
 
 def test_checkpoints_name_the_bytes_that_were_saved_and_their_parents(demo: Demo) -> None:
     rows = demo.rows("checkpoints")
-    assert len(rows) == len(demo.saved) == len(ENVIRONMENTS) * len(AGENTS) * len(DATES)
+    assert len(rows) == len(demo.saved) == len(DEMO_ENVIRONMENTS) * len(AGENTS) * len(DATES)
     by_id = {row["checkpoint_id"]: row for row in rows}
     for row in rows:
         content = demo.saved[row["uri"].removeprefix("file:///checkpoints/")]
@@ -246,8 +250,8 @@ def test_evaluations_use_the_same_seeds_for_every_run(demo: Demo) -> None:
 
 
 def test_a_learner_rises_and_the_random_policy_stays_flat(monkeypatch: pytest.MonkeyPatch) -> None:
-    lake = [environment for environment in ENVIRONMENTS if environment.id == "FrozenLake-v1"]
-    monkeypatch.setattr(orchestrator, "ENVIRONMENTS", lake)
+    lake = [environment for environment in DEMO_ENVIRONMENTS if environment.id == "FrozenLake-v1"]
+    monkeypatch.setattr(orchestrator, "DEMO_ENVIRONMENTS", lake)
     first, last = Demo(seeds=(0, 1), size=Size(2500, 5, 1000)).reports
     for agent in ("q-learning", "sarsa-lambda"):
         assert first.mean_returns["FrozenLake-v1", agent] < last.mean_returns["FrozenLake-v1", agent] - 0.2

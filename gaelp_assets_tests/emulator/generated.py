@@ -15,7 +15,7 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import Field, Latest
 from gaelp_assets.validation.schema import staged_schema
-from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.protocol import StagedBatch
 
 TEXTS: Final = (
     "", " ", "a", "A", "Zürich", "ß", "ẞ", "İstanbul", "日本語", "🚗🏁", "e\u0301", "é", "Ω", "it's", 'say "so"', "back\\slash",
@@ -103,7 +103,7 @@ class Rows:
             rows.append(row)
         return pl.DataFrame(rows, schema=staged_schema(relation), orient="row")
 
-    def batch(self, relation: Relation, slice_: Slice, folder: Path) -> ProvenBatch:
+    def batch(self, relation: Relation, slice_: Slice, folder: Path) -> StagedBatch:
         """A file of those rows and of one rejected line."""
         frame = self.frame(relation, slice_)
         name = f"{relation.name}-{slice_.path.replace('/', '-')}"
@@ -117,7 +117,7 @@ class Rows:
                 "reasons": [[{"field": "ü", "rule": "malformed", "message": "not JSON: 日本語"}]],
             }
         ).write_parquet(rejects)
-        return ProvenBatch(
+        return StagedBatch(
             batch_id=hashlib.sha256(name.encode()).hexdigest(),
             file=f"{relation.dataset}/{relation.name}/{name}.ndjson",
             size=10 * frame.height + 3,

@@ -188,16 +188,16 @@ def test_a_write_that_was_overtaken_plans_again(
         stage(EPISODES, encode(episodes(range(5)))),
         stage(EPISODES, encode(episodes(range(3, 8)), indent=True)),
     )
-    letters = staging.stage_letters
+    dead_letters = staging.stage_dead_letters
     came: list[bool] = []
 
     def overtaking(*arguments: Any) -> Any:
         if not came:
             came.append(True)
             write(warehouse, EPISODES, [other], CARTPOLE)
-        return letters(*arguments)
+        return dead_letters(*arguments)
 
-    monkeypatch.setattr(staging, "stage_letters", overtaking)
+    monkeypatch.setattr(staging, "stage_dead_letters", overtaking)
     assert counts(write(warehouse, EPISODES, [mine], CARTPOLE)[0]) == (3, 2, 0)
     assert len(rows_of(warehouse, EPISODES)) == 8
 
@@ -237,11 +237,11 @@ def test_what_bigquery_cannot_hold_is_a_dead_letter_and_the_rest_is_loaded_unalt
     assert found["bytes_value"] == b"raw"
     assert found["timestamp_value"] == dt.datetime(2024, 3, 1, 2, 30, 0, 1, tzinfo=dt.UTC)
     assert found["time_value"] == dt.time(23, 59, 59, 999999)
-    letters = warehouse.query(
+    dead_letters = warehouse.query(
         "SELECT raw, reasons FROM ops.dead_letter ORDER BY line_number"
     ).frame.to_dicts()
-    assert [letter["raw"] for letter in letters] == encode([wide, hole])
-    assert [letter["reasons"][0]["rule"] for letter in letters] == ["json_number", "null_element"]
+    assert [letter["raw"] for letter in dead_letters] == encode([wide, hole])
+    assert [letter["reasons"][0]["rule"] for letter in dead_letters] == ["json_number", "null_element"]
 
 
 def test_every_job_has_labels_and_a_limit(
@@ -268,9 +268,9 @@ def test_tables_are_made_as_the_catalogue_says_and_made_once(
         ("environment_id", "REQUIRED"),
         ("date", "REQUIRED"),
     ]
-    letters = client().get_table(f"{PROJECT}.{address.dataset_prefix}ops.dead_letter")
-    assert letters.time_partitioning.expiration_ms == 365 * 86_400_000
-    assert letters.clustering_fields == ["dataset", "table", "slice_date", "slice_environment"]
+    dead_letters = client().get_table(f"{PROJECT}.{address.dataset_prefix}ops.dead_letter")
+    assert dead_letters.time_partitioning.expiration_ms == 365 * 86_400_000
+    assert dead_letters.clustering_fields == ["dataset", "table", "slice_date", "slice_environment"]
     proxy.seen.clear()
     warehouse.ensure(RELATIONS)
     assert not [request for request in proxy.seen if not request.startswith("GET")]
@@ -302,16 +302,16 @@ def test_one_table_that_cannot_be_made_is_named_and_only_it_is_made_the_second_t
     fault = Fault(TABLES, 9, 403, "accessDenied", "no bigquery.tables.create", body=b'"versions"')
     proxy.faults.append(fault)
     results = deployed(warehouse)
-    assert {id_ for id_, result in results.items() if result.outcome is not deploy.Outcome.MADE} == {
+    assert {id_ for id_, result in results.items() if result.outcome is not deploy.DeployOutcome.MADE} == {
         "lab.versions"
     }
-    assert results["lab.versions"].outcome is deploy.Outcome.FAILED
+    assert results["lab.versions"].outcome is deploy.DeployOutcome.FAILED
     assert "lab.versions" in str(results["lab.versions"].problems[0])
     assert "Grant roles/bigquery.jobUser" in str(results["lab.versions"].problems[0])
     assert fault.met == 1, "trying again cannot help"
     fault.times = 0
     proxy.seen.clear()
-    assert deployed(warehouse)["lab.versions"].outcome is deploy.Outcome.MADE
+    assert deployed(warehouse)["lab.versions"].outcome is deploy.DeployOutcome.MADE
     assert len([request for request in proxy.seen if not request.startswith("GET")]) == 1
 
 
@@ -325,7 +325,7 @@ def test_a_storm_over_new_tables_is_sat_out(
 ) -> None:
     proxy.faults.append(replace(fault))
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client)
-    assert {result.outcome for result in deployed(warehouse).values()} == {deploy.Outcome.MADE}
+    assert {result.outcome for result in deployed(warehouse).values()} == {deploy.DeployOutcome.MADE}
     assert proxy.faults[0].met == fault.times
     assert not deploy.plan(warehouse, CATALOG, jobs=4).has_changes
 
@@ -340,9 +340,9 @@ def test_a_dataset_in_another_location_is_refused_in_the_plan_with_all_that_woul
     found = deploy.plan(elsewhere, CATALOG, jobs=4)
     assert [refusal.what for refusal in found.refusals] == ["the dataset is in US"]
     results = {r.id: r for r in deploy.apply(elsewhere, found, jobs=4, partial=True)}
-    assert results["lab_views"].outcome is deploy.Outcome.REFUSED
-    assert results["lab_views.best"].outcome is deploy.Outcome.SKIPPED
-    assert results["lab.episodes"].outcome is deploy.Outcome.MADE
+    assert results["lab_views"].outcome is deploy.DeployOutcome.REFUSED
+    assert results["lab_views.best"].outcome is deploy.DeployOutcome.SKIPPED
+    assert results["lab.episodes"].outcome is deploy.DeployOutcome.MADE
 
 
 @pytest.mark.parametrize(
@@ -370,10 +370,10 @@ def test_a_change_that_was_overtaken_is_planned_again(
     wider = VERSIONS.model_copy(update={"fields": (*VERSIONS.fields, Field(name="fresh", type="DATE"))})
     proxy.faults.append(Fault("^PATCH .*/tables/versions", 2, 412, "conditionNotMet", "etag"))
     with warehouse.changing() as change:
-        (done,) = [change(planned) for planned in warehouse.compare([wider])]
+        (done,) = [change(planned) for planned in warehouse.diff([wider])]
     assert [change.field for change in done.changes] == ["fresh"]
     assert proxy.faults[0].met == 2
-    assert warehouse.compare([wider])[0].status is Status.UNCHANGED
+    assert warehouse.diff([wider])[0].status is Status.UNCHANGED
 
 
 def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
@@ -395,13 +395,13 @@ def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
             "tags": {"layer": "fact"},
         }
     )
-    (planned,) = warehouse.compare([changed])
+    (planned,) = warehouse.diff([changed])
     assert sorted(change.action for change in planned.changes) == sorted(
         ["describe", "policy_tags", "label", "cluster", "expire", "partition_filter"]
     )
     with warehouse.changing() as change:
         change(planned)
-    assert warehouse.compare([changed])[0].status is Status.UNCHANGED
+    assert warehouse.diff([changed])[0].status is Status.UNCHANGED
     live = client().get_table(table_id)
     assert live.clustering_fields == ["environment_id", "episode_id"]
     assert live.time_partitioning.expiration_ms == 30 * 86_400_000
@@ -409,8 +409,8 @@ def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
     assert (live.labels["cost_centre"], live.labels["layer"]) == ("42", "fact")
     assert live.schema[0].policy_tags.names == (tag,)
     with warehouse.changing() as change:
-        change(warehouse.compare([EPISODES])[0])
-    assert warehouse.compare([EPISODES])[0].status is Status.UNCHANGED
+        change(warehouse.diff([EPISODES])[0])
+    assert warehouse.diff([EPISODES])[0].status is Status.UNCHANGED
     live = client().get_table(table_id)
     assert live.clustering_fields is None
     assert live.time_partitioning.expiration_ms is None

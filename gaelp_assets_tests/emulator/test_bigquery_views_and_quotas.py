@@ -148,11 +148,11 @@ def test_a_write_costs_the_load_jobs_that_are_planned_for_it(
     """Two of clean rows and rejected lines, however many files: seen in BigQuery's own list of jobs."""
     warehouse = _open(address)
     warehouse.ensure(RELATIONS)
-    before = _open(address).head_room()
+    before = _open(address).quota_left()
     batches = [stage(EPISODES, encode(episodes([number])), rejects=[b"{"]) for number in range(3)]
-    fates = write(warehouse, EPISODES, batches, CARTPOLE, mode, NOW)
-    assert [counts(fate) for fate in fates] == [(1, 0, 1)] * 3
-    after = _open(address).head_room()
+    written = write(warehouse, EPISODES, batches, CARTPOLE, mode, NOW)
+    assert [counts(item) for item in written] == [(1, 0, 1)] * 3
+    after = _open(address).quota_left()
     assert before.used is not None
     assert after.used is not None
     assert after.used - before.used == LOAD_JOBS_PER_WRITE
@@ -162,9 +162,9 @@ def test_a_write_costs_the_load_jobs_that_are_planned_for_it(
 def test_what_is_used_is_asked_once_in_a_while(address: BigQueryAddress, stage: Stager) -> None:
     warehouse = _open(address)
     warehouse.ensure(RELATIONS)
-    room = warehouse.head_room()
+    room = warehouse.quota_left()
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])))], CARTPOLE)
-    assert warehouse.head_room() is room
+    assert warehouse.quota_left() is room
 
 
 def test_who_may_not_look_is_told_so_and_goes_on(address: BigQueryAddress) -> None:
@@ -186,7 +186,7 @@ def test_who_may_not_look_is_told_so_and_goes_on(address: BigQueryAddress) -> No
 
         room = BigQueryWarehouse(
             address, Catalog(RELATIONS, upstream_of(RELATIONS)), factory=make
-        ).head_room()
+        ).quota_left()
     assert (room.used, room.left) == (None, 100_000)
     assert "count the day's load jobs" in room.unknown_because
 
@@ -196,14 +196,14 @@ def test_a_deployed_view_has_nothing_left_to_change_and_takes_other_words_withou
 ) -> None:
     warehouse = _open(address, PROGRESS)
     warehouse.ensure([PROGRESS])
-    assert [plan.status for plan in warehouse.compare([PROGRESS])] == [Status.UNCHANGED]
+    assert [plan.status for plan in warehouse.diff([PROGRESS])] == [Status.UNCHANGED]
     made = _live(warehouse, PROGRESS)
     other = PROGRESS.model_copy(update={"description": "other words", "tags": {"domain": "tests"}})
     warehouse = _open(address, other)
-    (plan,) = warehouse.compare([other])
+    (plan,) = warehouse.diff([other])
     assert [change.action for change in plan.changes] == [Action.DESCRIBE, Action.LABEL]
     with warehouse.changing() as apply:
         apply(plan)
-    assert [plan.status for plan in warehouse.compare([other])] == [Status.UNCHANGED]
+    assert [plan.status for plan in warehouse.diff([other])] == [Status.UNCHANGED]
     live = _live(warehouse, other)
     assert (live["creationTime"], live["description"]) == (made["creationTime"], "other words")

@@ -112,9 +112,9 @@ def test_who_dies_while_the_commit_is_under_way_finds_in_the_ledger_whether_it_w
         with pytest.raises(KeyboardInterrupt):
             write(warehouse, EPISODES, [batch], CARTPOLE)
     again = BigQueryWarehouse(address, CATALOG, factory=client)
-    (fates,) = write(again, EPISODES, [batch], CARTPOLE)
-    assert fates.already_in_ledger
-    assert counts(fates) == (5, 0, 0)
+    (written,) = write(again, EPISODES, [batch], CARTPOLE)
+    assert written.already_in_ledger
+    assert counts(written) == (5, 0, 0)
     assert len(rows_of(again, EPISODES)) == 5
 
 
@@ -172,14 +172,14 @@ def test_a_table_that_is_dropped_under_a_write_takes_no_row_and_no_ledger_entry(
 ) -> None:
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([99])))], CARTPOLE)
     batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
-    letters = staging.stage_letters
+    dead_letters = staging.stage_dead_letters
 
     def dropping(*arguments: Any) -> Any:
         warehouse.drop(EPISODES)
-        return letters(*arguments)
+        return dead_letters(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(staging, "stage_letters", dropping)
+        patch.setattr(staging, "stage_dead_letters", dropping)
         with pytest.raises(GaelpError, match="episodes"):
             write(warehouse, EPISODES, [batch], CARTPOLE)
     assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()

@@ -17,11 +17,11 @@ from sqlglot import exp
 
 from gaelp_assets.assets import checks
 from gaelp_assets.assets.charts import chart_frame
-from gaelp_assets.assets.partitions import Scope
+from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.assets.tables import row_count
 from gaelp_assets.catalog import Catalog, Field, Relation
 from gaelp_assets.operations.replay import dead_letters
-from gaelp_assets.operations.status import status
+from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.settings import load_settings
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
@@ -31,7 +31,7 @@ from gaelp_assets_tests.contract.warehouses import ENGINES, write
 from gaelp_assets_tests.emulator.generated import SLICES, Rows
 
 CATALOG = read_catalog()
-EVERYTHING = Scope(dt.date(2000, 1, 1), dt.date(2030, 1, 1))
+EVERYTHING = PartitionRange(dt.date(2000, 1, 1), dt.date(2030, 1, 1))
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_what_the_platform_shows_is_the_same(platforms: tuple[Platform, Platform
         assert charts
         shown: list[Any] = [sorted(map(_order, frame.rows())) for frame in charts]
         shown.append(dead_letters(each, raw=True, limit=1000).drop("rejected_at").rows())
-        tables = status(each).tables
+        tables = read_status(each).tables
         shown.append([(row.relation_id, row.rows, row.slices, row.files, row.rejected) for row in tables])
         shown.append([row_count(each, relation, SLICES[0]) for relation in CATALOG if relation.partitioning])
         shown.append([each.warehouse.describe(relation).rows for relation in CATALOG])  # type: ignore[union-attr]

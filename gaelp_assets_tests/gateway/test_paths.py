@@ -54,11 +54,11 @@ def stored(name: str, version: str = "1") -> StoredObject:
 
 
 def parse(name: str) -> GatewayFile | Problem:
-    return paths.parse(stored(name), CATALOG)
+    return paths.parse_name(stored(name), CATALOG)
 
 
 def good(name: str, version: str = "1") -> GatewayFile:
-    found = paths.parse(stored(name, version), CATALOG)
+    found = paths.parse_name(stored(name, version), CATALOG)
     assert isinstance(found, GatewayFile), found
     return found
 

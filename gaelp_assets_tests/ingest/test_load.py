@@ -37,7 +37,7 @@ def counts(report: SliceReport) -> tuple[int, int, int, int]:
     lines, loaded, duplicate, rejected = (
         report.total(c) for c in ("lines", "loaded", "duplicate", "rejected")
     )
-    assert all(fates.balanced for fates in report.fates)
+    assert all(counts.balanced for counts in report.counts)
     return lines, loaded, duplicate, rejected
 
 

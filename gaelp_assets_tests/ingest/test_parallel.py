@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from gaelp_assets.ingest.parallel import in_order
+from gaelp_assets.ingest.parallel import ordered_map
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -17,7 +17,7 @@ def test_results_come_in_the_order_of_the_values(threads: int) -> None:
         time.sleep(0.02 if value % 5 == 0 else 0)
         return value * value
 
-    assert list(in_order(slow_first, range(40), threads)) == [value * value for value in range(40)]
+    assert list(ordered_map(slow_first, range(40), threads)) == [value * value for value in range(40)]
 
 
 @pytest.mark.parametrize("threads", [1, 2, 5])
@@ -30,7 +30,7 @@ def test_values_are_taken_no_further_ahead_than_memory_allows(threads: int) -> N
             taken = value + 1
             yield value
 
-    for done, _ in enumerate(in_order(str, values(), threads)):
+    for done, _ in enumerate(ordered_map(str, values(), threads)):
         assert taken <= done + threads + 1
 
 
@@ -41,7 +41,7 @@ def test_error_comes_after_the_results_before_it_and_ends_the_work(threads: int)
             raise ValueError("three")
         return value
 
-    stream = in_order(fails, range(1000), threads)
+    stream = ordered_map(fails, range(1000), threads)
     assert [next(stream), next(stream), next(stream)] == [0, 1, 2]
     with pytest.raises(ValueError, match="three"):
         next(stream)
@@ -50,7 +50,7 @@ def test_error_comes_after_the_results_before_it_and_ends_the_work(threads: int)
 
 def test_whoever_stops_listening_leaves_no_thread_behind() -> None:
     before = threading.active_count()
-    stream = in_order(str, iter(range(1000)), 3)
+    stream = ordered_map(str, iter(range(1000)), 3)
     assert next(stream) == "0"
     stream.close()
     assert threading.active_count() == before

@@ -102,8 +102,8 @@ def test_replaced_between_read_and_move_both_are_accounted_for_and_the_new_one_s
     put(server, 1, 2)
     just_before(server, "rewriteTo", lambda: put(server, 2, 3))
     (report,) = load(platform).files
-    assert report.fates is not None
-    assert report.fates.loaded == 2
+    assert report.counts is not None
+    assert report.counts.loaded == 2
     assert "replaced" in report.problems[0].what
     assert [file.stored.name for file in platform.gateway.pending().files] == [NAME]
     assert not [name for name in server.objects if name.startswith("a/sent/")]

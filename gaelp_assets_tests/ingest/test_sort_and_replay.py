@@ -34,8 +34,8 @@ def test_raw_lines_go_on_unaltered_in_files_of_one_slice(platform: Platform) -> 
         ndjson([checkpoint(1), "{", odd, checkpoint(2, date="2026-11-02")]),
     )
     [report] = sort_raw(platform, run_id="test")
-    [fates] = report.fates
-    assert (fates.lines, fates.sorted, fates.rejected, fates.balanced) == (4, 3, 1, True)
+    [counts] = report.counts
+    assert (counts.lines, counts.sorted, counts.rejected, counts.balanced) == (4, 3, 1, True)
     slices = platform.gateway.pending_slices()
     assert {slice_ for _, slice_ in slices} == {
         Slice(DATE, "CartPole-v1"),

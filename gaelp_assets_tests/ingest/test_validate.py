@@ -15,7 +15,7 @@ from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.slices import Slice
 from gaelp_assets.ingest.decode import chunks as chunks_module
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, LineReader
-from gaelp_assets.ingest.validate import Chunk, Prover, slice_columns
+from gaelp_assets.ingest.validate import ValidatedChunk, Validator, slice_columns
 
 RELATION = Relation.model_validate(
     {
@@ -45,10 +45,10 @@ def line(at: str = "2026-11-20T10:00:00Z", env: str = "Taxi-v3", n: object = 1) 
 
 def prove_lines(
     *lines: bytes, slice_: Slice | None = None, end: bytes = b"\n", relation: Relation = RELATION
-) -> list[Chunk]:
-    prover = Prover(relation, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
+) -> list[ValidatedChunk]:
+    validator = Validator(relation, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
     reader = LineReader(io.BytesIO(b"\n".join(lines) + end), "d/t/x.ndjson")
-    return list(prover.prove(reader, slice_=slice_))
+    return list(validator.validate(reader, slice_=slice_))
 
 
 def reasons(*lines: bytes, **options: Any) -> list[list[tuple[str, str]]]:

@@ -22,10 +22,10 @@ from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.decode import chunks as chunks_module
 from gaelp_assets.ingest.decode import native
-from gaelp_assets.ingest.decode.chunks import NativeWay, PythonWay, Undecided
+from gaelp_assets.ingest.decode.chunks import DecodedChunk, NativeDecoder, PythonDecoder
 from gaelp_assets.ingest.read.lines import Block, LineReader
-from gaelp_assets.ingest.validate import Prover
-from gaelp_assets.validation.schema import PROOF_COLUMNS, staged_schema
+from gaelp_assets.ingest.validate import Validator
+from gaelp_assets.validation.schema import ORIGIN_COLUMNS, staged_schema
 from gaelp_assets_tests.property.test_proof_oracle import (
     ANY_VALUE,
     GOOD,
@@ -40,24 +40,24 @@ pytestmark = pytest.mark.skipif(native.library() is None, reason="the native dec
 THOROUGH = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
-def in_python(data: bytes, relation: Relation = RELATION) -> list[Undecided]:
-    return list(PythonWay(relation).chunks(LineReader(io.BytesIO(data), "x.ndjson")))
+def in_python(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
+    return list(PythonDecoder(relation).chunks(LineReader(io.BytesIO(data), "x.ndjson")))
 
 
-def natively(data: bytes, relation: Relation = RELATION) -> list[Undecided]:
-    way = NativeWay(relation)
+def natively(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
+    way = NativeDecoder(relation)
     return [way.chunk(block) for block in way.blocks(LineReader(io.BytesIO(data), "x.ndjson"))]
 
 
-def fit(chunks: Sequence[Undecided]) -> tuple[pl.DataFrame, list[bytes], pl.DataFrame, int]:
+def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.DataFrame, int]:
     """The rows that are not rejected yet, their lines, the rejects, and the number of lines."""
     frames: list[pl.DataFrame] = []
     raw: list[bytes] = []
     for chunk in chunks:
         keep = np.ones(chunk.frame.height, np.bool_)
-        keep[list(chunk.unfit)] = False
+        keep[list(chunk.invalid_rows)] = False
         frames.append(chunk.frame.filter(keep))
-        raw += chunk.raw.without(chunk.unfit)
+        raw += chunk.raw.without(chunk.invalid_rows)
     rejects = pl.concat([chunk.rejects for chunk in chunks])
     return pl.concat(frames), raw, rejects, sum(chunk.lines for chunk in chunks)
 
@@ -81,7 +81,7 @@ def check(data: bytes, relation: Relation = RELATION) -> None:
 
 def refused(lines: Sequence[bytes], relation: Relation = RELATION) -> list[bytes]:
     """The lines that the native decoder leaves to Python."""
-    decoded = native.NativeDecoder(relation).decode(Block(b"".join(line + b"\n" for line in lines)))
+    decoded = native.NativeRelation(relation).decode(Block(b"".join(line + b"\n" for line in lines)))
     assert decoded.line_count == len(lines) == decoded.rows.height + decoded.refused.shape[1]
     return [lines[number] for number in decoded.refused[0].tolist()]
 
@@ -236,7 +236,7 @@ def test_chunks_of_a_large_file_are_bounded_and_complete(monkeypatch: pytest.Mon
     chunks = natively(data)
     assert len(chunks) > 3
     assert pl.concat([chunk.frame for chunk in chunks])["id"].to_list() == list(range(40_000))
-    numbers = pl.concat([chunk.frame for chunk in chunks]).select(PROOF_COLUMNS)
+    numbers = pl.concat([chunk.frame for chunk in chunks]).select(ORIGIN_COLUMNS)
     assert numbers["_line_number"].to_list() == list(range(1, 40_001))
     assert all(
         data.startswith(raw, offset)
@@ -251,10 +251,10 @@ def test_several_threads_prove_what_one_does(monkeypatch: pytest.MonkeyPatch) ->
     lines[::100] = [b'{"\\u0069d":%d}' % i for i in range(400)]
     chunks = []
     for threads in (1, 4):
-        prover = Prover(
+        validator = Validator(
             RELATION, first_date=dt.date.min, last_date=dt.date.max, natively=True, threads=threads
         )
-        chunks.append(list(prover.prove(LineReader(io.BytesIO(b"\n".join(lines)), "x.ndjson"))))
+        chunks.append(list(validator.validate(LineReader(io.BytesIO(b"\n".join(lines)), "x.ndjson"))))
     assert len(chunks[0]) > 3
     for one, several in zip(*chunks, strict=True):
         assert_frame_equal(one.rows, several.rows)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.read.lines import LineReader
-from gaelp_assets.ingest.validate import Prover
+from gaelp_assets.ingest.validate import Validator
 
 
 def check(name: str, **arguments: Any) -> dict[str, Any]:
@@ -346,13 +346,13 @@ def check_file(data: bytes) -> None:
         if line.strip(b" \t\r"):
             expected.append((number, offset, line.rstrip(b"\r"), line.strip(b" \t\r")))
         offset += len(line) + 1
-    prover = Prover(RELATION, first_date=dt.date.min, last_date=dt.date.max)
+    validator = Validator(RELATION, first_date=dt.date.min, last_date=dt.date.max)
     reader = LineReader(io.BytesIO(data), "training/everything/x.ndjson")
     rows: dict[int, Any] = {}
     rejects: dict[int, Any] = {}
     lines = 0
     try:
-        for chunk in prover.prove(reader):
+        for chunk in validator.validate(reader):
             lines += chunk.lines
             for row, raw in zip(chunk.rows.to_dicts(), chunk.raw, strict=True):
                 rows[row["_line_number"]] = (row, raw)

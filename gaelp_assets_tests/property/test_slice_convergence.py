@@ -16,7 +16,7 @@ from polars.testing import assert_frame_equal
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.ingest.sort import sort_raw
-from gaelp_assets.warehouse.protocol import ProvenBatch, Warehouse, WriteMode
+from gaelp_assets.warehouse.protocol import StagedBatch, Warehouse, WriteMode
 from gaelp_assets_tests.chaos.workloads import ENDINGS, put
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
@@ -65,7 +65,7 @@ def load(
     warehouse: Warehouse,
     relation: Relation,
     slice_: Slice,
-    batches: Sequence[ProvenBatch],
+    batches: Sequence[StagedBatch],
     order: list[list[int]],
 ) -> None:
     """Writes the batches in groups, some of them again and again, in the end all of them; the clock goes backwards."""

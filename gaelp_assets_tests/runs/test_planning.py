@@ -12,7 +12,15 @@ import pytest
 
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import WHOLE, Slice, load_catalog
-from gaelp_assets.runs.planning import Outcome, PastRun, Plan, Waiting, only_these, plan_runs, with_derived
+from gaelp_assets.runs.planning import (
+    PastRun,
+    PendingWork,
+    RunOutcome,
+    RunPlan,
+    only_these,
+    plan_runs,
+    with_derived,
+)
 
 NOW = dt.datetime(2026, 11, 20, 12, 0, tzinfo=dt.UTC)
 FIRST, LAST = dt.date(2026, 1, 1), dt.date(2026, 11, 21)
@@ -26,19 +34,21 @@ def ago(seconds: float) -> dt.datetime:
     return NOW - dt.timedelta(seconds=seconds)
 
 
-def past(run_id: str, outcome: Outcome, ended_ago: float = 60) -> PastRun:
-    ended = None if outcome is Outcome.IN_FLIGHT else ago(ended_ago)
+def past(run_id: str, outcome: RunOutcome, ended_ago: float = 60) -> PastRun:
+    ended = None if outcome is RunOutcome.IN_FLIGHT else ago(ended_ago)
     return PastRun(run_id, outcome, ago(ended_ago + 5), ended)
 
 
-def plan(waiting: list[Waiting], history: dict[str, list[PastRun]] | None = None, limit: int = 50) -> Plan:
+def plan(
+    waiting: list[PendingWork], history: dict[str, list[PastRun]] | None = None, limit: int = 50
+) -> RunPlan:
     return plan_runs(
         waiting, history or {}, only_these, now=NOW, first_date=FIRST, last_date=LAST, limit=limit
     )
 
 
 def test_tables_of_one_slot_share_a_run() -> None:
-    planned = plan([Waiting(EPISODES, CARTPOLE, ago(30)), Waiting(STEPS, CARTPOLE, ago(20))]).runs
+    planned = plan([PendingWork(EPISODES, CARTPOLE, ago(30)), PendingWork(STEPS, CARTPOLE, ago(20))]).runs
     assert [(run.slot, set(run.assets)) for run in planned] == [("2026-11-20|*", {EPISODES, STEPS})]
     assert planned[0].partition_key == "2026-11-20|CartPole-v1"
     assert planned[0].run_key == "2026-11-20|*<-none"
@@ -63,7 +73,7 @@ def test_a_run_takes_neighbouring_environments_that_wait_for_the_same_assets(
     known: list[str], tables: dict[str, int], expected: str
 ) -> None:
     waiting = [
-        Waiting(asset, environment(name), ago(100 - ord(name) + ord("a")))
+        PendingWork(asset, environment(name), ago(100 - ord(name) + ord("a")))
         for name, count in tables.items()
         for asset in (EPISODES, STEPS)[:count]
     ]
@@ -80,15 +90,17 @@ def test_a_run_takes_neighbouring_environments_that_wait_for_the_same_assets(
 
 
 def test_a_slice_that_fails_again_and_again_does_not_hold_up_its_neighbours() -> None:
-    history = {"2026-11-20|*": [past("failed", Outcome.FAILED, 5)]}
-    [run] = plan([Waiting(EPISODES, CARTPOLE, ago(900)), Waiting(EPISODES, TAXI, ago(2))], history).runs
+    history = {"2026-11-20|*": [past("failed", RunOutcome.FAILED, 5)]}
+    [run] = plan(
+        [PendingWork(EPISODES, CARTPOLE, ago(900)), PendingWork(EPISODES, TAXI, ago(2))], history
+    ).runs
     assert run.slices == (TAXI,)
 
 
 def test_date_whole_and_gateway_are_slots_of_their_own() -> None:
     day = Slice(dt.date(2026, 11, 20))
     planned = plan(
-        [Waiting(EPISODES, day, NOW), Waiting(STEPS, WHOLE, NOW), Waiting(GATEWAY, WHOLE, NOW)]
+        [PendingWork(EPISODES, day, NOW), PendingWork(STEPS, WHOLE, NOW), PendingWork(GATEWAY, WHOLE, NOW)]
     ).runs
     assert {(run.slot, run.partition_key) for run in planned} == {
         ("2026-11-20", "2026-11-20"),
@@ -99,16 +111,16 @@ def test_date_whole_and_gateway_are_slots_of_their_own() -> None:
 
 def test_a_slot_in_flight_is_skipped_and_the_reason_names_the_run() -> None:
     found = plan(
-        [Waiting(EPISODES, CARTPOLE, ago(30))],
-        {"2026-11-20|*": [past("abcdefgh99", Outcome.IN_FLIGHT)]},
+        [PendingWork(EPISODES, CARTPOLE, ago(30))],
+        {"2026-11-20|*": [past("abcdefgh99", RunOutcome.IN_FLIGHT)]},
     )
     assert found.runs == []
     assert found.waits == {"2026-11-20|*": "run abcdefgh is in flight"}
 
 
 def test_the_run_key_names_the_previous_run_so_that_nothing_starts_twice() -> None:
-    history = {"2026-11-20|*": [past("second", Outcome.SUCCEEDED), past("first", Outcome.SUCCEEDED)]}
-    assert plan([Waiting(EPISODES, CARTPOLE, ago(30))], history).runs[0].run_key == "2026-11-20|*<-second"
+    history = {"2026-11-20|*": [past("second", RunOutcome.SUCCEEDED), past("first", RunOutcome.SUCCEEDED)]}
+    assert plan([PendingWork(EPISODES, CARTPOLE, ago(30))], history).runs[0].run_key == "2026-11-20|*<-second"
 
 
 @pytest.mark.parametrize(
@@ -119,35 +131,35 @@ def test_a_failed_slot_rests_ten_seconds_doubled_for_each_failure_at_most_ten_mi
     failures: int, ended_ago: float, planned: bool
 ) -> None:
     history = {
-        "2026-11-20|*": [past(f"f{n}", Outcome.FAILED, ended_ago) for n in range(failures)]
-        + [past("ok", Outcome.SUCCEEDED, 9_000)]
+        "2026-11-20|*": [past(f"f{n}", RunOutcome.FAILED, ended_ago) for n in range(failures)]
+        + [past("ok", RunOutcome.SUCCEEDED, 9_000)]
     }
-    assert bool(plan([Waiting(EPISODES, CARTPOLE, ago(9_000))], history).runs) is planned
+    assert bool(plan([PendingWork(EPISODES, CARTPOLE, ago(9_000))], history).runs) is planned
 
 
 def test_files_that_came_after_a_failure_do_not_wait_for_its_backoff() -> None:
-    history = {"2026-11-20|*": [past("failed", Outcome.FAILED, 5)]}
-    assert plan([Waiting(EPISODES, CARTPOLE, ago(3))], history).runs
-    assert not plan([Waiting(EPISODES, CARTPOLE, ago(7))], history).runs
+    history = {"2026-11-20|*": [past("failed", RunOutcome.FAILED, 5)]}
+    assert plan([PendingWork(EPISODES, CARTPOLE, ago(3))], history).runs
+    assert not plan([PendingWork(EPISODES, CARTPOLE, ago(7))], history).runs
 
 
 def test_the_oldest_work_goes_first_and_no_slot_starves() -> None:
     waiting = [
-        Waiting(EPISODES, Slice(dt.date(2026, 1, 1) + dt.timedelta(days=n), "env"), ago(1_000 - n))
+        PendingWork(EPISODES, Slice(dt.date(2026, 1, 1) + dt.timedelta(days=n), "env"), ago(1_000 - n))
         for n in range(80)
     ]
-    late = [Waiting(STEPS, TAXI, ago(5_000))]
+    late = [PendingWork(STEPS, TAXI, ago(5_000))]
     first = plan(waiting + late).runs
     assert len(first) == 50
     assert first[0].slot == "2026-11-20|*"
-    done = {run.slot: [past(f"run-{run.slot}", Outcome.SUCCEEDED)] for run in first}
-    rest = [work for work in waiting if work.slot not in done]
-    assert {run.slot for run in plan(rest, done).runs} == {work.slot for work in rest}
+    done = {run.slot: [past(f"run-{run.slot}", RunOutcome.SUCCEEDED)] for run in first}
+    cooldown = [work for work in waiting if work.slot not in done]
+    assert {run.slot for run in plan(cooldown, done).runs} == {work.slot for work in cooldown}
 
 
 def test_slots_in_flight_count_towards_the_limit() -> None:
-    waiting = [Waiting(EPISODES, Slice(dt.date(2026, 11, 1 + n), "env"), ago(100 - n)) for n in range(10)]
-    history = {work.slot: [past("running", Outcome.IN_FLIGHT)] for work in waiting[:4]}
+    waiting = [PendingWork(EPISODES, Slice(dt.date(2026, 11, 1 + n), "env"), ago(100 - n)) for n in range(10)]
+    history = {work.slot: [past("running", RunOutcome.IN_FLIGHT)] for work in waiting[:4]}
     found = plan(waiting, history, limit=6)
     assert [run.slot for run in found.runs] == [work.slot for work in waiting[4:6]]
     assert len(found.waits) == 8
@@ -155,15 +167,19 @@ def test_slots_in_flight_count_towards_the_limit() -> None:
 
 @pytest.mark.parametrize("date", [dt.date(2025, 12, 31), dt.date(2026, 11, 22)])
 def test_a_date_that_is_no_partition_waits_with_a_reason_and_stops_nothing_else(date: dt.date) -> None:
-    found = plan([Waiting(EPISODES, Slice(date, "CartPole-v1"), ago(1)), Waiting(EPISODES, TAXI, ago(1))])
+    found = plan(
+        [PendingWork(EPISODES, Slice(date, "CartPole-v1"), ago(1)), PendingWork(EPISODES, TAXI, ago(1))]
+    )
     assert [run.slot for run in found.runs] == ["2026-11-20|*"]
     assert "2026-01-01 to 2026-11-21 are taken" in found.waits[f"{date}|*"]
 
 
 def test_new_environments_are_added_with_the_runs_that_need_them() -> None:
-    requests = plan([Waiting(EPISODES, CARTPOLE, NOW), Waiting(EPISODES, TAXI, NOW)]).new_environments()
+    requests = plan(
+        [PendingWork(EPISODES, CARTPOLE, NOW), PendingWork(EPISODES, TAXI, NOW)]
+    ).new_environments()
     assert [list(request.partition_keys) for request in requests] == [["CartPole-v1", "Taxi-v3"]]
-    assert plan([Waiting(STEPS, WHOLE, NOW)]).new_environments() == []
+    assert plan([PendingWork(STEPS, WHOLE, NOW)]).new_environments() == []
 
 
 def test_an_empty_queue_is_a_skip_with_words() -> None:
@@ -203,20 +219,20 @@ def write_relation(folder: Path, dataset: str, name: str, *, sliced: bool, sql: 
 
 
 def test_where_loads_are_scarce_a_slot_rests_after_a_success_and_not_after_a_failure() -> None:
-    def planned(run: PastRun, rest: float) -> Plan:
+    def planned(run: PastRun, cooldown: float) -> RunPlan:
         return plan_runs(
-            [Waiting(EPISODES, CARTPOLE, ago(30))],
+            [PendingWork(EPISODES, CARTPOLE, ago(30))],
             {"2026-11-20|*": [run]},
             only_these,
             now=NOW,
             first_date=FIRST,
             last_date=LAST,
-            rest=dt.timedelta(seconds=rest),
+            cooldown=dt.timedelta(seconds=cooldown),
         )
 
-    succeeded = past("a", Outcome.SUCCEEDED, ended_ago=55)  # and created 5 seconds earlier
+    succeeded = past("a", RunOutcome.SUCCEEDED, ended_ago=55)  # and created 5 seconds earlier
     assert planned(succeeded, 60).runs
     assert planned(succeeded, 61).waits == {
         "2026-11-20|*": "load jobs are scarce today; next at 12:00:01 UTC"
     }
-    assert planned(past("b", Outcome.FAILED, ended_ago=55), 3600).runs
+    assert planned(past("b", RunOutcome.FAILED, ended_ago=55), 3600).runs

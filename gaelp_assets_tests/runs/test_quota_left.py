@@ -12,16 +12,16 @@ import dagster as dg
 import pytest
 
 from gaelp_assets.cli import render
-from gaelp_assets.operations.status import status
+from gaelp_assets.operations.status import read_status
 from gaelp_assets.runs.planning import SLOT_TAG
 from gaelp_assets.runs.plans import plan_loads
 from gaelp_assets.warehouse.duckdb import warehouse as engine
 from gaelp_assets.warehouse.protocol import Capabilities
-from gaelp_assets.warehouse.quotas import HeadRoom, Limits
+from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
 from gaelp_assets_tests.assets.test_asset_runs import SCORES, Lab, failure_of, range_tags, rows
 
 LIMITS = Limits(load_jobs=1000, writers_per_table=22)
-Use = Callable[[int | None], HeadRoom]
+Use = Callable[[int | None], QuotaLeft]
 
 
 @pytest.fixture
@@ -42,10 +42,12 @@ def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     def capabilities(_: engine.DuckDBWarehouse) -> Capabilities:
         return dataclasses.replace(engine.CAPABILITIES, limits=LIMITS)
 
-    def say(used: int | None) -> HeadRoom:
-        room = HeadRoom(LIMITS, dt.datetime.now(dt.UTC), used, "" if used is not None else "no right to look")
+    def say(used: int | None) -> QuotaLeft:
+        room = QuotaLeft(
+            LIMITS, dt.datetime.now(dt.UTC), used, "" if used is not None else "no right to look"
+        )
         monkeypatch.setattr(engine.DuckDBWarehouse, "capabilities", property(capabilities))
-        monkeypatch.setattr(engine.DuckDBWarehouse, "head_room", lambda _: room)
+        monkeypatch.setattr(engine.DuckDBWarehouse, "quota_left", lambda _: room)
         return room
 
     return say
@@ -101,19 +103,19 @@ def test_the_sensor_spreads_loads_once_they_are_scarce_and_starts_none_when_ther
 
 def test_the_status_shows_what_is_left(lab: Lab, use: Use, capsys: pytest.CaptureFixture[str]) -> None:
     use(301)
-    render.print_status(status(lab.platform), "w", "g", as_json=True)
+    render.print_status(read_status(lab.platform), "w", "g", as_json=True)
     answer = json.loads(capsys.readouterr().out)
-    assert answer["head_room"]["left"] == 699
-    assert answer["head_room"]["writes_left"] == 349
-    render.print_status(status(lab.platform), "w", "g", as_json=False)
+    assert answer["quota_left"]["left"] == 699
+    assert answer["quota_left"]["writes_left"] == 349
+    render.print_status(read_status(lab.platform), "w", "g", as_json=False)
     shown = " ".join(capsys.readouterr().out.split())
     assert "load jobs of the project │ 1,000 │ 301 │ 699 │ 349" in shown
     use(None)
-    render.print_status(status(lab.platform), "w", "g", as_json=False)
+    render.print_status(read_status(lab.platform), "w", "g", as_json=False)
     assert "is taken for nothing: no right to look" in capsys.readouterr().out
 
 
 def test_an_engine_without_limits_is_not_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert status(lab.platform).head_room is None
-    monkeypatch.delattr(engine.DuckDBWarehouse, "head_room")
+    assert read_status(lab.platform).quota_left is None
+    monkeypatch.delattr(engine.DuckDBWarehouse, "quota_left")
     assert _backfill(lab).success

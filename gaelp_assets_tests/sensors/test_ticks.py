@@ -15,7 +15,7 @@ from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.platform import Platform
 from gaelp_assets.runs.history import past_runs
-from gaelp_assets.runs.planning import SLOT_TAG, Outcome
+from gaelp_assets.runs.planning import SLOT_TAG, RunOutcome
 from gaelp_assets_tests.platforms import checkpoint, drop, ndjson, platform_in
 from sensors.ingest import cloud_ready_sensor
 from sensors.raw import raw_sensor
@@ -139,6 +139,6 @@ def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
     monkeypatch.setattr(gaelp_assets.runs.history, "BULK_LIMIT", 3)
     found = past_runs(instance, ["busy", "quiet", "new"])
     assert [run.run_id for run in found["quiet"]] == [quiet]
-    assert [run.outcome for run in found["busy"]] == [Outcome.FAILED] * 3
+    assert [run.outcome for run in found["busy"]] == [RunOutcome.FAILED] * 3
     assert found["new"] == []
     assert found["busy"][0].created <= dt.datetime.now(dt.UTC)

@@ -9,8 +9,8 @@ import pytest
 from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.warehouse.quotas import (
     Cadence,
-    HeadRoom,
     Limits,
+    QuotaLeft,
     cadence,
     day_began,
     fitting,
@@ -25,8 +25,8 @@ NOON = dt.datetime(2026, 11, 20, 20, tzinfo=dt.UTC)
 LAST = dt.date(2026, 11, 20)
 
 
-def _room(left: int, limits: Limits = LIMITS) -> HeadRoom:
-    return HeadRoom(limits, NOON, limits.load_jobs - left)
+def _room(left: int, limits: Limits = LIMITS) -> QuotaLeft:
+    return QuotaLeft(limits, NOON, limits.load_jobs - left)
 
 
 def _rectangle(dates: int, environments: int) -> list[Slice]:
@@ -82,7 +82,7 @@ def test_a_refusal_speaks_of_what_there_is(slices: list[Slice], left: int, words
 
 
 def test_where_nobody_can_tell_what_is_used_only_more_than_a_whole_day_is_refused() -> None:
-    room = HeadRoom(Limits(100, 22), NOON, None, "not allowed to look")
+    room = QuotaLeft(Limits(100, 22), NOON, None, "not allowed to look")
     assert refusal("t", _rectangle(1, 50), room) is None
     assert refusal("t", _rectangle(1, 51), room) is not None
 
@@ -111,5 +111,5 @@ def test_loads_are_spread_over_the_day_once_half_of_it_is_spent() -> None:
     )
     assert cadence(_room(21), 1000, NOON) == Cadence(10, dt.timedelta(seconds=seconds_left))
     assert cadence(_room(0), 1, NOON) == Cadence(0, dt.timedelta(seconds=seconds_left))
-    assert cadence(HeadRoom(LIMITS, NOON, None), 1000, NOON) == Cadence(22)
+    assert cadence(QuotaLeft(LIMITS, NOON, None), 1000, NOON) == Cadence(22)
     assert cadence(_room(0), 1000, NOON + dt.timedelta(hours=12)) == Cadence(22)

@@ -219,7 +219,7 @@ class GcsStore:
         try:
             blob = self._get(full_name, seconds=min(LOOK_AGAIN_SECONDS, self._retry_seconds))
         except Exception as error:
-            if gcs_errors.explain(error, "", "", "") is None:
+            if gcs_errors.storage_error(error, "", "", "") is None:
                 raise
             return None  # the upload's own error says more
         return blob if blob is not None and (blob.metadata or {}).get(UPLOAD_KEY) == upload_id else None
@@ -334,7 +334,7 @@ class GcsStore:
         return f"{self.url}/{shown(name)}" if name else self.url
 
     def _reporting(self, action: str, name: str) -> AbstractContextManager[None]:
-        return gcs_errors.reporting(
+        return gcs_errors.storage_errors(
             action, self._where(name), gcs_errors.account_of(getattr(self._client, "_credentials", None))
         )
 

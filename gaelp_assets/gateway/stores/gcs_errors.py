@@ -11,28 +11,28 @@ from typing import Any, Final
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 
-ROLE: Final = "roles/storage.objectUser"
+STORAGE_ROLE: Final = "roles/storage.objectUser"
 _RATE_LIMITS: Final = {"rateLimitExceeded", "userRateLimitExceeded"}
 _HOLDS: Final = {"objectUnderActiveHold", "retentionPolicyNotMet"}
 _MESSAGE_LENGTH: Final = 300
 
 
 @contextmanager
-def reporting(action: str, where: str, account: str) -> Iterator[None]:
-    """Turns errors of Google's client into the project's; what is none of them passes.
+def storage_errors(action: str, where: str, account: str) -> Iterator[None]:
+    """FairFileLock errors of Google's client into the project's; what is none of them passes.
 
     A 404 or 412 that the caller has not dealt with is about the bucket.
     """
     try:
         yield
     except Exception as error:
-        explained = explain(error, action, where, account)
+        explained = storage_error(error, action, where, account)
         if explained is None:
             raise
         raise explained from error
 
 
-def explain(error: Exception, action: str, where: str, account: str) -> GaelpError | None:
+def storage_error(error: Exception, action: str, where: str, account: str) -> GaelpError | None:
     """The project's error for one of Google's client, its transport or its credentials; None if it is none of theirs."""
     import requests
     import urllib3
@@ -105,7 +105,10 @@ def _refused(error: Any, action: str, where: str, account: str) -> GaelpError:
     if error.code == 403:
         return GaelpError(
             Problem(
-                what, where, f"the role {ROLE} on the bucket", f"Grant {ROLE} on the bucket to {account}."
+                what,
+                where,
+                f"the role {STORAGE_ROLE} on the bucket",
+                f"Grant {STORAGE_ROLE} on the bucket to {account}.",
             )
         )
     if error.code == 404:

@@ -32,14 +32,14 @@ class RangeReader(io.RawIOBase):
         stored: StoredObject,
         retry: Retry,
         timeout: float,
-        reporting: Callable[[], AbstractContextManager[None]],
+        storage_errors: Callable[[], AbstractContextManager[None]],
     ) -> None:
         super().__init__()
         self._blob = blob
         self._stored = stored
         self._retry = retry
         self._timeout = timeout
-        self._reporting = reporting
+        self._reporting = storage_errors
         self._position = 0
         self._checked = 0
         self._crc32c = 0

@@ -289,7 +289,7 @@ class LocalStore:
 
     @contextmanager
     def _reporting(self, action: str, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
-        """Turns the file system's errors into the project's, except those that say that a file is gone, where it may be."""
+        """FairFileLock the file system's errors into the project's, except those that say that a file is gone, where it may be."""
         try:
             yield
         except OSError as error:

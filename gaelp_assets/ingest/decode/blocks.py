@@ -2,7 +2,7 @@
 
 msgspec decodes each line to a struct with declared types; the values are packed column by column. What is left to find afterwards
 (duplicate keys, digits that a float lost, deep nesting) is looked for in the block as a whole, and in single lines
-only where the block gives reason to. Lines that fail go to `ingest.explain`.
+only where the block gives reason to. Lines that fail go to `ingest.decode.reasons`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.ingest.decode.columns import Tally
+from gaelp_assets.ingest.decode.columns import BlockScan
 from gaelp_assets.ingest.decode.duplicate_keys import (
     ESCAPED_KEY_END,
     count_key_ends,
@@ -30,11 +30,11 @@ from gaelp_assets.ingest.decode.duplicate_keys import (
     key_ends,
 )
 from gaelp_assets.ingest.decode.nested import StructFields
-from gaelp_assets.ingest.decode.reasons import Explained, Explainer, Reason
+from gaelp_assets.ingest.decode.reasons import Explanation, Reason, ReasonFinder
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, Block
 
-REFUSED: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-UNTOLD: Final = Explained(
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
+UNTOLD: Final = Explanation(
     [Reason("", "undecodable", "expected a line that the decoder takes; no reason could be told")]
 )
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{16}")  # 2^53 has 16 digits
@@ -52,33 +52,33 @@ class DecodedBlock:
     """The line, by its place in the block, that each row came from; ascending."""
     dropped: list[int]
     """Rows, by their place among the rows, whose line is rejected."""
-    rejects: list[tuple[int, Explained]]
+    rejects: list[tuple[int, Explanation]]
     """Lines, by their place in the block, ascending, and all their reasons as such."""
 
 
 class BlockDecoder:
     """Decodes the lines of a relation. `judged`: the fields that rules look at."""
 
-    def __init__(self, relation: Relation, judged: Collection[str] = ()) -> None:
+    def __init__(self, relation: Relation, checked_fields: Collection[str] = ()) -> None:
         self._fields = StructFields(relation.fields, relation.name)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
-        self._explainer = Explainer(relation, judged)
+        self._explainer = ReasonFinder(relation, checked_fields)
 
     def decode(self, block: Block) -> DecodedBlock:
         """The block's rows; every line is a row or a reject."""
         with no_collection():
             rows, indices, lines, refused = self._structs(block)
-            tally = Tally()
-            pieces = self._fields.build(rows, tally)
-            doubtful = self._doubtful(block, rows, lines, tally)
+            scan = BlockScan()
+            pieces = self._fields.build(rows, scan)
+            suspects = self._suspects(block, rows, lines, scan)
             del rows
             rejects = {i: self.explain(block.lines[i]) or UNTOLD for i in refused}
-            dropped = list(tally.unfit)
-            for row in tally.unfit:
+            dropped = list(scan.invalid_rows)
+            for row in scan.invalid_rows:
                 rejects[indices[row]] = self.explain(block.lines[indices[row]]) or UNTOLD
-            for row in doubtful - tally.unfit:
-                if explained := self.explain(block.lines[indices[row]]):
-                    rejects[indices[row]] = explained
+            for row in suspects - scan.invalid_rows:
+                if explanation := self.explain(block.lines[indices[row]]):
+                    rejects[indices[row]] = explanation
                     dropped.append(row)
         in_order = sorted(rejects.items(), key=itemgetter(0))
         return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, in_order)
@@ -87,10 +87,10 @@ class BlockDecoder:
         """The rows of blocks as the relation's columns."""
         return self._fields.assemble([block.pieces for block in blocks])
 
-    def explain(self, line: bytes) -> Explained | None:
+    def explain(self, line: bytes) -> Explanation | None:
         """Why the line, as stored, is no row of the relation; None if it is one."""
-        explained = self._explainer.explain(line, unterminated=not line.endswith(b"\n"))
-        return explained if explained.reasons else None
+        explanation = self._explainer.explain(line, unterminated=not line.endswith(b"\n"))
+        return explanation if explanation.reasons else None
 
     def _structs(self, block: Block) -> tuple[list[Any], Sequence[int], Sequence[bytes], set[int]]:
         """The lines that msgspec takes: decoded, their places, and as they are; the places of the others."""
@@ -109,34 +109,36 @@ class BlockDecoder:
         while len(rows) + len(skipped) < len(lines):
             try:
                 rows.extend(stream)  # keeps what was decoded before a line that fails; goes on after it
-            except REFUSED:
+            except DECODE_ERRORS:
                 skipped.append(len(rows) + len(skipped))
         if skipped:
             refused.update([places[i] for i in skipped])
             lines, places = without(lines, skipped), without(places, skipped)
         return rows, places, lines, refused
 
-    def _doubtful(self, block: Block, rows: Sequence[Any], lines: Sequence[bytes], tally: Tally) -> set[int]:
+    def _suspects(
+        self, block: Block, rows: Sequence[Any], lines: Sequence[bytes], scan: BlockScan
+    ) -> set[int]:
         """The rows that may still be wrong."""
-        doubtful = set(tally.doubtful)
-        doubtful.update(row for row in tally.large if _LONG_INTEGER.search(lines[row]))
+        suspects = set(scan.suspects)
+        suspects.update(row for row in scan.large if _LONG_INTEGER.search(lines[row]))
         data = block.packed if len(lines) == len(block) else b"".join(lines)
         spaced = has_spaced_colon(data)
         if spaced:  # a key may end where none is counted
-            doubtful.update(
+            suspects.update(
                 r for r, line in enumerate(lines) if has_spaced_colon(line) and has_duplicate_keys(line)
             )
         keys = count_key_ends(data)
-        if keys != tally.keys + tally.free_keys and b"\\" in data:
+        if keys != scan.keys + scan.free_keys and b"\\" in data:
             # An escaped quote ends no key that a relation declares.
-            keys -= data.count(ESCAPED_KEY_END) - tally.free_escaped
-        if spaced or keys != tally.keys + tally.free_keys:
-            suspects = self._odd_rows(rows, lines, data, tally)
-            doubtful.update(row for row in suspects if has_duplicate_keys(lines[row]))
-        return doubtful
+            keys -= data.count(ESCAPED_KEY_END) - scan.free_escaped
+        if spaced or keys != scan.keys + scan.free_keys:
+            odd = self._odd_rows(rows, lines, data, scan)
+            suspects.update(row for row in odd if has_duplicate_keys(lines[row]))
+        return suspects
 
     def _odd_rows(
-        self, rows: Sequence[Any], lines: Sequence[bytes], data: bytes, tally: Tally
+        self, rows: Sequence[Any], lines: Sequence[bytes], data: bytes, scan: BlockScan
     ) -> Sequence[int]:
         """The rows with more key ends in the line than its values account for; there are never fewer."""
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
@@ -144,7 +146,7 @@ class BlockDecoder:
         usual = int(np.bincount(found).argmax())
         odd = np.flatnonzero(found != usual)
         expected = self._fields.count_keys([rows[i] for i in odd.tolist()])
-        if usual * (len(rows) - len(odd)) + int(expected.sum()) == tally.keys + tally.free_keys:
+        if usual * (len(rows) - len(odd)) + int(expected.sum()) == scan.keys + scan.free_keys:
             # What the usual rows account for in all is what was found in them, so each of them is fine.
             return cast("list[int]", odd[found[odd] != expected].tolist())
         return np.flatnonzero(found != self._fields.count_keys(rows)).tolist()

@@ -1,10 +1,10 @@
 """How the values of one field travel from decoded lines to a Polars column: one class for each form of simple value.
 
-Records, arrays and JSON stand in `ingest.nested`.
+Records, arrays and JSON stand in `nested`.
 
 `annotation` is what msgspec decodes. `build` packs the values of a block into a piece while they are in the processor's cache, and
-`assemble` makes one column of the pieces of many blocks. A value that does not fit gets a stand-in, and its place goes into the `Tally`, as
-does what can be seen of the block only as a whole.
+`assemble` makes one column of the pieces of many blocks. A value that does not fit gets a stand-in, and its place goes into the
+`BlockScan`, as does what can be seen of the block only as a whole.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _UNPACKABLE: Final = (struct.error, TypeError)
 
 
 @dataclass
-class Tally:
+class BlockScan:
     """What building the pieces of a block brings to light. Places are those of the values in the block."""
 
     keys: int = 0
@@ -47,41 +47,43 @@ class Tally:
     """Ends of keys (a quote and a colon) in JSON fields, those in their strings included."""
     free_escaped: int = 0
     """Those of them whose quote is escaped."""
-    unfit: set[int] = field(default_factory=set)
+    invalid_rows: set[int] = field(default_factory=set)
     """Values that do not fit their field."""
-    doubtful: set[int] = field(default_factory=set)
+    suspects: set[int] = field(default_factory=set)
     """Values that may have a key twice, or are nested too deeply."""
     large: set[int] = field(default_factory=set)
     """Floats so large that digits of an integer may be lost."""
 
-    def absorb(self, inner: Tally, places: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]) -> None:
+    def absorb(
+        self, inner: BlockScan, places: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.int64]]
+    ) -> None:
         """Adds the tally of nested values; `places` says which of the outer values each belongs to."""
         self.keys += inner.keys
         self.free_keys += inner.free_keys
         self.free_escaped += inner.free_escaped
         for outer, found in (
-            (self.unfit, inner.unfit),
-            (self.doubtful, inner.doubtful),
+            (self.invalid_rows, inner.invalid_rows),
+            (self.suspects, inner.suspects),
             (self.large, inner.large),
         ):
             if found:
                 outer.update(places(np.fromiter(found, np.int64, len(found))).tolist())
 
 
-def _without_unset(values: Values, tally: Tally) -> Values:
+def _without_unset(values: Values, scan: BlockScan) -> Values:
     """The values with None for what is missing."""
-    tally.keys -= values.count(UNSET)
+    scan.keys -= values.count(UNSET)
     return [None if value is UNSET else value for value in values]
 
 
-def _parsed(values: Values, tally: Tally, parse: Callable[[Any], Any]) -> list[Any]:
+def _parsed(values: Values, scan: BlockScan, parse: Callable[[Any], Any]) -> list[Any]:
     """Each value parsed; one for which `parse` raises ValueError does not fit."""
     parsed: list[Any] = []
     for place, value in enumerate(values):
         try:
             parsed.append(None if value is None else parse(value))
         except ValueError:
-            tally.unfit.add(place)
+            scan.invalid_rows.add(place)
             parsed.append(None)
     return parsed
 
@@ -91,10 +93,10 @@ def null_mask(values: Values) -> Mask:
     return np.frombuffer(bytes([value is None or value is UNSET for value in values]), np.bool_)
 
 
-def with_stand_ins(values: Values, stand_in: Any, tally: Tally) -> Values:
+def with_stand_ins(values: Values, stand_in: Any, scan: BlockScan) -> Values:
     """The values with a stand-in for those that are null or missing."""
     unset = values.count(UNSET)
-    tally.keys -= unset
+    scan.keys -= unset
     if unset == len(values):
         return [stand_in] * unset
     return [stand_in if value is None or value is UNSET else value for value in values]
@@ -107,7 +109,7 @@ def _with_nulls(series: pl.Series, masks: Sequence[Mask | None], counts: Iterabl
     return series.set(pl.Series(np.concatenate(nothing)), None)
 
 
-class Column:
+class ColumnBuilder:
     """A field of text; the others derive from it. A piece is a Polars series."""
 
     annotation: Any = str
@@ -116,16 +118,16 @@ class Column:
         self.field = field
         self.dtype = polars_type(field)
 
-    def build(self, values: Values, tally: Tally) -> Any:
+    def build(self, values: Values, scan: BlockScan) -> Any:
         """The piece of the values: None is NULL, UNSET is missing."""
         try:
             return pl.Series(values=values, dtype=pl.String)
         except ValueError:
-            values = _without_unset(values, tally)
+            values = _without_unset(values, scan)
         try:
             return pl.Series(values=values, dtype=pl.String)
         except UnicodeEncodeError:  # half of a surrogate pair
-            return pl.Series(values=_parsed(values, tally, lambda v: v.encode() and v), dtype=pl.String)
+            return pl.Series(values=_parsed(values, scan, lambda v: v.encode() and v), dtype=pl.String)
 
     def assemble(self, pieces: Sequence[Any]) -> pl.Series:
         """One series of the pieces, of the field's type."""
@@ -137,7 +139,7 @@ class Column:
         return 0
 
 
-class PackedColumn(Column):
+class PackedColumn(ColumnBuilder):
     """An INTEGER, FLOAT or BOOLEAN. A piece is the packed values, and a mask of the NULLs among them or None."""
 
     numpy: Any
@@ -155,12 +157,12 @@ class PackedColumn(Column):
         }
         self.annotation, self.numpy, self.code = kinds[field.type]
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
         try:
             packed = self._pack(values)
         except _UNPACKABLE:
-            return self._build_others(values, tally)
-        self._look_for_doubts(packed, tally)
+            return self._build_others(values, scan)
+        self._look_for_doubts(packed, scan)
         return packed, None
 
     def _pack(self, values: Values) -> bytes:
@@ -168,26 +170,26 @@ class PackedColumn(Column):
             return bytes(values)  # not `struct`, for which None is false
         return struct.pack(f"{len(values)}{self.code}", *values)
 
-    def _build_others(self, values: Values, tally: Tally) -> Any:
+    def _build_others(self, values: Values, scan: BlockScan) -> Any:
         nothing = None
         if not self.field.required:
             nothing = null_mask(values)
-            values = with_stand_ins(values, 0, tally)
+            values = with_stand_ins(values, 0, scan)
         try:
             packed = self._pack(values)
         except struct.error:
             fits = [-(2**63) <= value < 2**63 for value in values]
-            tally.unfit.update(i for i, good in enumerate(fits) if not good)
+            scan.invalid_rows.update(i for i, good in enumerate(fits) if not good)
             packed = self._pack([v if good else 0 for v, good in zip(values, fits, strict=True)])
-        self._look_for_doubts(packed, tally)
+        self._look_for_doubts(packed, scan)
         return packed, nothing
 
-    def _look_for_doubts(self, packed: bytes, tally: Tally) -> None:
+    def _look_for_doubts(self, packed: bytes, scan: BlockScan) -> None:
         if self.code != "d" or not packed:
             return
         numbers = np.frombuffer(packed, np.float64)
         if max(numbers.max(), -numbers.min()) >= _EXACT_INTEGERS:
-            tally.large.update(np.flatnonzero(np.abs(numbers) >= _EXACT_INTEGERS).tolist())
+            scan.large.update(np.flatnonzero(np.abs(numbers) >= _EXACT_INTEGERS).tolist())
 
     def assemble(self, pieces: Sequence[Any]) -> pl.Series:  # noqa: D102 - declared in Column
         series = pl.Series(np.frombuffer(b"".join([packed for packed, _ in pieces]), self.numpy))
@@ -203,20 +205,20 @@ class DateColumn(PackedColumn):
         super().__init__(field)
         self._days: dict[Any, int | None] = {}
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
         nothing = None
         try:
             days = [*map(self._days.__getitem__, values)]
         except KeyError:
             if not self.field.required:
                 nothing = null_mask(values)
-                values = with_stand_ins(values, "1970-01-01", tally)
+                values = with_stand_ins(values, "1970-01-01", scan)
             self._learn(set(values))
             days = [*map(self._days.__getitem__, values)]
         try:
             return self._pack(days), nothing
         except struct.error:
-            tally.unfit.update(i for i, day in enumerate(days) if day is None)
+            scan.invalid_rows.update(i for i, day in enumerate(days) if day is None)
             return self._pack([day or 0 for day in days]), nothing
 
     def _learn(self, dates: set[str]) -> None:
@@ -235,21 +237,21 @@ class MomentColumn(PackedColumn):
         self._type = pa.timestamp("us", "UTC" if field.type == "TIMESTAMP" else None)
         self._stand_in = "1970-01-01T00:00:00" + ("Z" if field.type == "TIMESTAMP" else "")
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
         nothing: Mask | None = None
         if not self.field.required and (None in values or UNSET in values):
             nothing = null_mask(values)
-            values = with_stand_ins(values, self._stand_in, tally)
+            values = with_stand_ins(values, self._stand_in, scan)
         try:
             text = pl.Series(values=values, dtype=pl.String).to_arrow()
         except ValueError:  # half of a surrogate pair, say
             values = ["" if SCALARS[self.field.type](value) else value for value in values]
             text = pl.Series(values=values, dtype=pl.String).to_arrow()
         parts: list[bytes] = []
-        self._parse(text, 0, parts, tally)
+        self._parse(text, 0, parts, scan)
         return b"".join(parts), nothing
 
-    def _parse(self, text: pa.Array[Any], start: int, parts: list[bytes], tally: Tally) -> None:
+    def _parse(self, text: pa.Array[Any], start: int, parts: list[bytes], scan: BlockScan) -> None:
         """Parses the whole, or its halves where Arrow refuses it, down to the single values that do not fit."""
         count = len(text)
         if not count:
@@ -258,24 +260,24 @@ class MomentColumn(PackedColumn):
             numbers = np.frombuffer(cast("Any", text.cast(self._type).buffers()[1]), np.int64, count)
         except pa.ArrowException:
             if count == 1:
-                tally.unfit.add(start)
+                scan.invalid_rows.add(start)
                 parts.append(bytes(8))
                 return
             half = count // 2
-            self._parse(text[:half], start, parts, tally)
-            self._parse(text[half:], start + half, parts, tally)
+            self._parse(text[:half], start, parts, scan)
+            self._parse(text[half:], start + half, parts, scan)
             return
         if numbers.min() < _FIRST_MICROSECOND or numbers.max() > _LAST_MICROSECOND:
             outside = (numbers < _FIRST_MICROSECOND) | (numbers > _LAST_MICROSECOND)
-            tally.unfit.update((np.flatnonzero(outside) + start).tolist())
+            scan.invalid_rows.update((np.flatnonzero(outside) + start).tolist())
             numbers = np.where(outside, 0, numbers)
         if self.field.type == "DATETIME":
             short = (len(cast("str", value)) < len("2026-11-20T10") for value in text.to_pylist())
-            tally.unfit.update(start + i for i, is_date in enumerate(short) if is_date)
+            scan.invalid_rows.update(start + i for i, is_date in enumerate(short) if is_date)
         parts.append(numbers.tobytes())
 
 
-class ParsedColumn(Column):
+class ParsedColumn(ColumnBuilder):
     """A field whose values Python parses one by one: TIME, BYTES and NUMERIC, of which there are few. A piece is a Polars series."""
 
     def __init__(self, field: Field) -> None:
@@ -288,10 +290,10 @@ class ParsedColumn(Column):
         self._parse = parsers[field.type]
         self.annotation = Raw if field.type == "NUMERIC" else str
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
-        parsed = _parsed(_without_unset(values, tally), tally, self._parse)
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
+        parsed = _parsed(_without_unset(values, scan), scan, self._parse)
         if self.field.required:
-            tally.unfit.update(place for place, value in enumerate(parsed) if value is None)
+            scan.invalid_rows.update(place for place, value in enumerate(parsed) if value is None)
         return pl.Series(values=parsed, dtype=self.dtype, strict=True)
 
 

@@ -127,7 +127,7 @@ class _Exported:
         return self._array.__arrow_c_array__(requested_schema)
 
 
-class NativeDecoder:
+class NativeRelation:
     """Decodes lines of a relation natively. May be used by several threads at once."""
 
     def __init__(self, relation: Relation) -> None:

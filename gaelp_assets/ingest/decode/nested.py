@@ -15,13 +15,13 @@ from msgspec import UNSET, Raw, UnsetType
 
 from gaelp_assets.catalog.model import Field
 from gaelp_assets.ingest.decode.columns import (
-    Column,
+    BlockScan,
+    ColumnBuilder,
     DateColumn,
     Mask,
     MomentColumn,
     PackedColumn,
     ParsedColumn,
-    Tally,
     Values,
     null_mask,
     with_stand_ins,
@@ -45,27 +45,27 @@ def _arrow(values: npt.NDArray[np.int64]) -> pa.Array[Any]:
     return pa.Array.from_buffers(pa.int64(), len(values), [None, _buffer(values)])
 
 
-class JsonColumn(Column):
+class JsonColumn(ColumnBuilder):
     """A JSON field: the bytes as sent. A piece is all bytes, the length of each value, and a mask of the NULLs."""
 
     nulls_are_values = False
     annotation = Raw
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
         data, lengths = self._joined(values)
         nothing = lengths == 0
         if nothing.any():
-            tally.keys -= values.count(UNSET)
+            scan.keys -= values.count(UNSET)
         if not self.nulls_are_values:
             for i in np.flatnonzero(lengths == 4).tolist():
                 nothing[i] = bytes(values[i]) == b"null"
         if self.field.required and nothing.any():
-            tally.unfit.update(np.flatnonzero(nothing).tolist())
+            scan.invalid_rows.update(np.flatnonzero(nothing).tolist())
         if b":" in data:
-            self._look_for_duplicates(values, lengths, data, tally)
+            self._look_for_duplicates(values, lengths, data, scan)
         for i in np.flatnonzero(lengths > 2 * MAX_DEPTH).tolist():
             if too_deep(bytes(values[i])):
-                tally.doubtful.add(i)
+                scan.suspects.add(i)
         return data, lengths, nothing
 
     @staticmethod
@@ -79,15 +79,15 @@ class JsonColumn(Column):
 
     @staticmethod
     def _look_for_duplicates(
-        values: Values, lengths: npt.NDArray[np.int64], data: bytes, tally: Tally
+        values: Values, lengths: npt.NDArray[np.int64], data: bytes, scan: BlockScan
     ) -> None:
-        tally.free_keys += count_key_ends(data)
+        scan.free_keys += count_key_ends(data)
         if b"\\" in data:
-            tally.free_escaped += data.count(ESCAPED_KEY_END)
+            scan.free_escaped += data.count(ESCAPED_KEY_END)
         ends = key_ends(data, np.cumsum(lengths) - lengths)
         for i in np.flatnonzero(ends > 1).tolist():
             if may_have_duplicates(values[i], int(ends[i])):
-                tally.doubtful.add(i)
+                scan.suspects.add(i)
 
     def inner_keys(self, values: Values) -> npt.NDArray[np.int64] | int:  # noqa: D102 - declared in Column
         data, lengths = self._joined(values)
@@ -108,7 +108,7 @@ def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return offsets
 
 
-class RecordColumn(Column):
+class RecordColumn(ColumnBuilder):
     """A RECORD: an object with declared keys. A piece is those of its fields, and a mask of the NULLs."""
 
     def __init__(self, field: Field) -> None:
@@ -116,12 +116,12 @@ class RecordColumn(Column):
         self._struct = StructFields(field.fields, field.name)
         self.annotation = self._struct.type
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
-        tally.keys -= values.count(UNSET)
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
+        scan.keys -= values.count(UNSET)
         rows, nothing = self._rows(values)
-        inner = Tally()
+        inner = BlockScan()
         pieces = self._struct.build(rows, inner)
-        tally.absorb(inner, lambda places: np.flatnonzero(~nothing)[places])
+        scan.absorb(inner, lambda places: np.flatnonzero(~nothing)[places])
         return pieces, nothing
 
     @staticmethod
@@ -146,7 +146,7 @@ class RecordColumn(Column):
         return pl.repeat(None, len(nothing), dtype=self.dtype, eager=True) if records is None else records
 
 
-class ArrayColumn(Column):
+class ArrayColumn(ColumnBuilder):
     """A REPEATED field; no array, or null, is an empty array, as in BigQuery. A piece is the lengths, and that of the elements."""
 
     def __init__(self, field: Field) -> None:
@@ -156,15 +156,15 @@ class ArrayColumn(Column):
             self._element.nulls_are_values = True
         self.annotation = list.__class_getitem__(self._element.annotation)
 
-    def build(self, values: Values, tally: Tally) -> Any:  # noqa: D102 - declared in Column
+    def build(self, values: Values, scan: BlockScan) -> Any:  # noqa: D102 - declared in Column
         try:
             lengths = np.fromiter(map(len, values), np.int64, len(values))
         except TypeError:
-            values = with_stand_ins(values, (), tally)
+            values = with_stand_ins(values, (), scan)
             lengths = np.fromiter(map(len, values), np.int64, len(values))
-        inner = Tally()
+        inner = BlockScan()
         piece = self._element.build(list(chain.from_iterable(values)), inner)
-        tally.absorb(
+        scan.absorb(
             inner,
             lambda places: np.searchsorted(_offsets(lengths), places, side="right").astype(np.int64) - 1,
         )
@@ -205,14 +205,14 @@ class StructFields:
             gc=False,
         )
 
-    def _columns(self, rows: Values) -> Iterable[tuple[Column, Values]]:
+    def _columns(self, rows: Values) -> Iterable[tuple[ColumnBuilder, Values]]:
         values = zip(*map(_as_tuple, rows), strict=True) if rows else [()] * len(self.columns)
         return zip(self.columns, values, strict=True)
 
-    def build(self, rows: Values, tally: Tally) -> list[Any]:
+    def build(self, rows: Values, scan: BlockScan) -> list[Any]:
         """A piece for each column; counts the keys that are there."""
-        tally.keys += len(rows) * len(self.columns)
-        return [column.build(values, tally) for column, values in self._columns(rows)]
+        scan.keys += len(rows) * len(self.columns)
+        return [column.build(values, scan) for column, values in self._columns(rows)]
 
     def count_keys(self, rows: Values) -> npt.NDArray[np.int64]:
         """How many key ends each row accounts for, those in its JSON fields included."""
@@ -243,11 +243,11 @@ def _optional(annotation: Any) -> Any:
     return annotation | UnsetType if annotation is Raw else annotation | None | UnsetType
 
 
-def make_column(field: Field) -> Column:
+def make_column(field: Field) -> ColumnBuilder:
     """The column that suits the field."""
     if field.repeated:
         return ArrayColumn(field)
-    kinds: dict[str, type[Column]] = {
+    kinds: dict[str, type[ColumnBuilder]] = {
         "RECORD": RecordColumn,
         "JSON": JsonColumn,
         "DATE": DateColumn,
@@ -255,4 +255,4 @@ def make_column(field: Field) -> Column:
         **dict.fromkeys(("INTEGER", "FLOAT", "BOOLEAN"), PackedColumn),
         **dict.fromkeys(("TIME", "BYTES", "NUMERIC"), ParsedColumn),
     }
-    return kinds.get(field.type, Column)(field)
+    return kinds.get(field.type, ColumnBuilder)(field)

@@ -21,7 +21,7 @@ from gaelp_assets.ingest.decode.scalars import (
     Pairs,
     is_text,
     kind_of,
-    parse,
+    parse_json,
     quoted,
     to_json,
 )
@@ -38,13 +38,13 @@ class Reason(NamedTuple):
     message: str
 
 
-class Explained(NamedTuple):
+class Explanation(NamedTuple):
     """All reasons why a line as such is no row; none if it is one."""
 
     reasons: list[Reason]
     remainder: bytes | None = None
     """A JSON object of those fields that are fine, of the ones that rules look at; None if the line is no object."""
-    unsaid: frozenset[str] = frozenset()
+    unreported: frozenset[str] = frozenset()
     """The paths of arrays that are not fine: in the remainder, they look as if they were empty."""
 
 
@@ -111,16 +111,16 @@ class _Shape:
         return _Part(field.name, path, field.required, plain, field, inner, f'"{field.name}":', write)
 
 
-class Explainer:
+class ReasonFinder:
     """Finds all reasons why lines are no rows of a relation. `judged`: the fields that rules look at."""
 
-    def __init__(self, relation: Relation, judged: Collection[str] = ()) -> None:
+    def __init__(self, relation: Relation, checked_fields: Collection[str] = ()) -> None:
         self._shape = _Shape(relation.fields, "")
-        self._judged = [part for part in self._shape.parts if part.name in judged]
+        self._judged = [part for part in self._shape.parts if part.name in checked_fields]
         fields = walk_fields([part.field for part in self._judged])
         self._arrays = frozenset(path for path, field in fields if field.repeated)
 
-    def explain(self, line: bytes, *, unterminated: bool = False) -> Explained:
+    def explain(self, line: bytes, *, unterminated: bool = False) -> Explanation:
         """Why the line is rejected. `unterminated`: the file ends without a line end after it."""
         if len(line) > MAX_LINE_BYTES:
             limit = f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB"
@@ -133,7 +133,7 @@ class Explainer:
         if too_deep(line):
             return _whole("too_deep", f"expected at most {MAX_DEPTH} levels of nesting")
         try:
-            value = parse(text)
+            value = parse_json(text)
         except json.JSONDecodeError as error:
             if unterminated:
                 cut = "expected a complete JSON object, found its end: the last line is cut off"
@@ -142,62 +142,62 @@ class Explainer:
             return _whole("malformed_json", mistake)
         if type(value) is not tuple:
             return _whole("not_an_object", f"expected a JSON object, found {kind_of(value)}")
-        spoilt: set[str] = set()
+        invalid_paths: set[str] = set()
         found = dict(value)
         reasons: _Reasons = {}
-        _object(value, found, self._shape, reasons, spoilt)
+        _object(value, found, self._shape, reasons, invalid_paths)
         if not reasons or not self._judged:
-            return Explained([*reasons])
-        remainder = _remainder(found, self._judged, spoilt).encode()
-        return Explained([*reasons], remainder, self._arrays & spoilt)
+            return Explanation([*reasons])
+        remainder = _remainder(found, self._judged, invalid_paths).encode()
+        return Explanation([*reasons], remainder, self._arrays & invalid_paths)
 
 
-def _whole(rule: str, message: str) -> Explained:
-    return Explained([Reason("", rule, message)])
+def _whole(rule: str, message: str) -> Explanation:
+    return Explanation([Reason("", rule, message)])
 
 
-def _remainder(found: Mapping[str, Any], parts: Iterable[_Part], spoilt: Collection[str]) -> str:
+def _remainder(found: Mapping[str, Any], parts: Iterable[_Part], invalid_paths: Collection[str]) -> str:
     """An object with those of its values that are there and not spoilt."""
     texts = []
     for name, path, _, _, field, inner, head, write in parts:
         value = found.get(name)
-        if value is None or path in spoilt:
+        if value is None or path in invalid_paths:
             continue
         if inner is None:
             text = write(value)
         elif field.repeated:
-            text = "[" + ",".join([_remainder(dict(v), inner.parts, spoilt) for v in value]) + "]"
+            text = "[" + ",".join([_remainder(dict(v), inner.parts, invalid_paths) for v in value]) + "]"
         else:
-            text = _remainder(dict(value), inner.parts, spoilt)
+            text = _remainder(dict(value), inner.parts, invalid_paths)
         texts.append(head + text)
     return "{" + ",".join(texts) + "}"
 
 
 def _object(
-    pairs: Pairs, found: Mapping[str, Any], shape: _Shape, reasons: _Reasons, spoilt: set[str]
+    pairs: Pairs, found: Mapping[str, Any], shape: _Shape, reasons: _Reasons, invalid_paths: set[str]
 ) -> None:
     """Finds what is wrong with an object. The paths of declared fields that are to blame go into `spoilt`."""
     if len(found) < len(pairs) or not found.keys() <= shape.paths.keys():
-        _keys(pairs, shape, reasons, spoilt)
+        _keys(pairs, shape, reasons, invalid_paths)
     for name, plain, part in shape.looks:
         value = found.get(name)
         if value is not None:
             if not plain(value):
-                _field(value, part, reasons, spoilt)
+                _field(value, part, reasons, invalid_paths)
         elif part.required:
-            spoilt.add(part.path)
+            invalid_paths.add(part.path)
             state = "found null" if name in found else "found no such key"
             reasons[Reason(part.path, "missing_field", f"expected a value, {state}")] = None
 
 
-def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, spoilt: set[str]) -> None:
+def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, invalid_paths: set[str]) -> None:
     """Finds what is wrong with the keys of an object, and inside the values of unknown ones."""
     seen = set()
     for name, value in pairs:
         path = shape.paths.get(name)
         if name in seen:
             if path is not None:
-                spoilt.add(path)
+                invalid_paths.add(path)
             shown = shape.prefix.rstrip(".") if path is None else path
             reasons[Reason(shown, "duplicate_key", "expected each key once in an object")] = None
         elif path is None:
@@ -207,22 +207,24 @@ def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, spoilt: set[str]) -> N
         seen.add(name)
 
 
-def _field(value: Any, part: _Part, reasons: _Reasons, spoilt: set[str]) -> None:
+def _field(value: Any, part: _Part, reasons: _Reasons, invalid_paths: set[str]) -> None:
     if not part.field.repeated:
-        _one(value, part, reasons, spoilt)
+        _one(value, part, reasons, invalid_paths)
     elif type(value) is not list:
-        spoilt.add(part.path)
+        invalid_paths.add(part.path)
         reasons[Reason(part.path, "wrong_type", f"expected an array, found {kind_of(value)}")] = None
     else:
         for element in value:
-            _one(element, part, reasons, spoilt, element=True)
+            _one(element, part, reasons, invalid_paths, element=True)
 
 
-def _one(value: Any, part: _Part, reasons: _Reasons, spoilt: set[str], *, element: bool = False) -> None:
+def _one(
+    value: Any, part: _Part, reasons: _Reasons, invalid_paths: set[str], *, element: bool = False
+) -> None:
     if part.inner is not None and type(value) is tuple:
-        _object(value, dict(value), part.inner, reasons, spoilt)
+        _object(value, dict(value), part.inner, reasons, invalid_paths)
     elif found := _value(value, part.field, part.path, element=element):
-        spoilt.add(part.path)
+        invalid_paths.add(part.path)
         reasons.update(found)
 
 

@@ -59,7 +59,7 @@ def is_integer(value: Any) -> bool:
     return type(value) is bytes and value.removeprefix(b"-").isdigit()
 
 
-def parse(text: str) -> Any:
+def parse_json(text: str) -> Any:
     """The value of JSON without space around it.
 
     Raises:

@@ -62,14 +62,14 @@ class Names:
             GaelpError: the text is not one statement of GoogleSQL.
         """
         pieces, end = [], 0
-        for start, stop, dataset in sorted(set(_datasets_named(parse(sql), datasets))):
+        for start, stop, dataset in sorted(set(_datasets_named(parse_statement(sql), datasets))):
             rest = sql[start:stop].strip("`").removeprefix(dataset)
             pieces += [sql[end:start], quote(f"{self.project}.{self.prefix}{dataset}{rest}")]
             end = stop
         return "".join([*pieces, sql[end:]])
 
 
-def parse(sql: str) -> exp.Expr:
+def parse_statement(sql: str) -> exp.Expr:
     """The tree of one GoogleSQL statement.
 
     Raises:
@@ -92,7 +92,7 @@ def selected(sql: str) -> str:
     Raises:
         GaelpError: it is not one SELECT.
     """
-    tree = parse(sql)
+    tree = parse_statement(sql)
     if not isinstance(tree, exp.Query):
         raise GaelpError(
             Problem(f"a {tree.key.upper()} is not a query", "query", "one SELECT, which changes nothing")

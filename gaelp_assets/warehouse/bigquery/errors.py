@@ -41,24 +41,24 @@ _NEXT_STEPS: Final[Mapping[str, tuple[str, str]]] = {
 }
 
 
-class Overtaken(Exception):
+class WriteConflict(Exception):
     """Another write changed the same table first, and BigQuery cancelled this one: nothing is written, plan again."""
 
 
 @contextmanager
-def reporting(action: str, where: str) -> Iterator[None]:
-    """Turns errors of Google's client into the project's; what is none of them passes."""
+def bigquery_errors(action: str, where: str) -> Iterator[None]:
+    """FairFileLock errors of Google's client into the project's; what is none of them passes."""
     try:
         yield
     except Exception as error:
-        explained = explain(error, action, where)
+        explained = bigquery_error(error, action, where)
         if explained is None:
             raise
         raise explained from error
 
 
-def explain(error: Exception, action: str, where: str) -> Exception | None:
-    """The project's error (or `Overtaken`) for one of Google's client, its transport or its credentials; None if it is none of
+def bigquery_error(error: Exception, action: str, where: str) -> Exception | None:
+    """The project's error (or `WriteConflict`) for one of Google's client, its transport or its credentials; None if it is none of
     theirs."""
     import requests
     from google.api_core import exceptions
@@ -150,7 +150,7 @@ def _refused(error: Any, action: str, where: str) -> Exception:
             kind = TransientError if reason == "quotaExceeded" else GaelpError
             return kind(Problem(f"cannot {action}: {message(error)}", where, expected, remedy))
     if cancelled(error):
-        return Overtaken(where)
+        return WriteConflict(where)
     code = int(error.code or 0)
     if code in {401, 403}:
         return GaelpError(

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from gaelp_assets.settings import BigQueryAddress, bigquery_emulator
-from gaelp_assets.warehouse.bigquery import errors as errors
-from gaelp_assets.warehouse.bigquery.resources import Resource, labels
+from gaelp_assets.warehouse.bigquery import errors
+from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
 
 # What one statement may read at most; at 6.25 USD per TiB on demand this is about 0.6 USD.
 MAX_BYTES_BILLED: Final = 100 * 1024**3
@@ -82,7 +82,7 @@ class Jobs:
         """
         with self._lock:
             if self._client is None:
-                with errors.reporting("sign in", self._where):
+                with errors.bigquery_errors("sign in", self._where):
                     self._client = self._factory()
             return self._client
 
@@ -108,7 +108,7 @@ class Jobs:
         """
         from google.api_core.exceptions import NotFound
 
-        with errors.reporting(action, self._where):
+        with errors.bigquery_errors(action, self._where):
             try:
                 return function(*arguments, retry=self.retry, **options)
             except NotFound as error:
@@ -123,13 +123,13 @@ class Jobs:
         action: str,
         *,
         parameters: Sequence[Any] = (),
-        words: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
         destination: str | None = None,
     ) -> Any:
         """A finished query (or script) of that id; with `destination`, its result replaces that table.
 
         Raises:
-            Overtaken: the transaction was cancelled in favour of another one.
+            WriteConflict: the transaction was cancelled in favour of another one.
             TransientError: it failed again and again for reasons that can pass.
             GaelpError: it is wrong, or not allowed.
         """
@@ -137,7 +137,7 @@ class Jobs:
 
         config = bigquery.QueryJobConfig(
             query_parameters=list(parameters),
-            labels=labels(words or {}),
+            labels=clean_labels(labels or {}),
             maximum_bytes_billed=self._max_bytes_billed,
             use_legacy_sql=False,
         )
@@ -158,7 +158,7 @@ class Jobs:
         return self._run(submit, job_id, action)
 
     def load(
-        self, file: Path, table: str, schema: Sequence[Resource], job_id: str, words: Mapping[str, str]
+        self, file: Path, table: str, schema: Sequence[Resource], job_id: str, labels: Mapping[str, str]
     ) -> Any:
         """A finished load job of that id: the Parquet file replaces the table. Load jobs are free and atomic.
 
@@ -174,7 +174,7 @@ class Jobs:
             schema=[bigquery.SchemaField.from_api_repr(field) for field in schema],
             source_format=bigquery.SourceFormat.PARQUET,
             write_disposition=bigquery.WriteDisposition.WRITE_TRUNCATE,
-            labels=labels(words),
+            labels=clean_labels(labels),
         )
         config.parquet_options = parquet
 
@@ -190,7 +190,7 @@ class Jobs:
         """Submits a job under its id, or finds the one that has it; a job that failed for a passing reason is followed by another."""
         for attempt in range(1, JOB_ATTEMPTS + 1):
             attempt_id = f"{job_id}-{attempt}"
-            with errors.reporting(action, self._where):
+            with errors.bigquery_errors(action, self._where):
                 try:
                     job = self._submitted(submit, attempt_id)
                     self._wait(job)

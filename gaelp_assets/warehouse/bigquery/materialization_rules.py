@@ -18,14 +18,14 @@ from sqlglot import exp
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.model import Kind
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.bigquery.dialect import parse, selected
+from gaelp_assets.warehouse.bigquery.dialect import parse_statement, selected
 from gaelp_assets.warehouse.bigquery.resources import requires_partition_filter
 
 ON_TOP: Final = "in a view on top"
 MAX_TABLES: Final = 10
 
 
-class Keeping(StrEnum):
+class Materialization(StrEnum):
     """How a derived relation's rows are kept, the best way first."""
 
     INCREMENTAL = "incremental"
@@ -37,10 +37,10 @@ class Keeping(StrEnum):
 
 
 @dataclass(frozen=True)
-class Reason:
+class Obstacle:
     """Something in a relation that rules a better way of keeping it out."""
 
-    leaves: Keeping
+    leaves: Materialization
     """The best way that it leaves open."""
     what: str
     remedy: str
@@ -54,18 +54,18 @@ class Reason:
 class Decision:
     """How a relation is kept, and all that stands in the way of a better way."""
 
-    keeping: Keeping
-    reasons: tuple[Reason, ...] = ()
+    keeping: Materialization
+    reasons: tuple[Obstacle, ...] = ()
 
     @property
-    def words(self) -> str:
+    def summary(self) -> str:
         """How it is kept, for people."""
         return _WORDS[self.keeping]
 
     @property
     def is_native(self) -> bool:
         """Whether BigQuery keeps a materialized view of its own."""
-        return self.keeping is not Keeping.DERIVED_TABLE
+        return self.keeping is not Materialization.DERIVED_TABLE
 
 
 def decide(relation: Relation, catalog: Catalog) -> Decision:
@@ -80,12 +80,12 @@ def decide(relation: Relation, catalog: Catalog) -> Decision:
         raise GaelpError(
             Problem(f"a {relation.kind} is kept in one way only", relation.id, "a materialized view")
         )
-    tree = parse(selected(relation.sql))
+    tree = parse_statement(selected(relation.sql))
     view = _View(relation, catalog, tree)
     reasons = tuple(
         chain(_by_kind(relation), *(rule(view) for rule in _OF_PLACE), *(rule(tree) for rule in _OF_QUERY))
     )
-    worst = max((reason.leaves for reason in reasons), key=_ORDER.index, default=Keeping.INCREMENTAL)
+    worst = max((reason.leaves for reason in reasons), key=_ORDER.index, default=Materialization.INCREMENTAL)
     return Decision(worst, tuple(sorted(reasons, key=lambda reason: -_ORDER.index(reason.leaves))))
 
 
@@ -99,11 +99,11 @@ def native_views(catalog: Catalog) -> dict[str, Decision]:
     return {relation_id: decision for relation_id, decision in decisions.items() if decision.is_native}
 
 
-_ORDER: Final = list(Keeping)
+_ORDER: Final = list(Materialization)
 _WORDS: Final = {
-    Keeping.INCREMENTAL: "an incremental materialized view: BigQuery adds what new rows bring",
-    Keeping.MAX_STALENESS: "a materialized view that is computed anew as a whole, within its max_staleness",
-    Keeping.DERIVED_TABLE: "a table that the platform refreshes",
+    Materialization.INCREMENTAL: "an incremental materialized view: BigQuery adds what new rows bring",
+    Materialization.MAX_STALENESS: "a materialized view that is computed anew as a whole, within its max_staleness",
+    Materialization.DERIVED_TABLE: "a table that the platform refreshes",
 }
 # https://cloud.google.com/bigquery/docs/materialized-views-create#supported_aggregate_functions
 _INCREMENTAL_AGGREGATES: Final = (
@@ -156,41 +156,41 @@ class _View:
         return self.origin(source, found.name) if source is not None else None
 
 
-def _by_kind(relation: Relation) -> Iterator[Reason]:
+def _by_kind(relation: Relation) -> Iterator[Obstacle]:
     if relation.kind is Kind.DERIVED_TABLE:
-        yield Reason(
-            Keeping.DERIVED_TABLE,
+        yield Obstacle(
+            Materialization.DERIVED_TABLE,
             "the catalogue calls it a derived_table",
             'Where nothing else stands here, `"kind": "materialized_view"` lets BigQuery keep it.',
         )
 
 
-def _reads_views(view: _View) -> Iterator[Reason]:
+def _reads_views(view: _View) -> Iterator[Obstacle]:
     for base in _bases(view):
         native = base.kind is Kind.MATERIALIZED_VIEW and decide(base, view.catalog).is_native
         if base.kind is Kind.VIEW or native:
-            yield Reason(
-                Keeping.DERIVED_TABLE,
+            yield Obstacle(
+                Materialization.DERIVED_TABLE,
                 f"reads {base.id}, a {'materialized ' if native else ''}view",
                 "Read the tables below it.",
             )
 
 
-def _partition_filters(view: _View) -> Iterator[Reason]:
+def _partition_filters(view: _View) -> Iterator[Obstacle]:
     for table in view.tables:
         base = view.base(table)
         if base.partitioning is None or not requires_partition_filter(base):
             continue
         column = base.partitioning.date
         if not _has_constant_filter(table, column):
-            yield Reason(
-                Keeping.DERIVED_TABLE,
+            yield Obstacle(
+                Materialization.DERIVED_TABLE,
                 f"reads {base.id}, which insists on a filter of {column}, without one",
                 f"Add a constant that lets every row through: {column} >= DATE '2000-01-01'.",
             )
 
 
-def _alignment(view: _View) -> Iterator[Reason]:
+def _alignment(view: _View) -> Iterator[Obstacle]:
     partitioning = view.relation.partitioning
     if partitioning is None or not view.tables:
         return
@@ -202,38 +202,38 @@ def _alignment(view: _View) -> Iterator[Reason]:
             "Select the column that partitions the first table, as it is.",
         )
         if view.relation.retention_days is not None:
-            yield Reason(
-                Keeping.DERIVED_TABLE,
+            yield Obstacle(
+                Materialization.DERIVED_TABLE,
                 f"is kept for {_days(view.relation)}, and a materialized view loses partitions with its table's only",
                 "Leave its retention_days out.",
             )
     elif base.retention_days != view.relation.retention_days:
-        yield Reason(
-            Keeping.DERIVED_TABLE,
+        yield Obstacle(
+            Materialization.DERIVED_TABLE,
             f"is kept for {_days(view.relation)}, and {base.id} for {_days(base)}: a materialized view loses its partitions "
             "with its table",
             f'"retention_days" as in {base.id}.',
         )
 
 
-def _layout(view: _View) -> Iterator[Reason]:
+def _layout(view: _View) -> Iterator[Obstacle]:
     outputs = {p.alias_or_name: p.unalias() for p in getattr(view.tree, "selects", ())}
     for name in view.relation.clustering:
         if name in outputs and outputs[name].find(exp.AggFunc):
-            yield Reason(
-                Keeping.DERIVED_TABLE,
+            yield Obstacle(
+                Materialization.DERIVED_TABLE,
                 f"is clustered by {name}, an aggregate",
                 "Cluster by what it groups by.",
             )
     if len(view.tables) > MAX_TABLES:
-        yield Reason(
-            Keeping.DERIVED_TABLE,
+        yield Obstacle(
+            Materialization.DERIVED_TABLE,
             f"reads {len(view.tables)} tables, of {MAX_TABLES} at most",
             "Join some of them into a derived table first.",
         )
 
 
-def _of_records(view: _View) -> Iterator[Reason]:
+def _of_records(view: _View) -> Iterator[Obstacle]:
     """Some aggregates are incremental over single values only."""
     fields = [field for base in _bases(view) for field in base.fields]
     records = {field.name for field in fields if field.type == "RECORD"}
@@ -246,18 +246,20 @@ def _of_records(view: _View) -> Iterator[Reason]:
             yield _soft(f"{call.sql_name()} of a record or an array", "Take its fields one by one.")
 
 
-def _changing(tree: exp.Expr) -> Iterator[Reason]:
+def _changing(tree: exp.Expr) -> Iterator[Obstacle]:
     for function in sorted({found.sql_name() for found in tree.find_all(*_CHANGING)}):
-        yield Reason(
-            Keeping.DERIVED_TABLE,
+        yield Obstacle(
+            Materialization.DERIVED_TABLE,
             f"{function}: its result depends on when, or by whom, it is computed",
             f"Do that {ON_TOP}.",
         )
     if tree.find(exp.TableSample, exp.Version):
-        yield Reason(Keeping.DERIVED_TABLE, "reads a sample, or an earlier state", "Read the table as it is.")
+        yield Obstacle(
+            Materialization.DERIVED_TABLE, "reads a sample, or an earlier state", "Read the table as it is."
+        )
 
 
-def _shape(tree: exp.Expr) -> Iterator[Reason]:
+def _shape(tree: exp.Expr) -> Iterator[Obstacle]:
     """What is written around the SELECT list: sets, joins, subqueries, order."""
     selects = list(tree.find_all(exp.Select))
     if tree.find(exp.SetOperation):
@@ -293,7 +295,7 @@ def _shape(tree: exp.Expr) -> Iterator[Reason]:
         )
 
 
-def _aggregates(tree: exp.Expr) -> Iterator[Reason]:
+def _aggregates(tree: exp.Expr) -> Iterator[Obstacle]:
     """What is done with rows that are put together."""
     if tree.find(exp.Window) or any(select.args.get("qualify") for select in tree.find_all(exp.Select)):
         yield _soft("a window function", f"Use it {ON_TOP}.")
@@ -328,18 +330,18 @@ def _aggregates(tree: exp.Expr) -> Iterator[Reason]:
         yield _soft("aggregates of aggregates", f"Keep the inner ones, and aggregate them {ON_TOP}.")
 
 
-_OF_PLACE: Final[Sequence[Callable[[_View], Iterator[Reason]]]] = (
+_OF_PLACE: Final[Sequence[Callable[[_View], Iterator[Obstacle]]]] = (
     _reads_views,
     _partition_filters,
     _alignment,
     _layout,
     _of_records,
 )
-_OF_QUERY: Final[Sequence[Callable[[exp.Expr], Iterator[Reason]]]] = (_changing, _shape, _aggregates)
+_OF_QUERY: Final[Sequence[Callable[[exp.Expr], Iterator[Obstacle]]]] = (_changing, _shape, _aggregates)
 
 
-def _soft(what: str, remedy: str) -> Reason:
-    return Reason(Keeping.MAX_STALENESS, what, remedy)
+def _soft(what: str, remedy: str) -> Obstacle:
+    return Obstacle(Materialization.MAX_STALENESS, what, remedy)
 
 
 def _bases(view: _View) -> list[Relation]:

@@ -15,8 +15,8 @@ from typing import Final
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.model import Kind
 from gaelp_assets.warehouse.bigquery.dialect import Names, literal, quote, selected
-from gaelp_assets.warehouse.bigquery.materialization_rules import Decision, Keeping, decide
-from gaelp_assets.warehouse.bigquery.resources import Resource, labels
+from gaelp_assets.warehouse.bigquery.materialization_rules import Decision, Materialization, decide
+from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
 
 DEFINITION: Final = "definition"
 TYPE: Final = "MATERIALIZED_VIEW"
@@ -38,7 +38,7 @@ class NativeViews:
         self._datasets = frozenset(relation.dataset for relation in catalog)
         self._decided: dict[str, Decision] = {}
 
-    def keeping(self, relation: Relation) -> Keeping | None:
+    def keeping(self, relation: Relation) -> Materialization | None:
         """How BigQuery keeps the relation; None if the platform does."""
         if relation.kind is not Kind.MATERIALIZED_VIEW:
             return None
@@ -51,7 +51,7 @@ class NativeViews:
         """The relations that it reads."""
         return [self._catalog[relation_id] for relation_id in sorted(self._catalog.upstream[relation.id])]
 
-    def resource(self, relation: Relation, keeping: Keeping) -> Resource:
+    def resource(self, relation: Relation, keeping: Materialization) -> Resource:
         """The view as the API describes it, as far as the catalogue says."""
         project, dataset, table = self._names.table_id(relation).split(".")
         query = self._query(relation)
@@ -62,7 +62,7 @@ class NativeViews:
             "materializedView": {"query": query},
         }
 
-    def statement(self, relation: Relation, keeping: Keeping) -> str:
+    def statement(self, relation: Relation, keeping: Materialization) -> str:
         """The statement that makes the view (see `create_statement`)."""
         return create_statement(self._names, relation, keeping, self._query(relation))
 
@@ -71,7 +71,7 @@ class NativeViews:
         return self._names.qualify(selected(relation.sql), self._datasets)
 
 
-def create_statement(names: Names, relation: Relation, keeping: Keeping, query: str) -> str:
+def create_statement(names: Names, relation: Relation, keeping: Materialization, query: str) -> str:
     """The statement that makes the view of a query whose names are full ones, in place of one that is there.
 
     Partitions expire with those of the table below, so that the view has no expiration of its own.
@@ -84,7 +84,7 @@ def create_statement(names: Names, relation: Relation, keeping: Keeping, query: 
     return f"{head}\n{_layout(relation)}OPTIONS ({options})\nAS {query}"
 
 
-def definition(relation: Relation, keeping: Keeping, query: str) -> str:
+def definition(relation: Relation, keeping: Materialization, query: str) -> str:
     """A digest of all that a view is made from, but for what a label or a description says."""
     text = "\n".join([_layout(relation), *_refreshing(relation, keeping), query])
     return hashlib.sha256(text.encode()).hexdigest()[:40]
@@ -138,9 +138,9 @@ def _layout(relation: Relation) -> str:
     return "".join(lines)
 
 
-def _refreshing(relation: Relation, keeping: Keeping) -> list[str]:
+def _refreshing(relation: Relation, keeping: Materialization) -> list[str]:
     options = ["enable_refresh=TRUE", f"refresh_interval_minutes={REFRESH_MINUTES}"]
-    if keeping is Keeping.MAX_STALENESS:
+    if keeping is Materialization.MAX_STALENESS:
         minutes = int(max_staleness(relation).total_seconds()) // 60
         options += [
             "allow_non_incremental_definition=TRUE",
@@ -150,4 +150,6 @@ def _refreshing(relation: Relation, keeping: Keeping) -> list[str]:
 
 
 def _labels(relation: Relation, digest: str) -> dict[str, str]:
-    return labels({**relation.tags, "owner": relation.owner, "kind": relation.kind.value, DEFINITION: digest})
+    return clean_labels(
+        {**relation.tags, "owner": relation.owner, "kind": relation.kind.value, DEFINITION: digest}
+    )

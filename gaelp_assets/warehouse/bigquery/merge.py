@@ -10,14 +10,14 @@ from typing import Any
 import polars as pl
 
 from gaelp_assets.warehouse.batches import Known
-from gaelp_assets.warehouse.protocol import Fates, ProvenBatch
+from gaelp_assets.warehouse.protocol import LineCounts, StagedBatch
 
 
 @dataclass
-class Settled:
+class MergeResult:
     """What became of staged rows whose keys are contested, by batch id."""
 
-    fates: str | None = None
+    counts: str | None = None
     duplicate: dict[str, int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
     refused: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
@@ -27,7 +27,7 @@ def known_batches(ledger: pl.DataFrame) -> Known:
     """The batches of a ledger's rows."""
     return {
         row["batch_id"]: (
-            Fates(
+            LineCounts(
                 row["batch_id"],
                 row["lines"],
                 row["loaded"],
@@ -42,11 +42,11 @@ def known_batches(ledger: pl.DataFrame) -> Known:
     }
 
 
-def fates_of(batch: ProvenBatch, counts: Mapping[str, int], settled: Settled) -> Fates:
+def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult) -> LineCounts:
     """What became of a batch\'s lines, given how many of its rows were staged, by batch id."""
     duplicate = settled.duplicate.get(batch.batch_id, 0)
     refused = len(settled.refused.get(batch.batch_id, ()))
-    return Fates(
+    return LineCounts(
         batch_id=batch.batch_id,
         lines=batch.lines,
         loaded=counts.get(batch.batch_id, 0) - duplicate - refused,
@@ -56,17 +56,19 @@ def fates_of(batch: ProvenBatch, counts: Mapping[str, int], settled: Settled) ->
     )
 
 
-def ledger_entry(batch: ProvenBatch, fates: Fates, loaded_at: dt.datetime, position: int) -> dict[str, Any]:
-    """The ledger\'s row of a batch, as the parameter `ledger` of `bigquery_script` holds it."""
+def ledger_entry(
+    batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int
+) -> dict[str, Any]:
+    """The ledger\'s row of a batch, as the parameter `ledger` of `transaction` holds it."""
     return {
         "batch_id": batch.batch_id,
         "file": batch.file,
         "bytes": batch.size,
-        "lines": fates.lines,
-        "loaded": fates.loaded,
-        "duplicate": fates.duplicate,
-        "rejected": fates.rejected,
-        "sorted": fates.sorted,
+        "lines": counts.lines,
+        "loaded": counts.loaded,
+        "duplicate": counts.duplicate,
+        "rejected": counts.rejected,
+        "sorted": counts.sorted,
         "loaded_at": loaded_at.astimezone(dt.UTC).isoformat(),
         "position": position,
     }

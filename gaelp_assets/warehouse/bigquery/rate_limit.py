@@ -7,7 +7,7 @@ import time
 from collections import deque
 
 
-class Pace:
+class RateLimiter:
     """At most `count` calls begin in any `seconds`; further ones wait for their turn."""
 
     def __init__(self, count: int, seconds: float = 1.0) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import bigquery_emulator
-from gaelp_assets.warehouse.bigquery import errors as errors
+from gaelp_assets.warehouse.bigquery import errors
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.Da
     `reader` makes a client of the Storage Read API (default: one of Google's, with the credentials of the job's client; none for an
     emulator, where Google's would call Google all the same). JSON is text, as in DuckDB.
     """
-    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
+    with errors.bigquery_errors("read a result", job.job_id), _unasked_for_advice():
         rows = job.result(retry=jobs.retry, job_retry=None)
         large = (rows.total_rows or 0) >= STORAGE_API_ROWS
         table = rows.to_arrow(
@@ -92,7 +92,7 @@ def pandas_of(jobs: Jobs, job: Any) -> pd.DataFrame:
 
     rows = job.result(retry=jobs.retry, job_retry=None)
     table = job.destination
-    with errors.reporting("read a result", job.job_id), _unasked_for_advice():
+    with errors.bigquery_errors("read a result", job.job_id), _unasked_for_advice():
         frame = pandas_gbq.read_gbq(
             f"{table.project}.{table.dataset_id}.{table.table_id}",
             project_id=jobs.client.project,

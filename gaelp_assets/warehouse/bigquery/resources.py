@@ -44,7 +44,7 @@ def table_resource(names: Names, relation: Relation, datasets: Collection[str]) 
     resource: Resource = {
         "tableReference": {"projectId": project, "datasetId": dataset, "tableId": table},
         "description": relation.description[:_TABLE_DESCRIPTION],
-        "labels": labels({**relation.tags, "owner": relation.owner, "kind": relation.kind.value}),
+        "labels": clean_labels({**relation.tags, "owner": relation.owner, "kind": relation.kind.value}),
     }
     if not relation.is_stored:
         assert relation.sql is not None
@@ -81,9 +81,9 @@ def field_resource(field: Field) -> Resource:
     return resource
 
 
-def labels(words: Mapping[str, str]) -> dict[str, str]:
+def clean_labels(labels: Mapping[str, str]) -> dict[str, str]:
     """Words as labels: lower-case letters, digits, dashes and underscores, 63 of them at most, others as underscores."""
     return {
         re.sub(r"[^a-z0-9_-]", "_", key.lower())[:_LABEL]: re.sub(r"[^a-z0-9_-]", "_", value.lower())[:_LABEL]
-        for key, value in words.items()
+        for key, value in labels.items()
     }

@@ -13,37 +13,37 @@ from gaelp_assets.catalog.model import TYPE_ALIASES
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, quote
 from gaelp_assets.warehouse.bigquery.materialized_views import DEFINITION
 from gaelp_assets.warehouse.bigquery.resources import DAY_MS, Resource
-from gaelp_assets.warehouse.schema.model import Action, Change, Column, Form, Shape
+from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, ObjectType, TableSchema
 
 _FORMS: Final = {
-    "TABLE": Form.TABLE,
-    "VIEW": Form.VIEW,
-    "MATERIALIZED_VIEW": Form.MATERIALIZED_VIEW,
+    "TABLE": ObjectType.TABLE,
+    "VIEW": ObjectType.VIEW,
+    "MATERIALIZED_VIEW": ObjectType.MATERIALIZED_VIEW,
 }
-_QUERIES: Final = {Form.VIEW: "view", Form.MATERIALIZED_VIEW: "materializedView"}
+_QUERIES: Final = {ObjectType.VIEW: "view", ObjectType.MATERIALIZED_VIEW: "materializedView"}
 
 
-def form_of(resource: Resource) -> Form:
+def form_of(resource: Resource) -> ObjectType:
     """What a table is; one that is yet to be made has no `type`, but it says what makes it one."""
     if "type" in resource:
-        return _FORMS.get(resource["type"], Form.OTHER)
-    return next((form for form, key in _QUERIES.items() if key in resource), Form.TABLE)
+        return _FORMS.get(resource["type"], ObjectType.OTHER)
+    return next((object_type for object_type, key in _QUERIES.items() if key in resource), ObjectType.TABLE)
 
 
-def shape_of(resource: Resource) -> Shape:
+def shape_of(resource: Resource) -> TableSchema:
     """The shape of a table or view, live or wanted."""
-    form = form_of(resource)
+    object_type = form_of(resource)
     common: dict[str, Any] = {
-        "form": form,
-        "query": _query(resource, form),
+        "object_type": object_type,
+        "query": _query(resource, object_type),
         "description": resource.get("description") or "",
         "labels": resource.get("labels") or {},
     }
-    if form is not Form.TABLE:
-        return Shape(**common)
+    if object_type is not ObjectType.TABLE:
+        return TableSchema(**common)
     by_time = resource.get("timePartitioning") or {}
     expiration = by_time.get("expirationMs")
-    return Shape(
+    return TableSchema(
         **common,
         columns=tuple(_column(field) for field in resource.get("schema", {}).get("fields", ())),
         partitioning=_partitioning(resource),
@@ -55,8 +55,8 @@ def shape_of(resource: Resource) -> Shape:
     )
 
 
-def _query(resource: Resource, form: Form) -> str:
-    if form is Form.MATERIALIZED_VIEW:
+def _query(resource: Resource, object_type: ObjectType) -> str:
+    if object_type is ObjectType.MATERIALIZED_VIEW:
         # BigQuery tells a definition in its own words, and its layout and options are part of it.
         return str((resource.get("labels") or {}).get(DEFINITION, ""))
     return str(resource.get("view", {}).get("query", ""))
@@ -70,8 +70,8 @@ def _partitioning(resource: Resource) -> str:
     return ""
 
 
-def _column(field: Resource) -> Column:
-    return Column(
+def _column(field: Resource) -> ColumnSchema:
+    return ColumnSchema(
         name=field["name"],
         type=_type_of(field),
         mode=field.get("mode") or "NULLABLE",

@@ -16,13 +16,13 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery.dialect import slice_condition
 from gaelp_assets.warehouse.bigquery.resources import Resource, field_resource
 from gaelp_assets.warehouse.bigquery.transaction import STAGED_AS_TEXT
-from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.protocol import StagedBatch
 from gaelp_assets.warehouse.slices import day_of
 
 # Raw lines are fetched so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
 _REASON: Final = pl.Struct({"field": pl.String(), "rule": pl.String(), "message": pl.String()})
-_LETTER: Final = {
+_DEAD_LETTER: Final = {
     "batch_id": pl.String(),
     "line_number": pl.Int64(),
     "byte_offset": pl.Int64(),
@@ -72,13 +72,13 @@ def row_schema(relation: Relation) -> list[Resource]:
     return [field_resource(_staged(field)) for field in (*relation.fields, *_ROW_FIELDS)]
 
 
-def letter_schema() -> list[Resource]:
+def dead_letter_schema() -> list[Resource]:
     """The columns of the staged dead letters."""
     return [field_resource(field) for field in LETTER_FIELDS]
 
 
 def stage_rows(
-    relation: Relation, slice_: Slice, batches: Sequence[ProvenBatch], folder: Path
+    relation: Relation, slice_: Slice, batches: Sequence[StagedBatch], folder: Path
 ) -> StagedRows | None:
     """Writes the rows of all batches to one Parquet file; None if there are none.
 
@@ -124,9 +124,9 @@ def stage_rows(
     return StagedRows(file, dict(zip(found["_batch_id"], found["rows"], strict=True)), refused)
 
 
-def stage_letters(
+def stage_dead_letters(
     relation: Relation,
-    batches: Sequence[ProvenBatch],
+    batches: Sequence[StagedBatch],
     refused: Refused,
     folder: Path,
 ) -> Path | None:
@@ -188,7 +188,7 @@ def digest_of(file: Path) -> str:
 
 
 def _refused_frame(
-    relation: Relation, batch: ProvenBatch, rows: Sequence[tuple[int, int, str]]
+    relation: Relation, batch: StagedBatch, rows: Sequence[tuple[int, int, str]]
 ) -> pl.DataFrame:
     key = relation.primary_key
     return pl.DataFrame(
@@ -210,7 +210,7 @@ def _refused_frame(
                 for _, _, rule in rows
             ],
         },
-        schema=_LETTER,
+        schema=_DEAD_LETTER,
     )
 
 

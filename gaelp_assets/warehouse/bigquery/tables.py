@@ -10,30 +10,30 @@ from typing import Any, Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, TransientError
-from gaelp_assets.warehouse.bigquery import errors as errors
+from gaelp_assets.warehouse.bigquery import errors
 from gaelp_assets.warehouse.bigquery.dialect import STAGING, Names, quote
-from gaelp_assets.warehouse.bigquery.errors import Overtaken
+from gaelp_assets.warehouse.bigquery.errors import WriteConflict
 from gaelp_assets.warehouse.bigquery.jobs import Jobs, pause
-from gaelp_assets.warehouse.bigquery.materialization_rules import Keeping
+from gaelp_assets.warehouse.bigquery.materialization_rules import Materialization
 from gaelp_assets.warehouse.bigquery.materialized_views import (
     NativeViews,
     needs_refresh,
     refresh_statement,
     survives,
 )
-from gaelp_assets.warehouse.bigquery.rate_limit import Pace
+from gaelp_assets.warehouse.bigquery.rate_limit import RateLimiter
 from gaelp_assets.warehouse.bigquery.resources import Resource, dataset_resource, table_resource
 from gaelp_assets.warehouse.bigquery.schema import form_of, patch, shape_of, widening_statements
-from gaelp_assets.warehouse.schema.diff import compare
+from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
-    Form,
+    ObjectType,
     Refusal,
     RelationPlan,
-    Scope,
+    SchemaScope,
     Status,
+    recheck,
     refuse,
-    still,
 )
 
 LOCKS: Final = "locks"
@@ -63,7 +63,7 @@ class Tables:
         self._location = location
         self._datasets = datasets
         self._views = views
-        self._pace = Pace(per_second)
+        self._pace = RateLimiter(per_second)
         self._lock = threading.Lock()
         self._ready: set[str] = set()
 
@@ -107,7 +107,7 @@ class Tables:
     def refresh(self, relation: Relation) -> None:
         """Brings a materialized view of BigQuery's own up to its tables. An incremental one always is, and so is one that was refreshed
         after they last changed."""
-        if self._views.keeping(relation) is not Keeping.MAX_STALENESS:
+        if self._views.keeping(relation) is not Materialization.MAX_STALENESS:
             return
         view = self.find(relation)
         if view is not None and needs_refresh(view.to_api_repr(), self._bases(relation)):
@@ -122,13 +122,13 @@ class Tables:
         """
         for dataset in dict.fromkeys(relation.dataset for relation in relations):
             self.make_dataset(dataset)
-        plans = self.compare(relations, Scope.ROWS)
+        plans = self.diff(relations, SchemaScope.ROWS)
         refuse(plans)
         for planned in plans:
             if planned.status is not Status.UNCHANGED:
-                self.apply(planned, Scope.ROWS)
+                self.apply(planned, SchemaScope.ROWS)
 
-    def form(self, relation: Relation) -> Form:
+    def object_type(self, relation: Relation) -> ObjectType:
         """What is made of the relation."""
         return form_of(self._wanted(relation))
 
@@ -136,8 +136,8 @@ class Tables:
         """The datasets of these names, and what lies in each."""
         return {dataset: self._survey(dataset) for dataset in datasets}
 
-    def compare(
-        self, relations: Sequence[Relation], scope: Scope = Scope.ALL, jobs: int = 1
+    def diff(
+        self, relations: Sequence[Relation], scope: SchemaScope = SchemaScope.ALL, jobs: int = 1
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue, looked up by that many threads."""
         if jobs == 1 or len(relations) < 2:
@@ -175,7 +175,7 @@ class Tables:
         with self._lock:
             self._ready.add(dataset_id)
 
-    def apply(self, planned: RelationPlan, scope: Scope = Scope.ALL) -> RelationPlan:
+    def apply(self, planned: RelationPlan, scope: SchemaScope = SchemaScope.ALL) -> RelationPlan:
         """Carries out a plan for one relation; what was done.
 
         Raises:
@@ -184,10 +184,10 @@ class Tables:
         for attempt in range(1, CHANGE_ROUNDS + 1):
             new = planned.status is Status.CREATE
             table = None if new else self.find(planned.relation)
-            now = still(planned, self._compare(planned.relation, table, scope))
+            now = recheck(planned, self._compare(planned.relation, table, scope))
             try:
                 self._carry_out(now, table)
-            except Overtaken:
+            except WriteConflict:
                 pause(attempt)
             except GaelpError as error:
                 if not changed_meanwhile(error):
@@ -205,7 +205,7 @@ class Tables:
         live = self._jobs.call(f"look up the dataset {dataset_id}", client.get_dataset, dataset_id)
         if live is None:
             return Dataset(dataset, exists=False)
-        with errors.reporting(f"list {dataset_id}", dataset_id):
+        with errors.bigquery_errors(f"list {dataset_id}", dataset_id):
             tables = list(client.list_tables(live.reference, retry=self._jobs.retry))
         return Dataset(
             dataset,
@@ -222,20 +222,20 @@ class Tables:
             dataset_id,
             f"the dataset is in {live.location}",
             wanted=f"the location {self._location}, which GAELP_WAREHOUSE names",
-            way_out=f"Set location={live.location} there, or another dataset_prefix; a dataset cannot be moved.",
+            remedy=f"Set location={live.location} there, or another dataset_prefix; a dataset cannot be moved.",
         )
 
-    def _compare(self, relation: Relation, table: Any, scope: Scope) -> RelationPlan:
+    def _compare(self, relation: Relation, table: Any, scope: SchemaScope) -> RelationPlan:
         found = None if table is None else shape_of(table.to_api_repr())
         if (
             found is not None
-            and found.form is Form.MATERIALIZED_VIEW
+            and found.object_type is ObjectType.MATERIALIZED_VIEW
             and self.keeps_itself(relation)
             and not survives(table.to_api_repr(), self._bases(relation))
         ):
             found = replace(found, query="")
         wanted = replace(shape_of(self._wanted(relation)), sql_name=self._names.table(relation))
-        return compare(relation, found, wanted, lambda: not self._rows(relation), scope)
+        return diff(relation, found, wanted, lambda: not self._rows(relation), scope)
 
     def _wanted(self, relation: Relation) -> Resource:
         keeping = self._views.keeping(relation)
@@ -252,7 +252,7 @@ class Tables:
         if planned.status is Status.CREATE:
             self._create(relation)
         elif planned.status is Status.REPLACE:
-            if not planned.held is planned.form is Form.MATERIALIZED_VIEW:
+            if not planned.stored is planned.object_type is ObjectType.MATERIALIZED_VIEW:
                 self.drop(relation)
             self._create(relation)
         else:
@@ -294,7 +294,7 @@ class Tables:
 
     def _rows(self, relation: Relation) -> bool:
         """Whether the table holds a row. The API's own count leaves out what is still in a streaming buffer."""
-        with errors.reporting(f"look into {relation.id}", relation.id):
+        with errors.bigquery_errors(f"look into {relation.id}", relation.id):
             return any(
                 True for _ in self._jobs.client.list_rows(self._names.table_id(relation), max_results=1)
             )

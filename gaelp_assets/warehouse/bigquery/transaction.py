@@ -47,8 +47,8 @@ class WriteScript:
     dead_letter: Relation
     lock: str
     rows: str | None = None
-    letters: str | None = None
-    fates: str | None = None
+    dead_letters: str | None = None
+    counts: str | None = None
     replaces: bool = False
     """Whether rows that the slice holds make way for later versions."""
 
@@ -74,7 +74,7 @@ class WriteScript:
     def _of_slice(self) -> str:
         return of_slice(self.write.relation, self._slice, sorts=self._sorts)
 
-    def settle(self) -> str:
+    def merge_query(self) -> str:
         """A query of the fate of each row whose key is contested: staged twice, or held by the slice already.
 
         The rules are those of `warehouse.settle`. Parameter `batches`: the batch ids, in order, as a JSON array.
@@ -96,7 +96,7 @@ class WriteScript:
         UNION ALL
         SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number' FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
         )
-        held = (
+        stored = (
             ""
             if self._rebuilds
             else f"""
@@ -125,7 +125,7 @@ class WriteScript:
                 {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content
             FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS _s WHERE {fit}) AS _s
             INNER JOIN batch AS _b ON _b.batch_id = _s._batch_id
-            INNER JOIN contested AS _k ON _k._key = _s._staged_key{held}
+            INNER JOIN contested AS _k ON _k._key = _s._staged_key{stored}
         ), ranked AS (
             SELECT *, DENSE_RANK() OVER (PARTITION BY _key ORDER BY _version) AS _rank FROM contender
         ), arrived AS (
@@ -150,14 +150,14 @@ class WriteScript:
 
     def count_fates(self) -> str:
         """A query of how many rows of each batch met each fate; `_held` tells rows that the slice held before."""
-        assert self.fates is not None
-        return f"SELECT _batch_id, _held, _fate, COUNT(*) AS _rows FROM {quote(self.fates)} GROUP BY _batch_id, _held, _fate"
+        assert self.counts is not None
+        return f"SELECT _batch_id, _held, _fate, COUNT(*) AS _rows FROM {quote(self.counts)} GROUP BY _batch_id, _held, _fate"
 
     def refused(self) -> str:
         """A query of the lines that are refused, with the rule: in conflict, or with a number that BigQuery would round."""
-        assert self.fates is not None
+        assert self.counts is not None
         return (
-            f"SELECT _batch_id, _line_number, _byte_offset, _fate FROM {quote(self.fates)} "
+            f"SELECT _batch_id, _line_number, _byte_offset, _fate FROM {quote(self.counts)} "
             "WHERE _fate IN ('key_conflict', 'json_number') "
             "ORDER BY _batch_id, _byte_offset"
         )
@@ -181,10 +181,10 @@ class WriteScript:
         if self.rows is not None:
             found.append(self._insert_rows())
         if self._rebuilds:
-            found += self._replace_letters()
+            found += self._replace_dead_letters()
             found.append(f"DELETE FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}")
-        elif self.letters is not None:
-            found.append(self._insert_letters())
+        elif self.dead_letters is not None:
+            found.append(self._insert_dead_letters())
         if self.replaces:
             found.append(self._correct_ledger())
         found += [self._insert_ledger(), "COMMIT TRANSACTION"]
@@ -214,16 +214,16 @@ class WriteScript:
     def _delete_replaced(self) -> str:
         return (
             f"DELETE FROM {self._table} WHERE {self._in_slice()} AND {self._key('', staged=False)} IN "
-            f"(SELECT _key FROM {quote(self.fates or '')} WHERE _held AND _fate = 'replaced')"
+            f"(SELECT _key FROM {quote(self.counts or '')} WHERE _held AND _fate = 'replaced')"
         )
 
     def _insert_rows(self) -> str:
         fields = self.write.relation.fields
         values = ", ".join(unstaged(field, f"_s.{quote(field.name)}") for field in fields)
         anti, condition = "", ""
-        if self.fates is not None:
+        if self.counts is not None:
             anti = (
-                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.fates)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
+                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.counts)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
                 "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number"
             )
             condition = " WHERE _f._batch_id IS NULL"
@@ -233,7 +233,7 @@ class WriteScript:
             f"INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _s._batch_id{anti}{condition}"
         )
 
-    def _letters(self) -> str:
+    def _dead_letters(self) -> str:
         date = f"CAST({literal(self._slice.date)} AS DATE)"
         environment = f"CAST({literal(self._slice.environment)} AS STRING)"
         relation = self.write.relation
@@ -241,26 +241,26 @@ class WriteScript:
             f"SELECT _l.batch_id, {literal(relation.dataset)} AS dataset, {literal(relation.name)} AS `table`, "
             f"{date} AS slice_date, {environment} AS slice_environment, _b.file, _l.line_number, _l.byte_offset, "
             f"FROM_BASE64(_l.raw) AS raw, _l.reasons, _b.loaded_at AS rejected_at, @run_id AS run_id "
-            f"FROM {quote(self.letters or '')} AS _l INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _l.batch_id"
+            f"FROM {quote(self.dead_letters or '')} AS _l INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _l.batch_id"
         )
 
-    def _insert_letters(self) -> str:
-        return f"INSERT INTO {self.names.table(self.dead_letter)} ({_LETTER_COLUMNS}) {self._letters()}"
+    def _insert_dead_letters(self) -> str:
+        return f"INSERT INTO {self.names.table(self.dead_letter)} ({_LETTER_COLUMNS}) {self._dead_letters()}"
 
-    def _replace_letters(self) -> list[str]:
+    def _replace_dead_letters(self) -> list[str]:
         """Replaces the slice's dead letters; which of them were replayed stays."""
-        letters = (
+        dead_letters = (
             f"{of_table(self.write.relation, self._slice)} AND batch_id IN UNNEST(JSON_VALUE_ARRAY(@known))"
         )
         table = self.names.table(self.dead_letter)
         found = [
             f"CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at FROM {table} "
-            f"WHERE {letters} AND replayed_at IS NOT NULL",
-            f"DELETE FROM {table} WHERE {letters}",
+            f"WHERE {dead_letters} AND replayed_at IS NOT NULL",
+            f"DELETE FROM {table} WHERE {dead_letters}",
         ]
-        if self.letters is not None:
+        if self.dead_letters is not None:
             found.append(
-                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT _n.*, _r.replayed_at FROM ({self._letters()}) AS _n "
+                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT _n.*, _r.replayed_at FROM ({self._dead_letters()}) AS _n "
                 "LEFT JOIN _replayed AS _r ON _r.batch_id = _n.batch_id AND _r.line_number = _n.line_number"
             )
         return found

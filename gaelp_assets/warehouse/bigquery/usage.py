@@ -11,17 +11,17 @@ import threading
 from typing import Final
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.warehouse.bigquery import errors as errors
+from gaelp_assets.warehouse.bigquery import errors
 from gaelp_assets.warehouse.bigquery.dialect import literal, quote
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
-from gaelp_assets.warehouse.quotas import HeadRoom, Limits, day_began
+from gaelp_assets.warehouse.quotas import Limits, QuotaLeft, day_began
 
 LIMITS: Final = Limits(load_jobs=100_000, writers_per_table=22)
 # A question is billed as 10 MiB at least. Sensors look every few seconds; in five minutes they start a few hundred load jobs at most.
 REMEMBERED: Final = dt.timedelta(minutes=5)
 # Seconds. Whoever asks does other work, which does not wait for this: a tick of a sensor may take 60.
 PATIENCE: Final = 10.0
-ROLE: Final = "roles/bigquery.resourceViewer"
+USAGE_ROLE: Final = "roles/bigquery.resourceViewer"
 
 
 class Usage:
@@ -33,9 +33,9 @@ class Usage:
         self._location = location
         self._limits = limits
         self._lock = threading.Lock()
-        self._known: HeadRoom | None = None
+        self._known: QuotaLeft | None = None
 
-    def head_room(self) -> HeadRoom:
+    def quota_left(self) -> QuotaLeft:
         """What is left of the day's limits; what is used is None, with the reason, if BigQuery does not say."""
         now = dt.datetime.now(dt.UTC)
         with self._lock:
@@ -44,22 +44,22 @@ class Usage:
                 known = self._known = self._asked(now)
             return known
 
-    def _asked(self, now: dt.datetime) -> HeadRoom:
+    def _asked(self, now: dt.datetime) -> QuotaLeft:
         from google.api_core.retry import Retry
         from google.cloud import bigquery
 
         text = load_jobs_query(self._project, self._location, day_began(now))
-        config = bigquery.QueryJobConfig(labels={"purpose": "head_room"}, use_legacy_sql=False)
+        config = bigquery.QueryJobConfig(labels={"purpose": "quota_left"}, use_legacy_sql=False)
         retry = Retry(predicate=errors.can_pass, timeout=PATIENCE)
         try:
-            with errors.reporting("count the day's load jobs", self._project):
+            with errors.bigquery_errors("count the day's load jobs", self._project):
                 client = self._jobs.client
                 job = client.query(text, job_config=config, retry=retry, timeout=PATIENCE, job_retry=None)
                 rows = list(job.result(retry=retry, timeout=PATIENCE, job_retry=None))
         except (GaelpError, TimeoutError) as error:
             because = str(error) or "BigQuery did not answer in time"
-            return HeadRoom(self._limits, now, None, f"{because} Looking takes {ROLE} on the project.")
-        return HeadRoom(self._limits, now, int(rows[0][0]))
+            return QuotaLeft(self._limits, now, None, f"{because} Looking takes {USAGE_ROLE} on the project.")
+        return QuotaLeft(self._limits, now, int(rows[0][0]))
 
 
 def load_jobs_query(project: str, location: str, since: dt.datetime) -> str:

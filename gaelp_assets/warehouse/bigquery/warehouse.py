@@ -26,14 +26,14 @@ from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.settings import BigQueryAddress
-from gaelp_assets.warehouse.batches import check_balance, in_order, once
+from gaelp_assets.warehouse.batches import check_balance, counts_by_batch, unique_batches
 from gaelp_assets.warehouse.bigquery import staging as staging
-from gaelp_assets.warehouse.bigquery import transaction as sql_of
+from gaelp_assets.warehouse.bigquery import transaction as transaction
 from gaelp_assets.warehouse.bigquery.dialect import Names, selected, slice_condition
-from gaelp_assets.warehouse.bigquery.errors import Overtaken
+from gaelp_assets.warehouse.bigquery.errors import WriteConflict
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, Jobs, client_factory, pause
 from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews
-from gaelp_assets.warehouse.bigquery.merge import Settled, fates_of, known_batches, ledger_entry
+from gaelp_assets.warehouse.bigquery.merge import MergeResult, fates_of, known_batches, ledger_entry
 from gaelp_assets.warehouse.bigquery.read import (
     ReaderFactory,
     frame_of,
@@ -47,16 +47,16 @@ from gaelp_assets.warehouse.protocol import (
     LEDGER,
     Capabilities,
     Cost,
-    Fates,
-    ProvenBatch,
+    LineCounts,
     QueryResult,
     RelationState,
     SliceChanged,
     SliceWrite,
+    StagedBatch,
     WriteMode,
 )
-from gaelp_assets.warehouse.quotas import HeadRoom
-from gaelp_assets.warehouse.schema.model import Dataset, Form, RelationPlan, Scope
+from gaelp_assets.warehouse.quotas import QuotaLeft
+from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.slices import check_dimensions
 
 if TYPE_CHECKING:
@@ -115,19 +115,19 @@ class BigQueryWarehouse:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         self._tables.ensure(with_upstream(self._catalog, relations))
 
-    def form(self, relation: Relation) -> Form:
+    def object_type(self, relation: Relation) -> ObjectType:
         """What is made of the relation."""
-        return self._tables.form(relation)
+        return self._tables.object_type(relation)
 
     def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
         """The datasets of these names, and what lies in each."""
         return self._tables.survey(datasets)
 
-    def compare(
-        self, relations: Sequence[Relation], *, scope: Scope = Scope.ALL, jobs: int = 1
+    def diff(
+        self, relations: Sequence[Relation], *, scope: SchemaScope = SchemaScope.ALL, jobs: int = 1
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue, looked up by that many threads."""
-        return self._tables.compare(relations, scope, jobs)
+        return self._tables.diff(relations, scope, jobs)
 
     def make_dataset(self, dataset: str) -> None:
         """Makes a dataset; nothing happens if it is there."""
@@ -142,7 +142,7 @@ class BigQueryWarehouse:
         """The ledger's rows of a slice in order of loading."""
         return self._ledger(relation, slice_, sorts=False)
 
-    def write(self, write: SliceWrite) -> list[Fates]:
+    def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction; plans again whenever another write of the relation came first."""
         if write.mode is not WriteMode.SORT:
             check_dimensions(write.relation, write.slice)
@@ -150,7 +150,7 @@ class BigQueryWarehouse:
             for attempt in range(1, WRITE_ROUNDS + 1):
                 try:
                     return self._write(write, Path(folder))
-                except Overtaken:
+                except WriteConflict:
                     pause(attempt)
         raise TransientError(
             Problem(
@@ -172,19 +172,19 @@ class BigQueryWarehouse:
             self._tables.refresh(relation)
             return self._count(relation, slice_condition(relation, slice_))
         query = self._names.qualify(selected(relation.sql), self._datasets)
-        statements = sql_of.refresh_statements(
+        statements = transaction.refresh_statements(
             self._names, relation, slice_, self._tables.lock(relation), query
         )
-        words = {"asset": relation.id, "slice": str(slice_)}
+        labels = {"asset": relation.id, "slice": str(slice_)}
         for attempt in range(1, WRITE_ROUNDS + 1):
             try:
                 self._run(
-                    sql_of.script(statements),
+                    transaction.script(statements),
                     f"refresh {relation.id} {slice_}",
                     {"holder": _holder()},
-                    words,
+                    labels,
                 )
-            except Overtaken:
+            except WriteConflict:
                 pause(attempt)
             else:
                 return self._count(relation, slice_condition(relation, slice_))
@@ -231,9 +231,9 @@ class BigQueryWarehouse:
         )
         return pandas_of(self._jobs, job)
 
-    def head_room(self) -> HeadRoom:
+    def quota_left(self) -> QuotaLeft:
         """What is left today of the project's limits, as it was known a few minutes ago."""
-        return self._usage.head_room()
+        return self._usage.quota_left()
 
     def mark_replayed(
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
@@ -246,7 +246,7 @@ class BigQueryWarehouse:
             "lines": json.dumps([str(line) for line in lines]),
             "replayed_at": replayed_at,
         }
-        statement = sql_of.replayed_statement(self._names, self._catalog[DEAD_LETTER])
+        statement = transaction.replayed_statement(self._names, self._catalog[DEAD_LETTER])
         self._patiently(lambda: self._run(statement, "mark dead letters as replayed", parameters, {}))
 
     def describe(self, relation: Relation) -> RelationState | None:
@@ -265,14 +265,14 @@ class BigQueryWarehouse:
         if not (books and all(self._tables.find(book) is not None for book in books)):
             self._tables.drop(relation)
             return
-        words = {"asset": relation.id}
-        rows = self._rows(sql_of.loads_query(self._names, books[0], relation), words)
+        labels = {"asset": relation.id}
+        rows = self._rows(transaction.loads_query(self._names, books[0], relation), labels)
         self._tables.drop(relation)
-        text = sql_of.script(sql_of.forget_statements(self._names, *books, relation))
+        text = transaction.script(transaction.forget_statements(self._names, *books, relation))
         parameters = {"batches": json.dumps([row["batch_id"] for row in rows])}
-        self._patiently(lambda: self._run(text, f"forget {relation.id}", parameters, words))
+        self._patiently(lambda: self._run(text, f"forget {relation.id}", parameters, labels))
 
-    def _write(self, write: SliceWrite, folder: Path) -> list[Fates]:
+    def _write(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
         ledger = self._ledger(write.relation, write.slice, sorts=write.mode is WriteMode.SORT)
         known = known_batches(ledger)
         rebuilds = write.mode is WriteMode.REBUILD
@@ -280,34 +280,36 @@ class BigQueryWarehouse:
             raise SliceChanged(
                 f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
             )
-        new = once(write.batches, () if rebuilds else known.keys())
+        new = unique_batches(write.batches, () if rebuilds else known.keys())
         if not new and not rebuilds:
             return [known[batch.batch_id][0] for batch in write.batches]
-        script = sql_of.WriteScript(
+        script = transaction.WriteScript(
             self._names,
             write,
             self._catalog[LEDGER],
             self._catalog[DEAD_LETTER],
             self._tables.lock(write.relation),
         )
-        words = {"asset": write.relation.id, "slice": str(write.slice), "run": write.run_id}
+        labels = {"asset": write.relation.id, "slice": str(write.slice), "run": write.run_id}
         rows = None
         if write.mode is not WriteMode.SORT:
             rows = staging.stage_rows(write.relation, write.slice, new, folder)
-        settled = Settled()
+        settled = MergeResult()
         if rows is not None:
             script = replace(
-                script, rows=self._load(rows.file, "rows", staging.row_schema(write.relation), words)
+                script, rows=self._load(rows.file, "rows", staging.row_schema(write.relation), labels)
             )
-            settled = self._settle(script, new, staging.fingerprint(ledger), words)
+            settled = self._settle(script, new, staging.fingerprint(ledger), labels)
             for batch_id, lines in rows.refused.items():
                 settled.refused.setdefault(batch_id, []).extend(lines)
-        fates = [fates_of(batch, rows.counts if rows else {}, settled) for batch in new]
-        letters = staging.stage_letters(write.relation, new, settled.refused, folder)
-        check_balance(new, fates)
-        if letters is not None:
-            script = replace(script, letters=self._load(letters, "letters", staging.letter_schema(), words))
-        script = replace(script, fates=settled.fates, replaces=bool(settled.replaced))
+        counts = [fates_of(batch, rows.counts if rows else {}, settled) for batch in new]
+        dead_letters = staging.stage_dead_letters(write.relation, new, settled.refused, folder)
+        check_balance(new, counts)
+        if dead_letters is not None:
+            script = replace(
+                script, dead_letters=self._load(dead_letters, "letters", staging.dead_letter_schema(), labels)
+            )
+        script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
         first = 0 if rebuilds or ledger.is_empty() else int(ledger["position"].max() or 0) + 1  # type: ignore[arg-type]
         entries = [
             ledger_entry(
@@ -316,7 +318,7 @@ class BigQueryWarehouse:
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
             )
-            for position, (batch, fate) in enumerate(zip(new, fates, strict=True), start=first)
+            for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]
         parameters = {
             "seen": staging.fingerprint(ledger),
@@ -328,22 +330,26 @@ class BigQueryWarehouse:
             ),
             "known": json.dumps(sorted(known)),
         }
-        text = sql_of.script(script.statements())
-        self._run(text, f"{write.mode.value} {write.relation.id} {write.slice}", parameters, words)
-        return in_order(write.batches, {fate.batch_id: fate for fate in fates}, known)
+        text = transaction.script(script.statements())
+        self._run(text, f"{write.mode.value} {write.relation.id} {write.slice}", parameters, labels)
+        return counts_by_batch(write.batches, {fate.batch_id: fate for fate in counts}, known)
 
     def _settle(
-        self, script: sql_of.WriteScript, batches: Sequence[ProvenBatch], seen: str, words: Mapping[str, str]
-    ) -> Settled:
-        text = script.settle()
+        self,
+        script: transaction.WriteScript,
+        batches: Sequence[StagedBatch],
+        seen: str,
+        labels: Mapping[str, str],
+    ) -> MergeResult:
+        text = script.merge_query()
         order = json.dumps([batch.batch_id for batch in batches])
         name = f"fates_{staging.digest([text, order, seen])[:40]}"
         table = self._names.staged_id(name)
-        self._run(text, f"settle {script.write.relation.id}", {"batches": order}, words, destination=table)
-        settled = Settled()
-        script = replace(script, fates=table)
-        for row in self._rows(script.count_fates(), words):
-            settled.fates = table
+        self._run(text, f"settle {script.write.relation.id}", {"batches": order}, labels, destination=table)
+        settled = MergeResult()
+        script = replace(script, counts=table)
+        for row in self._rows(script.count_fates(), labels):
+            settled.counts = table
             if row["_held"]:
                 if row["_fate"] == "replaced":
                     settled.replaced[row["_batch_id"]] = row["_rows"]
@@ -353,18 +359,18 @@ class BigQueryWarehouse:
             elif row["_fate"] != "loaded":
                 settled.refused[row["_batch_id"]] = []
         if settled.refused:
-            for row in self._rows(script.refused(), words):
+            for row in self._rows(script.refused(), labels):
                 settled.refused[row["_batch_id"]].append(
                     (row["_line_number"], row["_byte_offset"], row["_fate"])
                 )
         return settled
 
-    def _load(self, file: Path, kind: str, schema: Any, words: Mapping[str, str]) -> str:
+    def _load(self, file: Path, kind: str, schema: Any, labels: Mapping[str, str]) -> str:
         """Loads a staged file into the table that its bytes name, once: whoever loads the same bytes finds the table."""
         name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
         table = self._names.staged_id(name)
         for attempt in range(WRITE_ROUNDS):
-            self._jobs.load(file, table, schema, f"gaelp_{name}_{attempt}", words)
+            self._jobs.load(file, table, schema, f"gaelp_{name}_{attempt}", labels)
             if self._jobs.call("look up a staged table", self._jobs.client.get_table, table) is not None:
                 return table
         raise TransientError(
@@ -372,16 +378,16 @@ class BigQueryWarehouse:
         )
 
     def _ledger(self, relation: Relation, slice_: Slice, *, sorts: bool) -> pl.DataFrame:
-        text = sql_of.ledger_query(
+        text = transaction.ledger_query(
             self._names, self._catalog[LEDGER], relation, WHOLE if sorts else slice_, sorts=sorts
         )
         return self._frame(text, {"asset": LEDGER}, f"read the ledger of {relation.id}")
 
-    def _rows(self, text: str, words: Mapping[str, str]) -> list[dict[str, Any]]:
-        return self._frame(text, words).to_dicts()
+    def _rows(self, text: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        return self._frame(text, labels).to_dicts()
 
-    def _frame(self, text: str, words: Mapping[str, str], action: str = "read") -> pl.DataFrame:
-        return frame_of(self._jobs, self._run(text, action, {}, words))
+    def _frame(self, text: str, labels: Mapping[str, str], action: str = "read") -> pl.DataFrame:
+        return frame_of(self._jobs, self._run(text, action, {}, labels))
 
     def _count(self, relation: Relation, condition: str) -> int:
         text = f"SELECT COUNT(*) AS n FROM {self._names.table(relation)} WHERE {condition}"
@@ -392,7 +398,7 @@ class BigQueryWarehouse:
         for attempt in range(1, WRITE_ROUNDS + 1):
             try:
                 act()
-            except Overtaken as overtaken:
+            except WriteConflict as overtaken:
                 if attempt == WRITE_ROUNDS:
                     raise TransientError(
                         Problem(f"other writes came first {WRITE_ROUNDS} times", str(overtaken), "a turn")
@@ -406,7 +412,7 @@ class BigQueryWarehouse:
         text: str,
         action: str,
         parameters: Mapping[str, Any],
-        words: Mapping[str, str],
+        labels: Mapping[str, str],
         *,
         destination: str | None = None,
     ) -> Any:
@@ -415,7 +421,7 @@ class BigQueryWarehouse:
             f"gaelp_{uuid.uuid4().hex}",
             action,
             parameters=[parameter(name, value) for name, value in parameters.items()],
-            words=words,
+            labels=labels,
             destination=destination,
         )
 

@@ -18,7 +18,7 @@ import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
-from gaelp_assets.warehouse.duckdb.file_lock import Turns
+from gaelp_assets.warehouse.duckdb.file_lock import FairFileLock
 
 # Four million rows at once were committed as fast with it as with more; what exceeds it spills to disk.
 MEMORY_LIMIT: Final = "320MB"
@@ -40,13 +40,13 @@ _SPEAKS_OF_SQL = (
 _BROKEN_FILE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
 
-class Sessions:
+class DuckDBFile:
     """Connections to one DuckDB file, each under its lock; `lock_timeout` in seconds is the longest that one waits."""
 
     def __init__(self, file: Path, lock_timeout: float) -> None:
         self.file = file
         self._timeout = lock_timeout
-        self._turns = Turns(file, lock_timeout)
+        self._turns = FairFileLock(file, lock_timeout)
 
     @contextmanager
     def reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -57,7 +57,7 @@ class Sessions:
             GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
         """
         with (
-            self._turns.take(write=False, purpose=purpose) as deadline,
+            self._turns.acquire(write=False, purpose=purpose) as deadline,
             self._session(True, purpose, deadline) as con,
         ):
             yield con
@@ -76,7 +76,7 @@ class Sessions:
             problem = Problem(f"cannot make the folder: {error.strerror}", str(self.file.parent))
             raise of_the_system(error, problem) from error
         with (
-            self._turns.take(write=True, purpose=purpose) as deadline,
+            self._turns.acquire(write=True, purpose=purpose) as deadline,
             self._session(False, purpose, deadline) as con,
         ):
             con.begin()
@@ -90,7 +90,7 @@ class Sessions:
             con.commit()
 
     @contextmanager
-    def part(self, con: duckdb.DuckDBPyConnection, purpose: str) -> Iterator[None]:
+    def savepoint(self, con: duckdb.DuckDBPyConnection, purpose: str) -> Iterator[None]:
         """A part of a `writing` that is kept or undone by itself, together with what was done before it and is not yet kept.
 
         Raises:
@@ -101,7 +101,7 @@ class Sessions:
             con.commit()
         except duckdb.Error as error:
             con.rollback()
-            raise explain(error, self.file, purpose) from _safe_cause(error)
+            raise duckdb_error(error, self.file, purpose) from _safe_cause(error)
         except BaseException:
             con.rollback()
             raise
@@ -120,7 +120,7 @@ class Sessions:
             finally:
                 con.close()
         except duckdb.Error as error:
-            raise explain(error, self.file, purpose) from _safe_cause(error)
+            raise duckdb_error(error, self.file, purpose) from _safe_cause(error)
 
     def _make(self) -> None:
         """Makes the file whole or not at all: DuckDB takes one for broken whose making a full disk or a kill has cut short."""
@@ -188,7 +188,7 @@ def _is_held_elsewhere(error: BaseException) -> bool:
     return isinstance(error, duckdb.IOException) and _FOREIGN_LOCK in str(error)
 
 
-def explain(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
+def duckdb_error(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
     """DuckDB's error in the project's words, without any row's values; transient where trying again can help."""
     message = str(error)
     first_line = message.splitlines()[0] if message else type(error).__name__

@@ -12,11 +12,11 @@ from gaelp_assets.warehouse.duckdb.dialect import DUCKDB, duckdb_type, literal, 
 from gaelp_assets.warehouse.schema.model import (
     Action,
     Change,
-    Column,
-    Form,
+    ColumnSchema,
+    ObjectType,
     RelationPlan,
-    Shape,
     Status,
+    TableSchema,
     columns_of,
     stored_fields,
 )
@@ -37,55 +37,59 @@ def names(fields: tuple[Field, ...], prefix: str = "") -> str:
     return ", ".join(prefix + quote(field.name) for field in fields)
 
 
-def wanted_form(relation: Relation) -> Form:
+def wanted_form(relation: Relation) -> ObjectType:
     """A table of each stored relation, a view of each other."""
-    return Form.TABLE if relation.is_stored else Form.VIEW
+    return ObjectType.TABLE if relation.is_stored else ObjectType.VIEW
 
 
-def wanted_shape(relation: Relation) -> Shape:
+def wanted_shape(relation: Relation) -> TableSchema:
     """What DuckDB is to hold of a relation: it knows no labels, no partitions, and nothing of nested fields but their types.
 
     Raises:
         GaelpError: a view's SQL cannot be translated.
     """
-    if wanted_form(relation) is Form.VIEW:
-        return Shape(Form.VIEW, query=digest(view_sql(relation)), description=relation.description)
+    if wanted_form(relation) is ObjectType.VIEW:
+        return TableSchema(
+            ObjectType.VIEW, query=digest(view_sql(relation)), description=relation.description
+        )
     columns = (
-        Column(c.name, c.type, c.mode, c.description, _bare(c.fields))
+        ColumnSchema(c.name, c.type, c.mode, c.description, _bare(c.fields))
         for c in columns_of(stored_fields(relation))
     )
-    return Shape(Form.TABLE, tuple(columns), description=relation.description, sql_name=table_name(relation))
+    return TableSchema(
+        ObjectType.TABLE, tuple(columns), description=relation.description, sql_name=table_name(relation)
+    )
 
 
-def _bare(columns: Sequence[Column]) -> tuple[Column, ...]:
+def _bare(columns: Sequence[ColumnSchema]) -> tuple[ColumnSchema, ...]:
     return tuple(
-        Column(c.name, c.type, "REPEATED" if c.mode == "REPEATED" else "NULLABLE", "", _bare(c.fields))
+        ColumnSchema(c.name, c.type, "REPEATED" if c.mode == "REPEATED" else "NULLABLE", "", _bare(c.fields))
         for c in columns
     )
 
 
-def found_column(name: str, type_: str, *, nullable: bool, comment: str | None) -> Column:
+def found_column(name: str, type_: str, *, nullable: bool, comment: str | None) -> ColumnSchema:
     """A column as DuckDB's catalogue tells it, its type as DuckDB writes it."""
     import duckdb
 
     column = _column(name, duckdb.type(type_))
     mode = column.mode if column.mode == "REPEATED" or nullable else "REQUIRED"
-    return Column(name, column.type, mode, comment or "", column.fields)
+    return ColumnSchema(name, column.type, mode, comment or "", column.fields)
 
 
-def _column(name: str, type_: Any) -> Column:
+def _column(name: str, type_: Any) -> ColumnSchema:
     mode = "NULLABLE"
     if type_.id == "list":
         type_, mode = type_.children[0][1], "REPEATED"
     if type_.id == "struct":
-        return Column(name, "RECORD", mode, "", tuple(_column(*child) for child in type_.children))
-    return Column(name, _CATALOG_TYPES.get(str(type_), f"DuckDB's {type_}"), mode)
+        return ColumnSchema(name, "RECORD", mode, "", tuple(_column(*child) for child in type_.children))
+    return ColumnSchema(name, _CATALOG_TYPES.get(str(type_), f"DuckDB's {type_}"), mode)
 
 
-def found_view(columns: tuple[Column, ...], comment: str | None) -> Shape:
+def found_view(columns: tuple[ColumnSchema, ...], comment: str | None) -> TableSchema:
     """A view; its comment tells its description, and a digest of the SQL that it was made from."""
     description, _, made_from = (comment or "").rpartition("\n")
-    return Shape(Form.VIEW, columns, made_from, description)
+    return TableSchema(ObjectType.VIEW, columns, made_from, description)
 
 
 def create_statements(relation: Relation) -> list[str]:
@@ -122,7 +126,7 @@ def statements(planned: RelationPlan) -> list[str]:
         case Status.CREATE:
             return create_statements(relation)
         case Status.REPLACE:
-            kind = "VIEW" if planned.held is Form.VIEW else "TABLE"
+            kind = "VIEW" if planned.stored is ObjectType.VIEW else "TABLE"
             return [f"DROP {kind} {table_name(relation)}", *create_statements(relation)]
         case _ if any(change.action is Action.QUERY for change in planned.changes):
             return create_statements(relation)
@@ -182,5 +186,5 @@ def digest(sql: str) -> str:
 
 
 def slice_predicate(relation: Relation, slice_: Slice, prefix: str = "") -> str:
-    """The slice as a DuckDB condition of constants (see `common.slice_condition`)."""
+    """The slice as a DuckDB condition of constants (see `slices.slice_condition`)."""
     return slice_condition(relation, slice_, prefix, quote, literal)

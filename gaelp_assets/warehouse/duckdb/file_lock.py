@@ -17,7 +17,7 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_syst
 _POLL_SECONDS: Final = 0.005
 
 
-class Turns:
+class FairFileLock:
     """The turns at `file`, kept in three small files beside it. A killed process gives its turn back; nothing is left to clean."""
 
     def __init__(self, file: Path, timeout: float) -> None:
@@ -28,7 +28,7 @@ class Turns:
         self._holder_note = file.with_name(f"{file.name}.lock.holder")
 
     @contextmanager
-    def take(self, *, write: bool, purpose: str) -> Iterator[float]:
+    def acquire(self, *, write: bool, purpose: str) -> Iterator[float]:
         """Waits for a turn and holds it; yields the moment (`time.monotonic`) until which the caller may go on waiting for others.
 
         Raises:

@@ -16,12 +16,12 @@ from gaelp_assets.warehouse.batches import check_balance
 from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import names, table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
-from gaelp_assets.warehouse.duckdb.merge import Settled, stage_files
-from gaelp_assets.warehouse.protocol import Fates, ProvenBatch, SliceWrite, WriteMode
+from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
+from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, StagedBatch, WriteMode
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
-_LETTER_SCHEMA: Final[dict[str, pl.DataType]] = {
+_DEAD_LETTER_SCHEMA: Final[dict[str, pl.DataType]] = {
     "_batch": pl.Int64(),
     "line_number": pl.Int64(),
     "byte_offset": pl.Int64(),
@@ -42,7 +42,7 @@ _LEDGER_SCHEMA: Final[dict[str, pl.DataType]] = {
 }
 
 
-class Books:
+class SliceLedger:
     """Ledger and dead letter of one slice (or, for `SORT`, of a table's raw files)."""
 
     def __init__(
@@ -55,31 +55,31 @@ class Books:
         self._slice = WHOLE if self._sorts else write.slice
         self._of_slice = of_slice(write.relation, self._slice, sorts=self._sorts)
 
-    def known(self) -> dict[str, tuple[Fates, dt.datetime]]:
+    def known(self) -> dict[str, tuple[LineCounts, dt.datetime]]:
         """The batches that the ledger holds, by id, with the moment when each was first loaded."""
         rows = self._con.execute(
             f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
         return {
             batch_id: (
-                Fates(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
+                LineCounts(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
                 loaded_at,
             )
             for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
         }
 
     def clear(self) -> None:
-        """Forgets the slice; which dead letters were replayed is kept for `note_rejects`."""
-        letters = self._letters_of_slice()
+        """Forgets the slice; which dead letters were replayed is kept for `add_dead_letters`."""
+        dead_letters = self._dead_letters_of_slice()
         self._con.execute(
             "CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at "
-            f"FROM {self._dead_letter} WHERE {letters} AND replayed_at IS NOT NULL"
+            f"FROM {self._dead_letter} WHERE {dead_letters} AND replayed_at IS NOT NULL"
         )
-        self._con.execute(f"DELETE FROM {self._dead_letter} WHERE {letters}")
+        self._con.execute(f"DELETE FROM {self._dead_letter} WHERE {dead_letters}")
         self._con.execute(f"DELETE FROM {self._ledger} WHERE {self._of_slice}")
 
-    def note_rejects(
-        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], settled: Settled
+    def add_dead_letters(
+        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], settled: MergeResult
     ) -> None:
         """Adds the dead letters of the batches: lines that were rejected before, and rows in conflict.
 
@@ -99,7 +99,7 @@ class Books:
         found: dict[int, int] = {}
         if stage_files(con, "_reject", [batch.rejects for batch in batches]):
             found = dict(con.execute("SELECT _batch, count(*) FROM _reject GROUP BY 1").fetchall())
-            self._insert_letters("_reject")
+            self._insert_dead_letters("_reject")
         for index, batch in enumerate(batches):
             if found.get(index, 0) != batch.rejected:
                 raise GaelpError(
@@ -119,33 +119,33 @@ class Books:
                 f"WHERE {_of_table(self._write.relation, self._slice)} AND d.batch_id = r.batch_id AND d.line_number = r.line_number"
             )
 
-    def note_batches(
-        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], settled: Settled
-    ) -> list[Fates]:
+    def add_batches(
+        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], settled: MergeResult
+    ) -> list[LineCounts]:
         """Adds the ledger's rows of the batches and takes back what they replaced; the fates, in the batches' order.
 
         Raises:
             GaelpError: a batch's lines do not add up.
         """
-        fates = [_fates(batch, index, settled) for index, batch in enumerate(batches)]
-        check_balance(batches, fates)
+        counts = [_fates(batch, index, settled) for index, batch in enumerate(batches)]
+        check_balance(batches, counts)
         for batch_id, count in settled.replaced.items():
             self._con.execute(
                 f"UPDATE {self._ledger} SET loaded = loaded - $count, duplicate = duplicate + $count "
                 f"WHERE {self._of_slice} AND batch_id = $batch_id",
                 {"count": count, "batch_id": batch_id},
             )
-        self._insert_ledger_rows(batches, moments, fates)
-        return fates
+        self._insert_ledger_rows(batches, moments, counts)
+        return counts
 
-    def _letters_of_slice(self) -> str:
+    def _dead_letters_of_slice(self) -> str:
         """Dead letters have no mode: those of the slice's own batches, not those of its sorted raw files."""
         return (
             f"{_of_table(self._write.relation, self._slice)} "
             f"AND batch_id IN (SELECT batch_id FROM {self._ledger} WHERE {self._of_slice})"
         )
 
-    def _insert_letters(self, source: str) -> None:
+    def _insert_dead_letters(self, source: str) -> None:
         self._con.execute(
             f"INSERT INTO {self._dead_letter} BY NAME SELECT i.batch_id, {_constants(self._write.relation, self._slice)}, i.file, "
             f"l.line_number, l.byte_offset, l.raw, l.reasons, i.rejected_at, $run_id AS run_id "
@@ -153,14 +153,14 @@ class Books:
             {"run_id": self._write.run_id},
         )
 
-    def _insert_conflicts(self, index: int, batch: ProvenBatch, rows: Sequence[tuple[int, int]]) -> None:
+    def _insert_conflicts(self, index: int, batch: StagedBatch, rows: Sequence[tuple[int, int]]) -> None:
         key = self._write.relation.primary_key
         reason = {
             "field": key[0] if len(key) == 1 else None,
             "rule": "key_conflict",
             "message": f"another row of the slice has this {', '.join(key)}, with other content",
         }
-        letters = pl.DataFrame(
+        dead_letters = pl.DataFrame(
             {
                 "_batch": [index] * len(rows),
                 "line_number": [line for line, _ in rows],
@@ -168,14 +168,14 @@ class Books:
                 "raw": [batch.raw_line(offset) for _, offset in rows],
                 "reasons": [[reason]] * len(rows),
             },
-            schema=_LETTER_SCHEMA,
+            schema=_DEAD_LETTER_SCHEMA,
         )
-        self._con.register("_conflict", letters.to_arrow())
-        self._insert_letters("_conflict")
+        self._con.register("_conflict", dead_letters.to_arrow())
+        self._insert_dead_letters("_conflict")
         self._con.unregister("_conflict")
 
     def _insert_ledger_rows(
-        self, batches: Sequence[ProvenBatch], moments: Sequence[dt.datetime], fates: Sequence[Fates]
+        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], counts: Sequence[LineCounts]
     ) -> None:
         # Clocks differ between processes, and a load can wait for its lock: the position, not the time, is the order.
         first = scalar(
@@ -195,7 +195,7 @@ class Books:
                 moment,
                 position,
             )
-            for position, (b, moment, f) in enumerate(zip(batches, moments, fates, strict=True), start=first)
+            for position, (b, moment, f) in enumerate(zip(batches, moments, counts, strict=True), start=first)
         ]
         frame = pl.DataFrame(rows, schema=_LEDGER_SCHEMA, orient="row")
         self._con.register("_ledger_row", frame.to_arrow())
@@ -251,8 +251,8 @@ def _constants(relation: Relation, slice_: Slice) -> str:
     )
 
 
-def _fates(batch: ProvenBatch, index: int, settled: Settled) -> Fates:
-    return Fates(
+def _fates(batch: StagedBatch, index: int, settled: MergeResult) -> LineCounts:
+    return LineCounts(
         batch_id=batch.batch_id,
         lines=batch.lines,
         loaded=settled.loaded(index),

@@ -27,7 +27,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.duckdb.connection import first_row, scalar
 from gaelp_assets.warehouse.duckdb.ddl import names, table_name
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, literal, quote
-from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.protocol import StagedBatch
 
 # Rows of the slice stand before all batches of the load.
 _HELD = -1
@@ -35,7 +35,7 @@ _FIRST_ROWS = 100
 
 
 @dataclass
-class Settled:
+class MergeResult:
     """What became of the rows of each batch (by its index in the load), and of rows that the slice held before."""
 
     staged: dict[int, int] = field(default_factory=dict)
@@ -50,13 +50,13 @@ class Settled:
         return self.staged.get(batch, 0) - self.duplicate.get(batch, 0) - len(self.conflicts.get(batch, ()))
 
 
-def settle_rows(
+def merge_rows(
     con: duckdb.DuckDBPyConnection,
     relation: Relation,
     predicate: str,
-    batches: Sequence[ProvenBatch],
+    batches: Sequence[StagedBatch],
     loaded_at: Sequence[str],
-) -> Settled:
+) -> MergeResult:
     """Inserts the rows that enter the slice and deletes those that they replace. Runs in the caller's transaction.
 
     `predicate` is the slice as a condition, `loaded_at` the moment of each batch as a SQL constant.
@@ -64,7 +64,7 @@ def settle_rows(
     Raises:
         GaelpError: a staged row is not one of the slice.
     """
-    settled = Settled()
+    settled = MergeResult()
     if not stage_files(con, "_staged", [batch.rows for batch in batches]):
         return settled
     _create_staged_view(con, relation, batches, loaded_at)
@@ -116,7 +116,7 @@ def stage_files(con: duckdb.DuckDBPyConnection, table: str, files: Sequence[Sequ
 def _create_staged_view(
     con: duckdb.DuckDBPyConnection,
     relation: Relation,
-    batches: Sequence[ProvenBatch],
+    batches: Sequence[StagedBatch],
     loaded_at: Sequence[str],
 ) -> None:
     values = ", ".join(
@@ -133,7 +133,9 @@ def _create_staged_view(
     )
 
 
-def _count_rows(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: Settled) -> None:
+def _count_rows(
+    con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: MergeResult
+) -> None:
     outside = 0
     for batch, rows, stray in con.execute(
         f"SELECT _batch, count(*), count(*) FILTER (WHERE ({predicate}) IS NOT TRUE) FROM _staged GROUP BY _batch"
@@ -146,14 +148,16 @@ def _count_rows(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: s
         )
 
 
-def _is_resend(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: Settled) -> bool:
+def _is_resend(
+    con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: MergeResult
+) -> bool:
     """Whether the slice holds every staged row, line for line. The first rows tell whether it is worth looking at all of them."""
     keys = _key_fields(relation)
     same = " AND ".join((*_same_key(keys), "t._row_hash = s._row_hash"))
-    held = f"(SELECT * FROM {table_name(relation)} WHERE {predicate})"
+    stored = f"(SELECT * FROM {table_name(relation)} WHERE {predicate})"
     rows = sum(settled.staged.values())
     return all(
-        scalar(con, f"SELECT count(*) FROM {staged} AS s SEMI JOIN {held} AS t ON {same}") == expected
+        scalar(con, f"SELECT count(*) FROM {staged} AS s SEMI JOIN {stored} AS t ON {same}") == expected
         for staged, expected in (
             (f"(SELECT * FROM _staged LIMIT {_FIRST_ROWS})", min(rows, _FIRST_ROWS)),
             ("_staged", rows),
@@ -263,7 +267,7 @@ def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> Non
     con.execute("UPDATE _fate SET fate = 'conflict' WHERE fate = 'equal'")
 
 
-def _read_fates(con: duckdb.DuckDBPyConnection, settled: Settled) -> None:
+def _read_fates(con: duckdb.DuckDBPyConnection, settled: MergeResult) -> None:
     settled.duplicate = dict(
         con.execute(
             f"SELECT batch, count(*) FROM _fate WHERE batch <> {_HELD} AND fate IN ('duplicate', 'replaced') GROUP BY 1"

@@ -11,8 +11,15 @@ import duckdb
 from gaelp_assets.catalog import Relation
 from gaelp_assets.warehouse.duckdb.connection import first_row
 from gaelp_assets.warehouse.duckdb.ddl import found_column, found_view, statements, table_name, wanted_shape
-from gaelp_assets.warehouse.schema.diff import compare
-from gaelp_assets.warehouse.schema.model import Column, Dataset, Form, RelationPlan, Scope, Shape
+from gaelp_assets.warehouse.schema.diff import diff
+from gaelp_assets.warehouse.schema.model import (
+    ColumnSchema,
+    Dataset,
+    ObjectType,
+    RelationPlan,
+    SchemaScope,
+    TableSchema,
+)
 
 _RELATIONS: Final = (
     "SELECT schema_name || '.' || table_name AS id, schema_name AS dataset, table_name AS name, FALSE AS is_view, comment "
@@ -22,10 +29,10 @@ _RELATIONS: Final = (
 )
 
 
-def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, Shape]:
+def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, TableSchema]:
     """The shapes of those relations that the file holds, by id."""
     ids = [relation.id for relation in relations]
-    columns: dict[str, list[Column]] = {}
+    columns: dict[str, list[ColumnSchema]] = {}
     for relation_id, name, type_, nullable, comment in con.execute(
         "SELECT schema_name || '.' || table_name AS id, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
         "WHERE database_name = current_database() AND id IN (SELECT unnest($ids::VARCHAR[])) ORDER BY id, column_index",
@@ -33,27 +40,29 @@ def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dic
     ).fetchall():
         column = found_column(name, type_, nullable=nullable, comment=comment)
         columns.setdefault(relation_id, []).append(column)
-    found: dict[str, Shape] = {}
+    found: dict[str, TableSchema] = {}
     for relation_id, is_view, comment in con.execute(
         f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE id IN (SELECT unnest($ids::VARCHAR[]))",
         {"ids": ids},
     ).fetchall():
-        held = tuple(columns.get(relation_id, ()))
+        schema = tuple(columns.get(relation_id, ()))
         found[relation_id] = (
-            found_view(held, comment) if is_view else Shape(Form.TABLE, held, description=comment or "")
+            found_view(schema, comment)
+            if is_view
+            else TableSchema(ObjectType.TABLE, schema, description=comment or "")
         )
     return found
 
 
 def compared(
-    con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], scope: Scope = Scope.ALL
+    con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], scope: SchemaScope = SchemaScope.ALL
 ) -> list[RelationPlan]:
     """What brings each of these relations up to the catalogue."""
-    held = shapes(con, relations)
+    schema = shapes(con, relations)
     return [
-        compare(
+        diff(
             relation,
-            held.get(relation.id),
+            schema.get(relation.id),
             wanted_shape(relation),
             partial(is_empty, con, relation),
             scope,
@@ -87,7 +96,7 @@ def survey(con: duckdb.DuckDBPyConnection, datasets: Sequence[str]) -> Mapping[s
             dataset,
             dataset in schemas,
             {
-                name: Form.VIEW if is_view else Form.TABLE
+                name: ObjectType.VIEW if is_view else ObjectType.TABLE
                 for schema, name, is_view in rows
                 if schema == dataset
             },

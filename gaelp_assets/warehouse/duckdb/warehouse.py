@@ -15,36 +15,36 @@ import polars as pl
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.batches import in_order, once
-from gaelp_assets.warehouse.duckdb import schema as held
-from gaelp_assets.warehouse.duckdb.connection import Sessions, scalar
+from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
+from gaelp_assets.warehouse.duckdb import schema as schema
+from gaelp_assets.warehouse.duckdb.connection import DuckDBFile, scalar
 from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, table_name, view_sql, wanted_form
 from gaelp_assets.warehouse.duckdb.dialect import literal, quote
-from gaelp_assets.warehouse.duckdb.ledger import Books, forget_statements, ledger_query
-from gaelp_assets.warehouse.duckdb.merge import Settled, settle_rows
+from gaelp_assets.warehouse.duckdb.ledger import SliceLedger, forget_statements, ledger_query
+from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
     LEDGER,
     Capabilities,
     Cost,
-    Fates,
-    ProvenBatch,
+    LineCounts,
     QueryResult,
     RelationState,
     SliceChanged,
     SliceWrite,
+    StagedBatch,
     WriteMode,
 )
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
-    Form,
+    ObjectType,
     RelationPlan,
-    Scope,
+    SchemaScope,
     Status,
-    creation,
+    plan_create,
+    recheck,
     refuse,
-    still,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class DuckDBWarehouse:
     def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._file = file
         self._catalog = catalog
-        self._sessions = Sessions(file, lock_timeout)
+        self._sessions = DuckDBFile(file, lock_timeout)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -86,15 +86,15 @@ class DuckDBWarehouse:
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         ordered = with_upstream(self._catalog, relations)
-        if all(planned.status is Status.UNCHANGED for planned in self.compare(ordered, scope=Scope.ROWS)):
+        if all(planned.status is Status.UNCHANGED for planned in self.diff(ordered, scope=SchemaScope.ROWS)):
             return
         with self._sessions.writing("create relations") as con:
-            plans = held.compared(con, ordered, Scope.ROWS)
+            plans = schema.compared(con, ordered, SchemaScope.ROWS)
             refuse(plans)
             for planned in plans:
-                held.carry_out(con, planned)
+                schema.carry_out(con, planned)
 
-    def form(self, relation: Relation) -> Form:
+    def object_type(self, relation: Relation) -> ObjectType:
         """A table of each stored relation, a view of each other."""
         return wanted_form(relation)
 
@@ -103,20 +103,20 @@ class DuckDBWarehouse:
         if not self._file.exists():
             return {dataset: Dataset(dataset, exists=False) for dataset in datasets}
         with self._sessions.reading("look for relations") as con:
-            return held.survey(con, datasets)
+            return schema.survey(con, datasets)
 
-    def compare(
+    def diff(
         self,
         relations: Sequence[Relation],
         *,
-        scope: Scope = Scope.ALL,
+        scope: SchemaScope = SchemaScope.ALL,
         jobs: int = 1,  # noqa: ARG002 - one look at the file tells of all of them
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue."""
         if not self._file.exists():
-            return [creation(relation, wanted_form(relation)) for relation in relations]
+            return [plan_create(relation, wanted_form(relation)) for relation in relations]
         with self._sessions.reading("look for changes of the catalogue") as con:
-            return held.compared(con, relations, scope)
+            return schema.compared(con, relations, scope)
 
     def make_dataset(self, dataset: str) -> None:
         """Makes a schema; nothing happens if it is there."""
@@ -129,10 +129,10 @@ class DuckDBWarehouse:
         with self._sessions.writing("change relations") as con:
 
             def apply(planned: RelationPlan) -> RelationPlan:
-                with self._sessions.part(con, f"change {planned.relation.id}"):
-                    (now,) = held.compared(con, [planned.relation])
-                    done = still(planned, now)
-                    held.carry_out(con, done)
+                with self._sessions.savepoint(con, f"change {planned.relation.id}"):
+                    (now,) = schema.compared(con, [planned.relation])
+                    done = recheck(planned, now)
+                    schema.carry_out(con, done)
                 return done
 
             yield apply
@@ -143,29 +143,29 @@ class DuckDBWarehouse:
         with self._sessions.reading("read the ledger") as con:
             return _frame(con, ledger_query(self._catalog[LEDGER], relation, slice_), {})
 
-    def write(self, write: SliceWrite) -> list[Fates]:
+    def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction."""
         with self._sessions.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
-            books = Books(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
-            known = books.known()
+            ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
+            known = ledger.known()
             if write.mode is WriteMode.REBUILD:
                 if known.keys() - {batch.batch_id for batch in write.batches}:
                     raise SliceChanged(
                         f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
                     )
-                new = once(write.batches, frozenset())
-                books.clear()
+                new = unique_batches(write.batches, frozenset())
+                ledger.clear()
                 predicate = slice_predicate(write.relation, write.slice)
                 con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
             else:
-                new = once(write.batches, known.keys())
+                new = unique_batches(write.batches, known.keys())
             if not new and write.mode is not WriteMode.REBUILD:
                 return [known[batch.batch_id][0] for batch in write.batches]
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
             settled = self._settle(con, write, new, moments)
-            books.note_rejects(new, moments, settled)
-            written = {fates.batch_id: fates for fates in books.note_batches(new, moments, settled)}
-        return in_order(write.batches, written, known)
+            ledger.add_dead_letters(new, moments, settled)
+            written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
+        return counts_by_batch(write.batches, written, known)
 
     def refresh(self, relation: Relation, slice_: Slice) -> int:
         """Computes a stored derived relation anew for a slice; the number of rows that it then holds there."""
@@ -211,7 +211,7 @@ class DuckDBWarehouse:
         """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
         return pandas_frame(self.query(sql, parameters, labels=labels).frame)
 
-    def head_room(self) -> None:
+    def quota_left(self) -> None:
         """A file sets no limits."""
 
     def mark_replayed(
@@ -237,7 +237,7 @@ class DuckDBWarehouse:
         if not self._file.exists():
             return None
         with self._sessions.reading(f"describe {relation.id}") as con:
-            if not held.shapes(con, [relation]):
+            if not schema.shapes(con, [relation]):
                 return None
             columns = con.execute(f"DESCRIBE {table_name(relation)}").fetchall()
             rows = scalar(con, f"SELECT count(*) FROM {table_name(relation)}")
@@ -249,9 +249,9 @@ class DuckDBWarehouse:
             return
         ledger, dead_letter = self._catalog[LEDGER], self._catalog[DEAD_LETTER]
         with self._sessions.writing(f"drop {relation.id}") as con:
-            found = held.shapes(con, [relation, ledger, dead_letter])
+            found = schema.shapes(con, [relation, ledger, dead_letter])
             if relation.id in found:
-                kind = "VIEW" if found[relation.id].form is Form.VIEW else "TABLE"
+                kind = "VIEW" if found[relation.id].object_type is ObjectType.VIEW else "TABLE"
                 con.execute(f"DROP {kind} {table_name(relation)}")
             if relation.is_loaded and {ledger.id, dead_letter.id} <= found.keys():
                 for statement in forget_statements(ledger, dead_letter, relation):
@@ -261,13 +261,13 @@ class DuckDBWarehouse:
         self,
         con: duckdb.DuckDBPyConnection,
         write: SliceWrite,
-        batches: Sequence[ProvenBatch],
+        batches: Sequence[StagedBatch],
         moments: Sequence[dt.datetime],
-    ) -> Settled:
+    ) -> MergeResult:
         if write.mode is WriteMode.SORT:
-            return Settled()
+            return MergeResult()
         predicate = slice_predicate(write.relation, write.slice)
-        return settle_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])
+        return merge_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])
 
     def _make_file(self) -> None:
         """A warehouse that nobody has written to yet is an empty one."""

@@ -15,14 +15,14 @@ from gaelp_assets.warehouse.schema.model import (
     FOR_ROWS,
     Action,
     Change,
-    Column,
-    Form,
+    ColumnSchema,
+    ObjectType,
     Refusal,
     RelationPlan,
-    Scope,
-    Shape,
-    creation,
-    replacement,
+    SchemaScope,
+    TableSchema,
+    plan_create,
+    plan_replace,
 )
 from gaelp_assets.warehouse.schema.remedies import Remedy, remedy
 
@@ -31,12 +31,12 @@ _WIDENS: Final = frozenset({("INTEGER", "NUMERIC"), ("INTEGER", "FLOAT"), ("NUME
 _SHOWN: Final = 60
 
 
-def compare(
+def diff(
     relation: Relation,
-    found: Shape | None,
-    wanted: Shape,
+    found: TableSchema | None,
+    wanted: TableSchema,
     is_empty: Callable[[], bool],
-    scope: Scope = Scope.ALL,
+    scope: SchemaScope = SchemaScope.ALL,
 ) -> RelationPlan:
     """What brings a relation from the found shape to the wanted one.
 
@@ -44,36 +44,47 @@ def compare(
     cannot be changed. Columns that the catalogue does not know stay, and take NULL, so that they stop no load.
     """
     if found is None:
-        return creation(relation, wanted.form)
+        return plan_create(relation, wanted.object_type)
     differences = _Differences(relation, wanted.sql_name)
-    if found.form is not wanted.form:
-        if found.form is Form.OTHER:
+    if found.object_type is not wanted.object_type:
+        if found.object_type is ObjectType.OTHER:
             differences.refuse(
-                Remedy.TAKEN, "not made by the platform", "", "another kind of table", wanted.form.words
+                Remedy.TAKEN,
+                "not made by the platform",
+                "",
+                "another kind of table",
+                wanted.object_type.label,
             )
-        elif found.form is Form.TABLE and found.column("_batch_id") and not is_empty():
-            differences.refuse(Remedy.TAKEN, "rows would be lost", "", "loaded rows", wanted.form.words)
+        elif found.object_type is ObjectType.TABLE and found.column("_batch_id") and not is_empty():
+            differences.refuse(
+                Remedy.TAKEN, "rows would be lost", "", "loaded rows", wanted.object_type.label
+            )
         else:
-            return replacement(relation, wanted.form, found.form, found.form.words)
-    elif wanted.form is Form.TABLE:
+            return plan_replace(relation, wanted.object_type, found.object_type, found.object_type.label)
+    elif wanted.object_type is ObjectType.TABLE:
         differences.columns(found.columns, wanted.columns)
         if found.partitioning != wanted.partitioning:
             before, after = (shape.partitioning or "no partitioning" for shape in (found, wanted))
             what = "a partitioning cannot be changed"
             differences.refuse(Remedy.PARTITIONING, what, "", before, after, stops_loads=False)
     elif found.query != wanted.query:
-        if wanted.form is Form.MATERIALIZED_VIEW:
-            return replacement(relation, wanted.form, found.form, "another query")
+        if wanted.object_type is ObjectType.MATERIALIZED_VIEW:
+            return plan_replace(relation, wanted.object_type, found.object_type, "another query")
         differences.changes.append(Change(Action.QUERY, "", "another query", "the catalogue's query"))
     changes = [*differences.changes, *_properties(found, wanted)]
     refusals = differences.refusals
-    if scope is Scope.ROWS:
+    if scope is SchemaScope.ROWS:
         changes = [change for change in changes if change.action in FOR_ROWS]
         refusals = [refusal for refusal in refusals if refusal.stops_loads]
-    if refusals and found.form is Form.TABLE and wanted.form is Form.TABLE and is_empty():
+    if (
+        refusals
+        and found.object_type is ObjectType.TABLE
+        and wanted.object_type is ObjectType.TABLE
+        and is_empty()
+    ):
         why = "; ".join(f"{refusal.field}: {refusal.what}".removeprefix(": ") for refusal in refusals)
-        return replacement(relation, wanted.form, found.form, f"an empty table ({why})")
-    return RelationPlan(relation, wanted.form, found.form, tuple(changes), tuple(refusals))
+        return plan_replace(relation, wanted.object_type, found.object_type, f"an empty table ({why})")
+    return RelationPlan(relation, wanted.object_type, found.object_type, tuple(changes), tuple(refusals))
 
 
 class _Differences:
@@ -88,11 +99,25 @@ class _Differences:
     def refuse(
         self, kind: Remedy, what: str, path: str, found: str, wanted: str, *, stops_loads: bool = True
     ) -> None:
-        way_out = remedy(kind, self._relation, path, self._sql_name)
-        self.refusals.append(Refusal(self._relation.id, what, path, found, wanted, way_out, stops_loads))
+        self.refusals.append(
+            Refusal(
+                self._relation.id,
+                what,
+                path,
+                found,
+                wanted,
+                remedy(kind, self._relation, path, self._sql_name),
+                stops_loads,
+            )
+        )
 
     def columns(
-        self, found: Sequence[Column], wanted: Sequence[Column], record: str = "", *, repeated: bool = False
+        self,
+        found: Sequence[ColumnSchema],
+        wanted: Sequence[ColumnSchema],
+        record: str = "",
+        *,
+        repeated: bool = False,
     ) -> None:
         """Columns of a table or of a `record`. Names are compared as both engines do, without regard to case."""
         prefix = f"{record}." if record else ""
@@ -122,7 +147,7 @@ class _Differences:
             else:
                 self.changes.append(Change(Action.ADD_FIELD, path, "", str(goal), goal))
 
-    def _column(self, found: Column, goal: Column, path: str, *, repeated: bool) -> None:
+    def _column(self, found: ColumnSchema, goal: ColumnSchema, path: str, *, repeated: bool) -> None:
         array = goal.mode == "REPEATED"
         if found.type != goal.type or array != (found.mode == "REPEATED"):
             wider = _is_wider(found.type, goal.type)
@@ -151,7 +176,7 @@ class _Differences:
         if goal.type == "RECORD":
             self.columns(found.fields, goal.fields, path, repeated=repeated or array)
 
-    def _order(self, found: Sequence[Column], wanted: Sequence[Column], record: str) -> None:
+    def _order(self, found: Sequence[ColumnSchema], wanted: Sequence[ColumnSchema], record: str) -> None:
         """Records are written by the places of their fields: a new one comes last, and none changes its place."""
         before, after = ([column.name.lower() for column in columns] for columns in (found, wanted))
         if set(before) <= set(after) and after[: len(before)] != before:
@@ -170,13 +195,13 @@ def _is_wider(found: str, wanted: str) -> bool:
     return (found, wanted) in _WIDENS or (found != wanted and found.partition("(")[0] == wanted)
 
 
-def _properties(found: Shape, wanted: Shape) -> Iterator[Change]:
+def _properties(found: TableSchema, wanted: TableSchema) -> Iterator[Change]:
     if found.description != wanted.description:
         yield Change(Action.DESCRIBE, "", _short(found.description), _short(wanted.description))
     labels = {key: found.labels.get(key, "") for key in wanted.labels}  # other labels are not ours
     if labels != wanted.labels:
         yield Change(Action.LABEL, "", _pairs(labels, wanted.labels), _pairs(wanted.labels, labels))
-    if wanted.form is not Form.TABLE:
+    if wanted.object_type is not ObjectType.TABLE:
         return
     if found.clustering != wanted.clustering:
         yield Change(Action.CLUSTER, "", ", ".join(found.clustering), ", ".join(wanted.clustering))

@@ -12,7 +12,7 @@ from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
 
 
-class Form(StrEnum):
+class ObjectType(StrEnum):
     """What a relation is in the warehouse, whatever the catalogue's kind of it."""
 
     TABLE = "table"
@@ -22,9 +22,9 @@ class Form(StrEnum):
     """Nothing that the platform makes: an external table, a snapshot, a model."""
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """With its article, for people."""
-        return "something else" if self is Form.OTHER else f"a {self.value.replace('_', ' ')}"
+        return "something else" if self is ObjectType.OTHER else f"a {self.value.replace('_', ' ')}"
 
 
 class Action(StrEnum):
@@ -49,7 +49,7 @@ FOR_ROWS: Final = frozenset(
 )
 
 
-class Scope(StrEnum):
+class SchemaScope(StrEnum):
     """How far a relation is to follow the catalogue."""
 
     ALL = "all"
@@ -68,14 +68,14 @@ class Status(StrEnum):
 
 
 @dataclass(frozen=True)
-class Column:
+class ColumnSchema:
     """A column in the catalogue's words. A type that the catalogue does not have keeps the engine's name for it."""
 
     name: str
     type: str
     mode: str = "NULLABLE"
     description: str = ""
-    fields: tuple[Column, ...] = ()
+    fields: tuple[ColumnSchema, ...] = ()
     policy_tags: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -83,11 +83,11 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Shape:
+class TableSchema:
     """A relation as an engine holds it, or is to hold it; what an engine does not have stays empty on both sides."""
 
-    form: Form
-    columns: tuple[Column, ...] = ()
+    object_type: ObjectType
+    columns: tuple[ColumnSchema, ...] = ()
     """Of a table; a view's follow from its query."""
     query: str = ""
     """A view's text, or a digest of it."""
@@ -101,7 +101,7 @@ class Shape:
     sql_name: str = ""
     """Of what is wanted: its full name in the engine's SQL, quoted."""
 
-    def column(self, name: str) -> Column | None:
+    def column(self, name: str) -> ColumnSchema | None:
         """The column of that name; None if there is none."""
         return next((column for column in self.columns if column.name == name), None)
 
@@ -114,7 +114,7 @@ class Change:
     field: str = ""
     found: str = ""
     wanted: str = ""
-    column: Column | None = None
+    column: ColumnSchema | None = None
     """What the field is to be: of a field that is added, widened, described or tagged."""
 
 
@@ -127,7 +127,7 @@ class Refusal:
     field: str = ""
     found: str = ""
     wanted: str = ""
-    way_out: str = ""
+    remedy: str = ""
     stops_loads: bool = True
     """Whether rows of the catalogue's shape cannot be written meanwhile."""
 
@@ -136,7 +136,7 @@ class Refusal:
         """The refusal as an error says it."""
         where = f"{self.relation}, field {self.field}" if self.field else self.relation
         what = f"{self.what}: the warehouse holds {self.found}" if self.found else self.what
-        return Problem(what, where, self.wanted, self.way_out)
+        return Problem(what, where, self.wanted, self.remedy)
 
 
 @dataclass(frozen=True)
@@ -144,9 +144,9 @@ class RelationPlan:
     """What brings one relation up to the catalogue. With a refusal, nothing of it is carried out."""
 
     relation: Relation
-    form: Form
+    object_type: ObjectType
     """What it is to be."""
-    held: Form | None
+    stored: ObjectType | None
     """What the warehouse holds under its name."""
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
@@ -170,16 +170,16 @@ class Dataset:
 
     name: str
     exists: bool
-    relations: Mapping[str, Form] = field(default_factory=dict)
+    relations: Mapping[str, ObjectType] = field(default_factory=dict)
     """What lies in it, whoever made it, by name."""
     refusal: Refusal | None = None
     """Why nothing can be made in it."""
 
 
-def columns_of(fields: Sequence[Field]) -> tuple[Column, ...]:
+def columns_of(fields: Sequence[Field]) -> tuple[ColumnSchema, ...]:
     """The catalogue's fields as columns."""
     return tuple(
-        Column(
+        ColumnSchema(
             name=f.name,
             type=f.type,
             mode=f.mode,
@@ -196,17 +196,17 @@ def stored_fields(relation: Relation) -> tuple[Field, ...]:
     return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
 
 
-def creation(relation: Relation, form: Form) -> RelationPlan:
+def plan_create(relation: Relation, object_type: ObjectType) -> RelationPlan:
     """The plan of a relation that the warehouse does not have."""
-    return RelationPlan(relation, form, None, (Change(Action.CREATE, wanted=form.words),))
+    return RelationPlan(relation, object_type, None, (Change(Action.CREATE, wanted=object_type.label),))
 
 
-def replacement(
-    relation: Relation, form: Form, held: Form, found: str, *, forced: bool = False
+def plan_replace(
+    relation: Relation, object_type: ObjectType, stored: ObjectType, found: str, *, forced: bool = False
 ) -> RelationPlan:
     """The plan of a relation that is dropped and made anew; `found` says in words what is dropped."""
-    change = Change(Action.REPLACE, found=found, wanted=form.words)
-    return RelationPlan(relation, form, held, (change,), forced=forced)
+    change = Change(Action.REPLACE, found=found, wanted=object_type.label)
+    return RelationPlan(relation, object_type, stored, (change,), forced=forced)
 
 
 def refuse(plans: Sequence[RelationPlan]) -> None:
@@ -220,14 +220,14 @@ def refuse(plans: Sequence[RelationPlan]) -> None:
         raise GaelpError(*problems)
 
 
-def still(planned: RelationPlan, now: RelationPlan) -> RelationPlan:
+def recheck(planned: RelationPlan, now: RelationPlan) -> RelationPlan:
     """What is to be carried out of a plan, when the relation has been compared again.
 
     Raises:
         GaelpError: what was done to the relation since it was planned stands in the way.
     """
-    if planned.forced and now.held is not None:
-        return replacement(now.relation, now.form, now.held, planned.changes[0].found, forced=True)
+    if planned.forced and now.stored is not None:
+        return plan_replace(now.relation, now.object_type, now.stored, planned.changes[0].found, forced=True)
     refuse([now])
     return now
 
@@ -241,9 +241,13 @@ def with_dependents(
     result = []
     for plan in plans:
         reads = upstream.get(plan.relation.id, frozenset()) & replaced
-        if plan.form is plan.held is Form.MATERIALIZED_VIEW and reads:
-            plan = replacement(
-                plan.relation, plan.form, plan.held, f"a view of {', '.join(sorted(reads))}", forced=True
+        if plan.object_type is plan.stored is ObjectType.MATERIALIZED_VIEW and reads:
+            plan = plan_replace(
+                plan.relation,
+                plan.object_type,
+                plan.stored,
+                f"a view of {', '.join(sorted(reads))}",
+                forced=True,
             )
         if plan.status is Status.REPLACE:
             replaced.add(plan.relation.id)

@@ -13,8 +13,8 @@ import pytest
 
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.ingest.read.lines import LineReader
-from gaelp_assets.ingest.validate import Prover
-from gaelp_assets.validation.schema import PROOF_COLUMNS
+from gaelp_assets.ingest.validate import Validator
+from gaelp_assets.validation.schema import ORIGIN_COLUMNS
 
 FIELDS: list[dict[str, Any]] = [
     {"name": "id", "type": "INTEGER", "mode": "REQUIRED"},
@@ -45,10 +45,10 @@ def decode(
 ) -> tuple[list[dict[str, Any]], list[tuple[int, str, str, str]]]:
     """The rows, and (line, field, rule, message) of each reason."""
     relation = {"dataset": "d", "name": "t", "description": "x", "owner": "team:x", "fields": fields}
-    prover = Prover(Relation.model_validate(relation), first_date=dt.date.min, last_date=dt.date.max)
+    validator = Validator(Relation.model_validate(relation), first_date=dt.date.min, last_date=dt.date.max)
     rows, reasons = [], []
-    for chunk in prover.prove(LineReader(io.BytesIO(data), "x.ndjson")):
-        rows += chunk.rows.drop(PROOF_COLUMNS).to_dicts()
+    for chunk in validator.validate(LineReader(io.BytesIO(data), "x.ndjson")):
+        rows += chunk.rows.drop(ORIGIN_COLUMNS).to_dicts()
         reasons += [
             (reject["line_number"], r["field"], r["rule"], r["message"])
             for reject in chunk.rejects.to_dicts()

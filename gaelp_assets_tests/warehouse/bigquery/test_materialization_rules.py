@@ -13,7 +13,12 @@ from gaelp_assets.cli.main import catalog_show
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.bigquery import materialized_views as views
 from gaelp_assets.warehouse.bigquery.dialect import Names, selected
-from gaelp_assets.warehouse.bigquery.materialization_rules import Decision, Keeping, decide, native_views
+from gaelp_assets.warehouse.bigquery.materialization_rules import (
+    Decision,
+    Materialization,
+    decide,
+    native_views,
+)
 from gaelp_assets_tests.contract.warehouses import relation
 from gaelp_assets_tests.zetasql_gate import Gate
 
@@ -51,7 +56,7 @@ def _decision(view: Relation, *more: Relation) -> Decision:
     ],
 )
 def test_bigquery_adds_new_rows_to_plain_aggregates(sql: str) -> None:
-    assert _decision(_view(sql)) == Decision(Keeping.INCREMENTAL)
+    assert _decision(_view(sql)) == Decision(Materialization.INCREMENTAL)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +101,7 @@ def test_bigquery_adds_new_rows_to_plain_aggregates(sql: str) -> None:
 )
 def test_what_bigquery_cannot_add_to_is_computed_anew(sql: str, words: list[str]) -> None:
     decision = _decision(_view(sql))
-    assert decision.keeping is Keeping.MAX_STALENESS
+    assert decision.keeping is Materialization.MAX_STALENESS
     assert len(decision.reasons) == len(words), decision.reasons
     assert all(word in reason.what for word, reason in zip(words, decision.reasons, strict=True)), (
         decision.reasons
@@ -140,7 +145,7 @@ SLICED: dict[str, Any] = {"partitioning": {"date": "d"}}
 )
 def test_what_bigquery_cannot_keep_is_a_table(sql: str, keys: dict[str, Any], words: str) -> None:
     decision = _decision(_view(sql, **keys))
-    assert decision.keeping is Keeping.DERIVED_TABLE
+    assert decision.keeping is Materialization.DERIVED_TABLE
     assert words in decision.reasons[0].what, decision.reasons
 
 
@@ -150,16 +155,16 @@ def test_what_bigquery_cannot_keep_is_a_table(sql: str, keys: dict[str, Any], wo
 )
 def test_partitions_of_its_own_only_a_view_that_is_computed_anew_can_have(sql: str) -> None:
     decision = _decision(_view(sql, **SLICED))
-    assert decision.keeping is Keeping.MAX_STALENESS
+    assert decision.keeping is Materialization.MAX_STALENESS
     assert [reason.what for reason in decision.reasons] == [
         "its partitions, by d, are not those of a table that it reads"
     ]
 
 
 @pytest.mark.parametrize(
-    ("unit", "keeping"), [("HOUR", Keeping.INCREMENTAL), ("MONTH", Keeping.MAX_STALENESS)]
+    ("unit", "keeping"), [("HOUR", Materialization.INCREMENTAL), ("MONTH", Materialization.MAX_STALENESS)]
 )
-def test_a_moment_may_be_cut_as_long_as_its_day_stays(unit: str, keeping: Keeping) -> None:
+def test_a_moment_may_be_cut_as_long_as_its_day_stays(unit: str, keeping: Materialization) -> None:
     moments = relation(
         "lab", "moments", [{"name": "d", "type": "TIMESTAMP"}], primary_key=["d"], partitioning={"date": "d"}
     )
@@ -172,31 +177,36 @@ def test_a_view_of_a_view_that_bigquery_keeps_is_a_table_and_of_a_table_it_is_no
     above = _view("SELECT d FROM lab_views.below")
     assert "reads lab_views.below, a materialized view" in _decision(above, below).reasons[0].what
     kept_as_table = below.model_copy(update={"sql": "SELECT d FROM lab.plain"})
-    assert _decision(above, kept_as_table).keeping is Keeping.INCREMENTAL
+    assert _decision(above, kept_as_table).keeping is Materialization.INCREMENTAL
 
 
 def test_partitions_and_retention_of_the_table_below_pass_through_named_queries() -> None:
     sql = "WITH a AS (SELECT d, x FROM lab.strict WHERE d >= DATE '2000-01-01') SELECT a.d, SUM(a.x) AS s FROM a GROUP BY a.d"
-    assert _decision(_view(sql, **SLICED, retention_days=30)) == Decision(Keeping.INCREMENTAL)
+    assert _decision(_view(sql, **SLICED, retention_days=30)) == Decision(Materialization.INCREMENTAL)
 
 
 def test_a_derived_table_stays_one_and_learns_what_it_could_be() -> None:
     decision = _decision(_view("SELECT d, STDDEV(x) AS s FROM lab.u GROUP BY d", kind="derived_table"))
-    assert decision.keeping is Keeping.DERIVED_TABLE
-    assert [reason.leaves for reason in decision.reasons] == [Keeping.DERIVED_TABLE, Keeping.MAX_STALENESS]
+    assert decision.keeping is Materialization.DERIVED_TABLE
+    assert [reason.leaves for reason in decision.reasons] == [
+        Materialization.DERIVED_TABLE,
+        Materialization.MAX_STALENESS,
+    ]
     with pytest.raises(GaelpError, match="kept in one way only"):
         _decision(T)
 
 
 def test_the_catalogue_has_a_view_that_bigquery_keeps_incrementally() -> None:
-    assert native_views(load_catalog()) == {"analytics.training_progress": Decision(Keeping.INCREMENTAL)}
+    assert native_views(load_catalog()) == {
+        "analytics.training_progress": Decision(Materialization.INCREMENTAL)
+    }
 
 
 # Statements
 
 
-@pytest.mark.parametrize("keeping", [Keeping.INCREMENTAL, Keeping.MAX_STALENESS])
-def test_google_accepts_the_statement_that_makes_a_view(keeping: Keeping) -> None:
+@pytest.mark.parametrize("keeping", [Materialization.INCREMENTAL, Materialization.MAX_STALENESS])
+def test_google_accepts_the_statement_that_makes_a_view(keeping: Materialization) -> None:
     catalog = load_catalog()
     gate = Gate(catalog)
     for view in (found for found in catalog.derived if found.id in native_views(catalog)):
@@ -206,7 +216,7 @@ def test_google_accepts_the_statement_that_makes_a_view(keeping: Keeping) -> Non
         # The analyzer knows tables as dataset.name, not as one quoted path.
         gate.analyze(text.replace("`project.pre_training`.episodes", "training.episodes"))
         assert "PARTITION BY `date`\nCLUSTER BY `agent_id`, `training_run_id`" in text
-        assert ("allow_non_incremental_definition=TRUE" in text) is (keeping is Keeping.MAX_STALENESS)
+        assert ("allow_non_incremental_definition=TRUE" in text) is (keeping is Materialization.MAX_STALENESS)
         assert "expiration" not in text
 
 
@@ -214,7 +224,7 @@ def test_a_view_of_moments_is_partitioned_by_their_day() -> None:
     moments = _view("SELECT d FROM lab.t", partitioning={"date": "d"}).model_copy(
         update={"fields": (T.field("d").model_copy(update={"type": "TIMESTAMP"}),)}
     )
-    text = views.create_statement(NAMES, moments, Keeping.INCREMENTAL, "SELECT 1")
+    text = views.create_statement(NAMES, moments, Materialization.INCREMENTAL, "SELECT 1")
     assert "PARTITION BY TIMESTAMP_TRUNC(`d`, DAY)" in text
 
 
@@ -223,22 +233,26 @@ def test_a_view_of_moments_is_partitioned_by_their_day() -> None:
 )
 def test_a_view_lags_no_longer_than_it_counts_as_fresh(hours: float | None, words: str) -> None:
     view = _view("SELECT d FROM lab.u", freshness_hours=hours)
-    text = views.create_statement(NAMES, view, Keeping.MAX_STALENESS, "SELECT 1")
+    text = views.create_statement(NAMES, view, Materialization.MAX_STALENESS, "SELECT 1")
     assert f"max_staleness=INTERVAL {words} HOUR TO SECOND" in text
 
 
 def test_a_definition_changes_with_the_query_its_layout_and_its_keeping() -> None:
     view = _view("SELECT d FROM lab.t", partitioning={"date": "d"})
     digests = {
-        views.definition(view, Keeping.INCREMENTAL, "SELECT 1"),
-        views.definition(view, Keeping.INCREMENTAL, "SELECT 2"),
-        views.definition(view, Keeping.MAX_STALENESS, "SELECT 1"),
-        views.definition(view.model_copy(update={"clustering": ("k",)}), Keeping.INCREMENTAL, "SELECT 1"),
-        views.definition(view.model_copy(update={"partitioning": None}), Keeping.INCREMENTAL, "SELECT 1"),
+        views.definition(view, Materialization.INCREMENTAL, "SELECT 1"),
+        views.definition(view, Materialization.INCREMENTAL, "SELECT 2"),
+        views.definition(view, Materialization.MAX_STALENESS, "SELECT 1"),
+        views.definition(
+            view.model_copy(update={"clustering": ("k",)}), Materialization.INCREMENTAL, "SELECT 1"
+        ),
+        views.definition(
+            view.model_copy(update={"partitioning": None}), Materialization.INCREMENTAL, "SELECT 1"
+        ),
     }
     assert len(digests) == 5
     described = view.model_copy(update={"description": "other words"})
-    assert views.definition(described, Keeping.INCREMENTAL, "SELECT 1") in digests
+    assert views.definition(described, Materialization.INCREMENTAL, "SELECT 1") in digests
 
 
 def test_a_view_whose_table_was_made_anew_after_it_is_made_anew_too() -> None:

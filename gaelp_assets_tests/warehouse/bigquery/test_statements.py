@@ -14,16 +14,16 @@ from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.warehouse.bigquery import transaction as sql_of
+from gaelp_assets.warehouse.bigquery import transaction as transaction
 from gaelp_assets.warehouse.bigquery.dialect import Names, literal, selected
 from gaelp_assets.warehouse.bigquery.resources import (
-    labels,
+    clean_labels,
     table_resource,
 )
 from gaelp_assets.warehouse.bigquery.schema import widening_statements
-from gaelp_assets.warehouse.bigquery.staging import letter_schema, row_schema
+from gaelp_assets.warehouse.bigquery.staging import dead_letter_schema, row_schema
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, SliceWrite, WriteMode
-from gaelp_assets.warehouse.schema.model import Action, Change, Column, stored_fields
+from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, stored_fields
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -71,8 +71,8 @@ def _gate(*relations: Relation) -> Gate:
     """The analyzer, knowing these relations and what a write stages of the first, under the names that the engine uses."""
     tables = {r.id: [f.model_dump(exclude_defaults=True) for f in stored_fields(r)] for r in relations}
     tables["staging.rows_1"] = row_schema(relations[0])
-    tables["staging.letters_1"] = letter_schema()
-    tables["staging.fates_1"] = [
+    tables["staging.dead_letters_1"] = dead_letter_schema()
+    tables["staging.counts_1"] = [
         *({"name": name, "type": "STRING"} for name in ("_batch_id", "_key", "_fate")),
         *({"name": name, "type": "INTEGER"} for name in ("_line_number", "_byte_offset")),
         {"name": "_held", "type": "BOOLEAN"},
@@ -91,10 +91,10 @@ def _write_gate(relation_: Relation) -> Gate:
     return _gate(relation_, CATALOG[LEDGER], CATALOG[DEAD_LETTER])
 
 
-def _script(relation_: Relation, slice_: Slice, mode: WriteMode, **more: Any) -> sql_of.WriteScript:
+def _script(relation_: Relation, slice_: Slice, mode: WriteMode, **more: Any) -> transaction.WriteScript:
     write = SliceWrite(relation_, slice_, mode, [], NOW, "run")
-    tables = more or {name: NAMES.staged_id(f"{name}_1") for name in ("rows", "letters", "fates")}
-    return sql_of.WriteScript(
+    tables = more or {name: NAMES.staged_id(f"{name}_1") for name in ("rows", "dead_letters", "counts")}
+    return transaction.WriteScript(
         NAMES,
         write,
         CATALOG[LEDGER],
@@ -121,7 +121,7 @@ def test_google_accepts_every_statement_of_a_write(
 ) -> None:
     gate = _write_gate(relation_)
     full = _script(relation_, slice_, mode)
-    for statement in (full.settle(), full.count_fates(), full.refused(), *full.statements()):
+    for statement in (full.merge_query(), full.count_fates(), full.refused(), *full.statements()):
         if statement not in CONTROL:
             _analyze(gate, statement.replace("JOIN _replayed", "JOIN `project.pre_staging.replayed_1`"))
     assert full.statements()[0] == CONTROL[0]
@@ -132,7 +132,9 @@ def test_every_statement_on_a_sliced_table_names_its_slice_by_constants() -> Non
     for statement in _script(EPISODES, CARTPOLE, WriteMode.REBUILD).statements():
         if statement.startswith("DELETE FROM `project.pre_lab.episodes`"):
             assert "`date` = DATE '2026-11-20' AND `environment_id` = 'CartPole-v1'" in statement
-    assert "WHERE _t.`date` = DATE '2026-11-20'" in _script(EPISODES, CARTPOLE, WriteMode.APPEND).settle()
+    assert (
+        "WHERE _t.`date` = DATE '2026-11-20'" in _script(EPISODES, CARTPOLE, WriteMode.APPEND).merge_query()
+    )
 
 
 def test_a_write_takes_the_lock_and_asserts_the_ledger_before_it_changes_anything() -> None:
@@ -147,12 +149,12 @@ def test_google_accepts_the_other_statements() -> None:
     gate = _write_gate(EPISODES)
     ledger, dead_letter = CATALOG[LEDGER], CATALOG[DEAD_LETTER]
     for statement in (
-        sql_of.loads_query(NAMES, ledger, EPISODES),
-        *sql_of.forget_statements(NAMES, ledger, dead_letter, EPISODES),
-        sql_of.replayed_statement(NAMES, dead_letter),
-        sql_of.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
-        sql_of.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
-        *_script(EPISODES, CARTPOLE, WriteMode.SORT, letters=NAMES.staged_id("letters_1")).statements(),
+        transaction.loads_query(NAMES, ledger, EPISODES),
+        *transaction.forget_statements(NAMES, ledger, dead_letter, EPISODES),
+        transaction.replayed_statement(NAMES, dead_letter),
+        transaction.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
+        transaction.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
+        *_script(EPISODES, CARTPOLE, WriteMode.SORT, dead_letters=NAMES.staged_id("dead_letters_1")).statements(),
     ):
         if statement not in CONTROL:
             _analyze(gate, statement)
@@ -171,7 +173,7 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
         if derived.is_stored:
             part = derived.partitioning
             slice_ = Slice(DAY if part else None, "it's-v0" if part and part.environment else None)
-            for statement in sql_of.refresh_statements(
+            for statement in transaction.refresh_statements(
                 NAMES, derived, slice_, f"{NAMES.dataset_id('locks')}.one", query
             ):
                 if statement not in CONTROL:
@@ -181,7 +183,7 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
 def test_google_accepts_the_widening_of_columns() -> None:
     changed = [("step", "NUMERIC"), ("table.order", "FLOAT")]
     live = table_resource(NAMES, EPISODES, DATASETS)
-    changes = [Change(Action.WIDEN, path, column=Column(path, type_)) for path, type_ in changed]
+    changes = [Change(Action.WIDEN, path, column=ColumnSchema(path, type_)) for path, type_ in changed]
     statements = widening_statements(NAMES.table_id(EPISODES), live, changes)
     assert len(statements) == 2
     for statement in statements:
@@ -267,7 +269,7 @@ def test_a_table_says_all_that_the_catalogue_says() -> None:
 
 def test_labels_keep_to_googles_alphabet() -> None:
     assert (
-        labels({"run": "Run/7", "slice": "2026-11-20|" + "x" * 99})["slice"]
+        clean_labels({"run": "Run/7", "slice": "2026-11-20|" + "x" * 99})["slice"]
         == ("2026-11-20_" + "x" * 99)[:63]
     )
 

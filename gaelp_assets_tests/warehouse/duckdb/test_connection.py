@@ -19,9 +19,9 @@ import duckdb
 import pytest
 
 from gaelp_assets.errors import GaelpError, TransientError
-from gaelp_assets.warehouse.duckdb.connection import explain
-from gaelp_assets.warehouse.duckdb.file_lock import Turns
-from gaelp_assets.warehouse.protocol import ProvenBatch
+from gaelp_assets.warehouse.duckdb.connection import duckdb_error
+from gaelp_assets.warehouse.duckdb.file_lock import FairFileLock
+from gaelp_assets.warehouse.protocol import StagedBatch
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
     EPISODES,
@@ -88,13 +88,13 @@ def test_a_write_waits_until_the_other_program_closes_the_file(tmp_path: Path, s
 
 def test_waiting_for_a_turn_ends_with_the_name_of_who_has_it(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
-    with Turns(file, 5).take(write=True, purpose="append lab.episodes"):
+    with FairFileLock(file, 5).acquire(write=True, purpose="append lab.episodes"):
         for write_too in (True, False):
             with (
                 pytest.raises(
                     TransientError, match=rf"process {os.getpid()} \(append lab.episodes\) is using"
                 ),
-                Turns(file, 0.05).take(write=write_too, purpose="read"),
+                FairFileLock(file, 0.05).acquire(write=write_too, purpose="read"),
             ):
                 pytest.fail("two had a turn")
 
@@ -102,17 +102,17 @@ def test_waiting_for_a_turn_ends_with_the_name_of_who_has_it(tmp_path: Path) -> 
 def test_readers_share_a_turn_and_a_writer_waits_for_them(tmp_path: Path) -> None:
     file = tmp_path / "warehouse.duckdb"
     with (
-        Turns(file, 5).take(write=False, purpose="a"),
-        Turns(file, 5).take(write=False, purpose="b"),
+        FairFileLock(file, 5).acquire(write=False, purpose="a"),
+        FairFileLock(file, 5).acquire(write=False, purpose="b"),
         pytest.raises(TransientError, match="a process that reads it"),
-        Turns(file, 0.05).take(write=True, purpose="c"),
+        FairFileLock(file, 0.05).acquire(write=True, purpose="c"),
     ):
         pytest.fail("a writer had a turn beside readers")
 
 
 def _many_turns(file: Path, stop: Any) -> None:
     while not stop.is_set():
-        with Turns(file, 30).take(write=True, purpose="write without a pause"):
+        with FairFileLock(file, 30).acquire(write=True, purpose="write without a pause"):
             time.sleep(0.02)
 
 
@@ -126,7 +126,7 @@ def test_a_process_with_many_writes_in_a_row_does_not_starve_a_reader(tmp_path: 
         while not file.with_name("warehouse.duckdb.lock.holder").exists():
             time.sleep(0.01)
         for _ in range(20):
-            with Turns(file, 10).take(write=False, purpose="read"):
+            with FairFileLock(file, 10).acquire(write=False, purpose="read"):
                 pass
         assert all(writer.is_alive() for writer in writers)
     finally:
@@ -136,7 +136,7 @@ def test_a_process_with_many_writes_in_a_row_does_not_starve_a_reader(tmp_path: 
 
 
 def _take_and_die(file: Path) -> None:
-    with Turns(file, 5).take(write=True, purpose="die"):
+    with FairFileLock(file, 5).acquire(write=True, purpose="die"):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -146,7 +146,7 @@ def test_a_killed_process_gives_its_turn_back(tmp_path: Path) -> None:
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    with Turns(file, 1).take(write=True, purpose="go on"):
+    with FairFileLock(file, 1).acquire(write=True, purpose="go on"):
         pass
 
 
@@ -198,7 +198,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
 def test_errors_say_whether_to_try_again_and_quote_no_values(
     error: duckdb.Error, kind: type[GaelpError]
 ) -> None:
-    explained = explain(error, Path("w.duckdb"), "append")
+    explained = duckdb_error(error, Path("w.duckdb"), "append")
     assert type(explained) is kind
     assert "secret" not in str(explained)
     assert "append" in str(explained) or "cannot be read" in str(explained)
@@ -212,7 +212,7 @@ def test_a_value_that_cannot_be_converted_is_not_in_the_traceback(tmp_path: Path
     assert caught.value.__suppress_context__
 
 
-def big_batch(stage: Stager) -> ProvenBatch:
+def big_batch(stage: Stager) -> StagedBatch:
     """Some megabytes that do not compress, and a conflict."""
     import hashlib
 
@@ -223,7 +223,7 @@ def big_batch(stage: Stager) -> ProvenBatch:
     return batch
 
 
-def _write_with_file_limit(place: Path, batch: ProvenBatch, limit: int, result: Any) -> None:
+def _write_with_file_limit(place: Path, batch: StagedBatch, limit: int, result: Any) -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     try:
@@ -234,15 +234,15 @@ def _write_with_file_limit(place: Path, batch: ProvenBatch, limit: int, result: 
         result.put("written")
 
 
-def assert_heals(place: Path, batch: ProvenBatch, room: Callable[[], None]) -> None:
+def assert_heals(place: Path, batch: StagedBatch, room: Callable[[], None]) -> None:
     """Nothing of the batch is there; with room again, all of it comes in."""
     warehouse = open_engine("duckdb", place)
     assert rows_of(warehouse, EPISODES) == []
     assert warehouse.query("SELECT * FROM ops.dead_letter").frame.is_empty()
     assert warehouse.ledger(EPISODES, CARTPOLE).is_empty()
     room()
-    fates = write(warehouse, EPISODES, [batch], CARTPOLE)[0]
-    assert (fates.loaded, fates.rejected) == (12_000, 2)
+    counts = write(warehouse, EPISODES, [batch], CARTPOLE)[0]
+    assert (counts.loaded, counts.rejected) == (12_000, 2)
 
 
 def test_a_file_that_may_not_grow_is_a_full_disk(tmp_path: Path, stage: Stager) -> None:

@@ -8,38 +8,40 @@ from typing import Any
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.warehouse.bigquery.rate_limit import Pace
+from gaelp_assets.warehouse.bigquery.rate_limit import RateLimiter
 from gaelp_assets.warehouse.bigquery.schema import patch, shape_of, widening_statements
 from gaelp_assets.warehouse.duckdb.ddl import found_column, statements, wanted_shape
-from gaelp_assets.warehouse.schema.diff import compare
+from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import (
     Action,
     Change,
-    Column,
-    Form,
+    ColumnSchema,
+    ObjectType,
     RelationPlan,
-    Scope,
-    Shape,
+    SchemaScope,
     Status,
-    creation,
-    still,
+    TableSchema,
+    plan_create,
+    recheck,
     with_dependents,
 )
 from gaelp_assets_tests.contract.warehouses import BEST, EPISODES, EVERY_TYPE, GOOD, VERSIONS
 
 
-def column(text: str, *fields: Column, **more: Any) -> Column:
+def column(text: str, *fields: ColumnSchema, **more: Any) -> ColumnSchema:
     """`name TYPE MODE`."""
     name, type_, mode = (text + " NULLABLE").split()[:3]
-    return Column(name, type_, mode, fields=fields, **more)
+    return ColumnSchema(name, type_, mode, fields=fields, **more)
 
 
-def table(*columns: Column, **more: Any) -> Shape:
-    return Shape(Form.TABLE, columns, **more)
+def table(*columns: ColumnSchema, **more: Any) -> TableSchema:
+    return TableSchema(ObjectType.TABLE, columns, **more)
 
 
-def compared(found: Shape, wanted: Shape, *, empty: bool = False, scope: Scope = Scope.ALL) -> RelationPlan:
-    return compare(VERSIONS, found, wanted, lambda: empty, scope)
+def compared(
+    found: TableSchema, wanted: TableSchema, *, empty: bool = False, scope: SchemaScope = SchemaScope.ALL
+) -> RelationPlan:
+    return diff(VERSIONS, found, wanted, lambda: empty, scope)
 
 
 A = column("a INTEGER")
@@ -72,7 +74,9 @@ A = column("a INTEGER")
     ],
     ids=str,
 )
-def test_what_is_legal_is_a_change(found: list[Column], wanted: list[Column], changes: list[Any]) -> None:
+def test_what_is_legal_is_a_change(
+    found: list[ColumnSchema], wanted: list[ColumnSchema], changes: list[Any]
+) -> None:
     planned = compared(table(*found), table(*wanted))
     assert [(change.action, change.field) for change in planned.changes] == changes
     assert planned.refusals == ()
@@ -100,23 +104,23 @@ def test_what_is_legal_is_a_change(found: list[Column], wanted: list[Column], ch
     ids=str,
 )
 def test_what_is_not_is_refused_with_a_way_out_unless_the_table_is_empty(
-    found: list[Column], wanted: list[Column], field: str, stops_loads: bool
+    found: list[ColumnSchema], wanted: list[ColumnSchema], field: str, stops_loads: bool
 ) -> None:
     planned = compared(table(*found), table(*wanted))
     (refusal,) = planned.refusals
     assert (refusal.field, refusal.stops_loads, planned.status) == (field, stops_loads, Status.REFUSED)
     assert refusal.found
     assert refusal.wanted
-    assert refusal.way_out.endswith(".")
+    assert refusal.remedy.endswith(".")
     assert f"field {field}" in str(refusal.problem)
     assert compared(table(*found), table(*wanted), empty=True).status is Status.REPLACE
-    for_rows = compared(table(*found), table(*wanted), scope=Scope.ROWS)
+    for_rows = compared(table(*found), table(*wanted), scope=SchemaScope.ROWS)
     assert (for_rows.status is Status.REFUSED) == stops_loads
 
 
 def test_a_required_field_that_the_catalogue_dropped_is_relaxed_for_loads() -> None:
     found, wanted = table(A, column("b STRING REQUIRED")), table(A)
-    (change,) = compared(found, wanted, scope=Scope.ROWS).changes
+    (change,) = compared(found, wanted, scope=SchemaScope.ROWS).changes
     assert (change.action, change.field) == (Action.RELAX, "b")
 
 
@@ -137,7 +141,7 @@ def test_properties_are_changes_and_a_partitioning_is_not() -> None:
         (Action.PARTITION_FILTER, "not required", "required"),
         (Action.CLUSTER, "", "a"),
     }
-    assert compared(found, wanted, scope=Scope.ROWS).status is Status.UNCHANGED
+    assert compared(found, wanted, scope=SchemaScope.ROWS).status is Status.UNCHANGED
     (refusal,) = compared(table(A, partitioning="MONTH(d)"), table(A)).refusals
     assert (refusal.found, refusal.wanted, refusal.stops_loads) == ("MONTH(d)", "no partitioning", False)
 
@@ -145,38 +149,43 @@ def test_properties_are_changes_and_a_partitioning_is_not() -> None:
 def test_the_ledger_cannot_be_filled_again_and_nobody_is_told_so() -> None:
     from gaelp_assets_tests.contract.warehouses import CATALOG
 
-    planned = compare(CATALOG["ops.import_logs"], table(A), table(column("a STRING")), lambda: False)
-    assert "--replace" not in planned.refusals[0].way_out
-    derived = compare(BEST, table(A), table(column("a STRING")), lambda: False)
-    assert "materialize" in derived.refusals[0].way_out
+    planned = diff(CATALOG["ops.import_logs"], table(A), table(column("a STRING")), lambda: False)
+    assert "--replace" not in planned.refusals[0].remedy
+    derived = diff(BEST, table(A), table(column("a STRING")), lambda: False)
+    assert "materialize" in derived.refusals[0].remedy
 
 
 def test_another_form_gives_way_unless_it_holds_loaded_rows_or_is_not_ours() -> None:
-    view, loaded = Shape(Form.VIEW, query="q"), table(column("_batch_id STRING"))
+    view, loaded = TableSchema(ObjectType.VIEW, query="q"), table(column("_batch_id STRING"))
     assert compared(table(A), view).status is Status.REPLACE
     assert compared(view, table(A)).status is Status.REPLACE
-    reads_loaded = Shape(Form.VIEW, loaded.columns, "q")
+    reads_loaded = TableSchema(ObjectType.VIEW, loaded.columns, "q")
     assert compared(reads_loaded, table(A)).status is Status.REPLACE, "a view holds no rows of its own"
     assert compared(loaded, view, empty=True).status is Status.REPLACE
     assert compared(loaded, view).status is Status.REFUSED
-    assert compared(Shape(Form.OTHER), table(A), empty=True).status is Status.REFUSED
+    assert compared(TableSchema(ObjectType.OTHER), table(A), empty=True).status is Status.REFUSED
 
 
 def test_a_materialized_view_is_made_anew_for_another_query_and_with_what_it_reads() -> None:
-    first, second = (Shape(Form.MATERIALIZED_VIEW, query=query) for query in ("1", "2"))
+    first, second = (TableSchema(ObjectType.MATERIALIZED_VIEW, query=query) for query in ("1", "2"))
     assert compared(first, second).status is Status.REPLACE
     plans = [
-        compare(EPISODES, table(column("a DATE")), table(A), lambda: True),
-        compare(BEST, first, first, lambda: False),
-        compare(GOOD, Shape(Form.VIEW, query="q"), Shape(Form.VIEW, query="q"), lambda: False),
+        diff(EPISODES, table(column("a DATE")), table(A), lambda: True),
+        diff(BEST, first, first, lambda: False),
+        diff(
+            GOOD,
+            TableSchema(ObjectType.VIEW, query="q"),
+            TableSchema(ObjectType.VIEW, query="q"),
+            lambda: False,
+        ),
     ]
     upstream = {BEST.id: frozenset({EPISODES.id}), GOOD.id: frozenset({BEST.id})}
     found = with_dependents(plans, upstream)
     assert [planned.status for planned in found] == [Status.REPLACE, Status.REPLACE, Status.UNCHANGED]
-    unchanged = compare(BEST, first, first, lambda: False)
-    assert still(found[1], unchanged).status is Status.REPLACE, "it looks unchanged, and is broken"
+    unchanged = diff(BEST, first, first, lambda: False)
+    assert recheck(found[1], unchanged).status is Status.REPLACE, "it looks unchanged, and is broken"
     with pytest.raises(GaelpError, match="no widening"):
-        still(plans[0], compare(EPISODES, table(column("a DATE")), table(A), lambda: False))
+        recheck(plans[0], diff(EPISODES, table(column("a DATE")), table(A), lambda: False))
 
 
 # DuckDB
@@ -186,7 +195,7 @@ def test_duckdb_tells_every_type_of_the_catalogue_as_it_was_made() -> None:
     import duckdb
 
     con = duckdb.connect()
-    for statement in statements(creation(EVERY_TYPE, Form.TABLE)):
+    for statement in statements(plan_create(EVERY_TYPE, ObjectType.TABLE)):
         con.execute(statement)
     found = [
         found_column(name, type_, nullable=nullable, comment=comment)
@@ -201,7 +210,7 @@ def test_duckdb_tells_every_type_of_the_catalogue_as_it_was_made() -> None:
 
 def test_several_changes_inside_of_one_record_are_one_statement() -> None:
     changes = (Change(Action.ADD_FIELD, "table.note"), Change(Action.WIDEN, "table.order"))
-    (statement,) = statements(RelationPlan(EPISODES, Form.TABLE, Form.TABLE, changes))
+    (statement,) = statements(RelationPlan(EPISODES, ObjectType.TABLE, ObjectType.TABLE, changes))
     assert statement.startswith('ALTER TABLE "lab"."episodes" ALTER COLUMN "table" SET DATA TYPE STRUCT(')
 
 
@@ -232,10 +241,10 @@ def test_a_live_table_is_told_in_the_catalogues_words() -> None:
     shape = shape_of(LIVE)
     assert [str(c) for c in shape.columns] == ["REQUIRED INTEGER", "NULLABLE STRING(10)", "NULLABLE RECORD"]
     assert shape.columns[2].fields[0].type == "NUMERIC(20, 4)"
-    assert (shape.partitioning, shape.expiration_days, shape.form) == ("DAY(d)", 1.0, Form.TABLE)
-    assert shape_of({"type": "EXTERNAL"}).form is Form.OTHER
-    assert shape_of({"materializedView": {"query": "q"}}).form is Form.MATERIALIZED_VIEW
-    assert shape_of({"view": {"query": "q"}}) == Shape(Form.VIEW, query="q")
+    assert (shape.partitioning, shape.expiration_days, shape.object_type) == ("DAY(d)", 1.0, ObjectType.TABLE)
+    assert shape_of({"type": "EXTERNAL"}).object_type is ObjectType.OTHER
+    assert shape_of({"materializedView": {"query": "q"}}).object_type is ObjectType.MATERIALIZED_VIEW
+    assert shape_of({"view": {"query": "q"}}) == TableSchema(ObjectType.VIEW, query="q")
     assert shape_of({"rangePartitioning": {"field": "n"}}).partitioning == "RANGE(n)"
 
 
@@ -282,7 +291,7 @@ def test_no_more_calls_than_allowed_begin_in_any_second(monkeypatch: pytest.Monk
     begun: list[float] = []
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: begun.append(now[0] + seconds))
-    pace = Pace(10)
+    pace = RateLimiter(10)
     for number in range(254):
         now[0] = 100.0 + number / 1000
         pace.wait()
