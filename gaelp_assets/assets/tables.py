@@ -131,7 +131,7 @@ def check_head_room(
     """Ends a run that does not fit into what is left of the warehouse's daily limits, before it writes anything.
 
     Raises:
-        Failure: it does not fit; the description says what would.
+        dg.Failure: it does not fit; the description says what would.
     """
     from gaelp_assets.warehouse.quotas import refusal, worth_asking
 
