@@ -298,7 +298,7 @@ class Gateway:
         """Moves failed files back to where they came from: those of that name, or (`*`, `?`, `[...]`) of names like it.
 
         The pattern can stand for the name in `failed/`, with or without that folder, the original name, or its last part.
-        A place that is taken meanwhile stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
+        A name that is taken stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
 
         Raises:
             GaelpError: no file is meant, or one that is meant has no known origin, and nothing is moved then; or some came with names

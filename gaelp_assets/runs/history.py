@@ -21,7 +21,7 @@ def past_runs(instance: dg.DagsterInstance, slots: Iterable[str]) -> Mapping[str
     """The newest runs of each slot, the newest first.
 
     One bounded query for many slots; a slot that it does not reach gets one of its own. Taken for a slot that never ran, it would be
-    given its first run key again, which Dagster ignores for ever.
+    given its first run key again, which Dagster ignores: the slot would never run again.
     """
     wanted = sorted(set(slots))
     found: dict[str, list[PastRun]] = {slot: [] for slot in wanted}

@@ -124,7 +124,7 @@ class LocalStore:
         return _stored(name, status) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, stored: StoredObject) -> BinaryIO:
-        """The file, open for reading; it stays readable when it is moved meanwhile.
+        """The file, open for reading; it stays readable when it is moved.
 
         Raises:
             ObjectChanged: it is gone, or is another version.
