@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 CHAPTERS: Final = {
     "README": [
+        "docs/examples",
         "docs/architecture",
         "docs/glossary",
         "docs/production",

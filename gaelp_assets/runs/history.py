@@ -1,4 +1,4 @@
-"""What Dagster's instance knows of earlier runs. Only questions here; `planning` decides."""
+"""What Dagster's instance knows of earlier runs, by slot. Only questions are asked here; `planning` decides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gateway's files in a folder tree. Everything that is particular to a file system stands here, its errors included."""
+"""The gateway's files in a folder tree.
+
+Everything that is particular to a file system belongs here, its errors included; what a name means does not (`gateway.paths`).
+"""
 
 from __future__ import annotations
 
@@ -289,7 +292,7 @@ class LocalStore:
 
     @contextmanager
     def _reporting(self, action: str, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
-        """FairFileLock the file system's errors into the project's, except those that say that a file is gone, where it may be."""
+        """Turns the file system's errors into the project's, except those that say that a file is gone, where it may be."""
         try:
             yield
         except OSError as error:
