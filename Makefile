@@ -16,7 +16,7 @@ help:
 	@echo "make check   formatter, linter, strict types, import rules"
 	@echo "make docs    build these pages and an API reference as a site, in site/"
 	@echo "make bench   measure the load against other ways to load the same files (an hour)"
-	@echo "make format  let the formatter and the linter mend what they can"
+	@echo "make format  let the formatter and the linter correct what they can"
 	@echo "make lock    compute the lock files again from pyproject.toml"
 
 setup: .venv/.installed
