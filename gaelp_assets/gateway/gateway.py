@@ -179,7 +179,16 @@ class Gateway:
     def publish(
         self, relation: Relation, slice_: Slice, name: str, chunks: Iterable[bytes]
     ) -> GatewayFile | None:
-        """Writes a new file of a slice into the load queue; None, with nothing changed, if the name is taken.
+        """Writes a new file of a slice into the load queue.
+
+        Args:
+            relation: the table that the rows are of.
+            slice_: the slice that all of them belong to.
+            name: the file's name, with its ending: `part-0.ndjson.gz`.
+            chunks: the file's bytes, in pieces of any size.
+
+        Returns:
+            The file; None, with nothing changed, if the name is taken.
 
         Raises:
             GaelpError: the name or the slice is not allowed.

@@ -18,7 +18,12 @@ WITH_EXAMPLES = sorted(
     if ">>> " in path.read_text(encoding="utf-8")
 )
 # What a user calls first has an example that runs.
-EXPECTED = {"gaelp_assets.errors", "gaelp_assets.frames", "gaelp_assets.gateway.names"}
+EXPECTED = {
+    "gaelp_assets.errors",
+    "gaelp_assets.frames",
+    "gaelp_assets.gateway.names",
+    "gaelp_assets.runs.planning",
+}
 
 
 def test_what_a_user_calls_has_examples() -> None:
