@@ -2,9 +2,9 @@
 PYTHON ?= python3
 UV_VERSION := 0.13.8
 BIN := .venv/bin
-SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py
+SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-chaos check bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-chaos check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training"
@@ -14,9 +14,10 @@ help:
 	@echo "make test-emulator  only the tests on BigQuery's emulator"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
 	@echo "make check   formatter, linter, strict types, import rules"
+	@echo "make docs    build these pages and an API reference as a site, in site/"
 	@echo "make bench   measure the load against other ways to load the same files (an hour)"
-	@echo "make format  let the formatter and the linter mend what they can"
-	@echo "make lock    compute requirements.lock anew from pyproject.toml"
+	@echo "make format  let the formatter and the linter correct what they can"
+	@echo "make lock    compute the lock files again from pyproject.toml"
 
 setup: .venv/.installed
 
@@ -52,6 +53,18 @@ check: setup
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports
 
+DOCS := .venv-docs/bin
+
+docs: .venv-docs/.installed
+	rm -rf site
+	$(DOCS)/sphinx-build --quiet --fresh-env --fail-on-warning --keep-going -j 2 -c docs/sphinx -d build/doctrees . site
+	$(DOCS)/python docs/sphinx/check_site.py site
+
+.venv-docs/.installed: .venv/.installed requirements-docs.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-docs
+	$(BIN)/uv pip install --quiet --python $(DOCS)/python --require-hashes -r requirements-docs.lock
+	touch $@
+
 BENCH := .venv-benchmarks/bin
 
 bench: .venv-benchmarks/.installed
@@ -74,3 +87,4 @@ format: setup
 lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements.lock requirements-benchmarks.in -o requirements-benchmarks.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group docs -o requirements-docs.lock

@@ -1,1 +1,1 @@
-"""The data platform of GAELP: NDJSON from the export gateway, proved row by row, in a warehouse, on screen."""
+"""The data platform of GAELP: NDJSON from the export gateway, validated row by row, in a warehouse, on screen."""

@@ -1,4 +1,7 @@
-"""Google's clients, made by dagster-gcp's resources, so that credentials are configured as everywhere else in Dagster."""
+"""Google's clients, made by dagster-gcp's resources, so that credentials are configured as everywhere else in Dagster.
+
+The only module below `assets` that may import Dagster's integrations: engines and stores get a function that makes their client.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Where everything meets: the catalogue becomes assets, checks and sensors. A wrong catalogue fails here, with all its problems."""
+"""The Dagster code location: the catalogue becomes assets, checks and sensors. A wrong catalogue fails here, with all its problems.
+
+Each part is made elsewhere (`assets`, `sensors`, `resources`); here they are only put together.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,11 @@ LOCATION: Final = "gaelp_assets"
 
 
 def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.Definitions:
-    """The Dagster definitions of a catalogue (the committed one if none is given) on the places that the settings name.
+    """The Dagster definitions of a catalogue.
+
+    Args:
+        settings: where the gateway and the warehouse are. Neither is touched yet.
+        catalog: its relations become assets; the committed catalogue if none is given.
 
     Raises:
         GaelpError: the catalogue has problems; all of them at once.

@@ -1,7 +1,8 @@
 """What went wrong, where, what was expected and what to do, for everything a user of the platform can meet.
 
-A `GaelpError` carries one `Problem` or many: whoever checks something collects all of its problems before raising.
-No problem ever quotes a row's values: a rejected row stands in the dead letter, and nowhere else.
+A `GaelpError` carries one `Problem` or many: a check collects all of its problems before it raises. No problem ever quotes a row's
+values: a rejected row is in the dead letter, and nowhere else. Exceptions that only signal something between two parts of the platform,
+such as `ObjectChanged`, do not belong here: they are beside the part that raises them.
 """
 
 from __future__ import annotations
@@ -15,7 +16,17 @@ from typing import Final
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong: `what` happened, `where`, what was `expected`, and the `remedy`."""
+    """One thing that is wrong, for a person who can act on it.
+
+    Args:
+        what: what happened, without a capital letter or a full stop.
+        where: the file, relation, field or setting; empty where there is only one place.
+        expected: what would have been right.
+        remedy: what to do, as whole sentences.
+
+    >>> print(Problem("no such folder", "GAELP_GATEWAY", "a folder that exists", "Create it, and try again."))
+    GAELP_GATEWAY: no such folder; expected a folder that exists. Create it, and try again.
+    """
 
     what: str
     where: str = ""
@@ -32,7 +43,15 @@ class Problem:
 
 
 class GaelpError(Exception):
-    """One or more problems that stay until somebody acts: trying again does not help."""
+    """One or more problems that stay until somebody acts: trying again does not help.
+
+    >>> error = GaelpError(Problem("too short", "name"), Problem("unknown type", "field"))
+    >>> print(error)
+    name: too short
+    field: unknown type
+    >>> [problem.where for problem in error.problems], error.permanent
+    (['name', 'field'], True)
+    """
 
     permanent = True
 
@@ -58,12 +77,20 @@ PASSING: Final = FULL | {
 
 
 def of_the_system(error: OSError, problem: Problem) -> GaelpError:
-    """The problem as the kind of error that it is: transient where the operating system's error can pass."""
+    """The problem as the kind of error that it is: transient where the operating system's error can pass.
+
+    >>> type(of_the_system(OSError(errno.ENOSPC, "No space left on device"), Problem("the file was not written"))).__name__
+    'TransientError'
+    """
     return TransientError(problem) if error.errno in PASSING else GaelpError(problem)
 
 
 def unknown(kind: str, value: str, known: Iterable[str], *, where: str = "") -> Problem:
-    """The problem of a `value` that is none of the `known` ones, with the likeliest of them."""
+    """The problem of a `value` that is none of the `known` ones, with the one that looks most like it.
+
+    >>> print(unknown("stage", "sended", ["raw", "sent"]))
+    unknown stage 'sended', did you mean 'sent'?; expected one of raw, sent
+    """
     names = sorted(known)
     close = difflib.get_close_matches(value, names, n=1)
     return Problem(

@@ -1,6 +1,7 @@
 """The platform's relations as data frames, for notebooks and scripts: the same calls on every warehouse.
 
-Queries are GoogleSQL, with values as `@parameters`. The environment says which warehouse (see the README's table of variables).
+Queries are GoogleSQL, with values as `@parameters`. The environment variables say which warehouse is read (see the README). A program that
+works with the warehouse or the gateway themselves opens a `Platform` instead.
 """
 
 from __future__ import annotations
@@ -23,6 +24,15 @@ def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
 
     On BigQuery, results of 100,000 rows and more come through the Storage Read API.
 
+    >>> read("SELECT @steps * 2 AS steps", {"steps": 21}).to_dicts()
+    [{'steps': 42}]
+    >>> read("SELECT environment_id FROM training.environments WHERE environment_id = @id", {"id": "CartPole-v1"}).columns
+    ['environment_id']
+
+    Args:
+        sql: one GoogleSQL SELECT over relations of the catalogue, as `dataset.name`.
+        parameters: the values of the query's `@names`.
+
     Raises:
         GaelpError: the query is wrong, or reads what the catalogue does not know.
         TransientError: the warehouse cannot be reached at the moment.
@@ -31,7 +41,11 @@ def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
 
 
 def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
-    """As `read`, as a pandas frame with the types of `pandas-gbq`: `Int64`, `boolean`, `dbdate`, ...; a FLOAT's NULL is NaN."""
+    """As `read`, as a pandas frame with the types of `pandas-gbq`: `Int64`, `boolean`, `dbdate`, ...; a FLOAT's NULL is NaN.
+
+    >>> read_pandas("SELECT @steps AS steps", {"steps": 21}).dtypes.to_dict()
+    {'steps': Int64Dtype()}
+    """
     return _platform(load_settings()).query_pandas(sql, parameters)
 
 

@@ -1,1 +1,1 @@
-"""Dagster sensors: each a pure plan and a thin shell that carries it out."""
+"""Dagster sensors: one module for each. A sensor asks `gaelp_assets.runs` for a plan and hands it to Dagster; it decides nothing itself."""

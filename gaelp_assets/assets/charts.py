@@ -1,4 +1,8 @@
-"""The picture of a relation: y over x, a line for each series, a panel for each facet."""
+"""The picture of a relation: y over x, a line for each series, a panel for each facet.
+
+What is drawn is the catalogue's `chart`; here is only how. Matplotlib is imported where it draws, since Dagster loads this module
+everywhere.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +28,16 @@ SERIES: Final = len(PALETTE) * len(STYLES)
 
 
 def chart_frame(platform: Platform, relation: Relation, environment: str | None) -> pl.DataFrame:
-    """The rows to draw, in order of x: of one environment, or of all, over all dates; `ROW_LIMIT` rows at most."""
+    """The rows to draw: one environment's, or all, over all dates.
+
+    Args:
+        platform: where the relation is read.
+        relation: one with a `chart` in the catalogue.
+        environment: the id of the environment; None for all of them.
+
+    Returns:
+        The columns that the chart names, in order of x, without rows whose x or y is NULL; at most `ROW_LIMIT` rows.
+    """
     chart = _chart(relation)
     scope = PartitionRange(platform.settings.first_date, platform.last_date, environment)
     condition, parameters = scope.condition(relation, "t")

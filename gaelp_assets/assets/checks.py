@@ -1,6 +1,7 @@
-"""Asset checks of what lies in the warehouse, apart from any load: schema, keys and references of loaded tables.
+"""Asset checks of what the warehouse holds, apart from any load: schema, keys and references of loaded tables.
 
-A check ends passed, failed, or could-not-run: the last is a warning with its reason, never silence and never a failure of the data.
+A check that cannot run ends with a warning and its reason: neither passed, nor a failure of the data. The checks of one load,
+`accounting` and `rejected_rows`, belong to `assets.tables`, which has the load's counts.
 """
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from gaelp_assets.warehouse.schema.model import RelationPlan
 
 SAMPLE_ROWS: Final = 20_000
-"""Rows of a rectangle that are proven again. Every row was proven when it was loaded; this finds what was changed since."""
+"""Rows of a rectangle that are validated again. Every row was validated when it was loaded; this finds what was changed since."""
 
 CheckOutcome = tuple[bool, dict[str, Any]]
 """Whether the check passed, and its metadata."""
@@ -105,8 +106,10 @@ def _result(
 def schema_conformance(
     platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """The catalogue against the table as it is (one look at its description), and the first rows of each rectangle against the
-    Pandera schema. Descriptions, labels and the like that drifted are shown, and fail nothing."""
+    """Compares the table as it is with the catalogue, and validates the first `SAMPLE_ROWS` rows of each rectangle.
+
+    Descriptions, labels and other differences that no row depends on are shown, and do not fail the check.
+    """
     from gaelp_assets.warehouse.schema.model import FOR_ROWS, Action, Status
 
     (planned,) = platform.warehouse.diff([relation])

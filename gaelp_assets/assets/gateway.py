@@ -1,4 +1,7 @@
-"""The export gateway as an asset, from which every loaded table descends, and the platform's own tables beside it."""
+"""The export gateway as an asset, from which every loaded table descends, and the platform's own tables beside it.
+
+The gateway itself (stages, names, moves) is `gaelp_assets.gateway`; here is what Dagster shows of it.
+"""
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 from collections.abc import Iterator
@@ -21,7 +24,12 @@ from resources.platform import PlatformResource
 
 
 def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
-    """The gateway: materializing it proves what lies in `raw/`, sorts it into slices, and shows the queue."""
+    """The gateway's asset: materializing it validates the files in `raw/`, sorts their rows into slices, and shows the queue.
+
+    Args:
+        address: where the gateway is, as a URL, for people.
+        store: the kind of store that Dagster's UI shows: `filesystem` or `gcs`.
+    """
 
     @dg.multi_asset(
         name=GATEWAY.path[-1],

@@ -1,4 +1,7 @@
-"""Column lineage of the derived relations, remembered between loads: reading it from SQL takes longer than all the rest of a load."""
+"""Column lineage of the derived relations, kept in a file between starts: reading it from SQL takes most of a start's time.
+
+How lineage is read is `sql.lineage`; here it is only remembered.
+"""
 
 from __future__ import annotations
 

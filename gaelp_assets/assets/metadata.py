@@ -1,4 +1,7 @@
-"""What the UI shows of a relation and of a load: column schemas, and the metadata of materializations and checks."""
+"""What the UI shows of a relation and of a load: column schemas, and the metadata of materializations and checks.
+
+Only translation: domain objects in, Dagster's metadata out. Nothing here asks the warehouse or the gateway.
+"""
 
 from __future__ import annotations
 
@@ -85,7 +88,11 @@ def column_schema(relation: Relation, sources: ColumnSources) -> dg.TableSchema:
 
 
 def check_words(check: Check) -> str:
-    """`in_range(min_value=0)`."""
+    """The check as a call.
+
+    >>> check_words(Check(name="in_range", arguments={"min_value": 0}))
+    'in_range(min_value=0)'
+    """
     return f"{check.name}({', '.join(f'{name}={value!r}' for name, value in check.arguments.items())})"
 
 
@@ -170,7 +177,7 @@ def table(rows: Sequence[Mapping[str, Any]], /, **columns: str) -> dg.TableMetad
 
 
 def failure(error: GaelpError) -> dg.Failure:
-    """The failure of a step, in the problems' own words. Never retried by itself: a sensor tries again, if anyone."""
+    """The failure of a step, in the problems' own words. Dagster does not retry it: a sensor starts the next attempt."""
     remark = "" if error.permanent else " This can go away by itself: try again later."
     return dg.Failure(
         str(error) + remark,

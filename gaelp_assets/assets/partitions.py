@@ -1,4 +1,7 @@
-"""How the catalogue's slices appear in Dagster: partition definitions, asset keys, and the slices that a run is about."""
+"""How the catalogue's slices appear in Dagster: partition definitions, asset keys, and the slices that a run is about.
+
+The spellings of one slice (partition key, path) are in `catalog.slices`, which does not know Dagster.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,12 @@ RANGE_END_TAG: Final = "dagster/asset_partition_range_end"
 
 
 def asset_key(relation: Relation) -> dg.AssetKey:
-    """`[dataset, name]`."""
+    """Dagster's key of the relation's asset: dataset and name.
+
+    >>> from gaelp_assets.catalog import load_catalog
+    >>> asset_key(load_catalog().find("episodes")).path
+    ['training', 'episodes']
+    """
     return dg.AssetKey([relation.dataset, relation.name])
 
 

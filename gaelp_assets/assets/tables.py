@@ -1,6 +1,7 @@
 """Loaded tables as assets: one factory. A run appends what is pending for its slices, or rebuilds them.
 
-What a load proved is asserted by two asset checks in the same step, before anything is reported as materialized.
+The result of a load is asserted by two asset checks in the same step, before anything is reported as materialized. The load itself is
+`ingest.load`; checks of what a table holds apart from a load are in `assets.checks`.
 """
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
@@ -131,7 +132,7 @@ def check_head_room(
     """Ends a run that does not fit into what is left of the warehouse's daily limits, before it writes anything.
 
     Raises:
-        Failure: it does not fit; the description says what would.
+        dg.Failure: it does not fit; the description says what would.
     """
     from gaelp_assets.warehouse.quotas import refusal, worth_asking
 

@@ -1,4 +1,7 @@
-"""Derived relations as assets: what their SQL says is computed for the run's slices, with lineage and picture."""
+"""Derived relations as assets: what their SQL says is computed for the run's slices, with lineage and picture.
+
+When a relation is due is decided in `runs`; how an engine computes one is in `warehouse`.
+"""
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import base64

@@ -1,4 +1,8 @@
-"""The export gateway: stages of files between producers and the warehouse, in a folder or a bucket."""
+"""The export gateway: stages of files between producers and the warehouse, in a folder or a bucket.
+
+`paths` says what a name means, `gateway` moves files between stages, `store` is what a place for files must be able to do, and
+`stores` holds the places. Names of files belong here; what is in the files does not (`ingest`).
+"""
 
 from gaelp_assets.gateway.gateway import FailedFile, Gateway, Listing, PendingSlice, Queue, StageCount
 from gaelp_assets.gateway.open import open_gateway

@@ -179,7 +179,16 @@ class Gateway:
     def publish(
         self, relation: Relation, slice_: Slice, name: str, chunks: Iterable[bytes]
     ) -> GatewayFile | None:
-        """Writes a new file of a slice into the load queue; None, with nothing changed, if the name is taken.
+        """Writes a new file of a slice into the load queue.
+
+        Args:
+            relation: the table that the rows are of.
+            slice_: the slice that all of them belong to.
+            name: the file's name, with its ending: `part-0.ndjson.gz`.
+            chunks: the file's bytes, in pieces of any size.
+
+        Returns:
+            The file; None, with nothing changed, if the name is taken.
 
         Raises:
             GaelpError: the name or the slice is not allowed.
@@ -298,7 +307,7 @@ class Gateway:
         """Moves failed files back to where they came from: those of that name, or (`*`, `?`, `[...]`) of names like it.
 
         The pattern can stand for the name in `failed/`, with or without that folder, the original name, or its last part.
-        A place that is taken meanwhile stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
+        A name that is taken stays as it is: the file then gets a number. Returns (name in `failed/`, new name).
 
         Raises:
             GaelpError: no file is meant, or one that is meant has no known origin, and nothing is moved then; or some came with names

@@ -6,10 +6,14 @@ from gaelp_assets.errors import GaelpError, Problem
 
 
 def is_unfinished(name: str) -> bool:
-    """Whether a writer is still at it: a part of the name starts with a dot, or the name ends in `.tmp`."""
+    """Whether its writer has not finished it: a part of the name starts with a dot, or the name ends in `.tmp`.
+
+    >>> [is_unfinished(name) for name in ("raw/a.ndjson", "raw/a.ndjson.tmp", "raw/.part/a.ndjson")]
+    [False, True, True]
+    """
     if name.endswith(".tmp"):
         return True
-    # ".." is no unfinished file but a trap, and is seen and reported as such where a store can hold it.
+    # ".." is no unfinished file: it could lead out of the gateway, and is reported where a store can hold it.
     return "." in name and any(part.startswith(".") and part not in {".", ".."} for part in name.split("/"))
 
 
@@ -40,7 +44,11 @@ def check_new_name(name: str) -> None:
 
 
 def shown(name: str) -> str:
-    r"""The name as it can be printed anywhere: undecodable bytes and control characters as `\xNN` or `\uNNNN`."""
+    r"""The name as it can be printed anywhere: undecodable bytes and control characters as `\xNN` or `\uNNNN`.
+
+    >>> print(shown("two\nlines"))
+    two\nlines
+    """
     return "".join(
         character
         if character.isprintable()

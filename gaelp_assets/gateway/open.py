@@ -14,9 +14,12 @@ from gaelp_assets.settings import GcsGateway, LocalGateway
 def open_gateway(
     where: LocalGateway | GcsGateway, catalog: Catalog, storage: Callable[[], Any] | None = None
 ) -> Gateway:
-    """The gateway that the settings name. Its `prepare()` is for the caller to call, once per process.
+    """The gateway that the settings name. The caller calls its `prepare()`, once per process, before it is used.
 
-    `storage` makes Google's client for a bucket (default: with the application default credentials).
+    Args:
+        where: the folder or the bucket.
+        catalog: the relations that files can belong to.
+        storage: makes Google's client for a bucket; by default one with the application default credentials.
 
     Raises:
         GaelpError: there are no credentials for Google Cloud Storage.

@@ -1,4 +1,7 @@
-"""What a place that holds the gateway's files must be able to do: the same few operations on folders and buckets."""
+"""What a place that holds the gateway's files must be able to do: the same few operations on folders and buckets.
+
+A store knows names and bytes. Stages, tables and slices are not its affair (`gateway.paths`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Dagster's instance knows of earlier runs. Only questions here; `planning` decides."""
+"""What Dagster's instance knows of earlier runs, by slot. Only questions are asked here; `planning` decides."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def past_runs(instance: dg.DagsterInstance, slots: Iterable[str]) -> Mapping[str
     """The newest runs of each slot, the newest first.
 
     One bounded query for many slots; a slot that it does not reach gets one of its own. Taken for a slot that never ran, it would be
-    given its first run key again, which Dagster ignores for ever.
+    given its first run key again, which Dagster ignores: the slot would never run again.
     """
     wanted = sorted(set(slots))
     found: dict[str, list[PastRun]] = {slot: [] for slot in wanted}

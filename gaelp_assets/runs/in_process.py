@@ -1,4 +1,7 @@
-"""Executes what the sensors would start, in this process and without a daemon: for `gaelp ingest` and the demo."""
+"""Executes what the sensors would start, in this process and without a daemon: for `gaelp ingest` and the demo.
+
+Nothing is decided here: plans come from `runs.plans`, as they do for the sensors.
+"""
 
 from __future__ import annotations
 

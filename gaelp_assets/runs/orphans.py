@@ -1,4 +1,4 @@
-"""Runs whose process is gone and which no daemon watches: one of them would hold its slot for ever.
+"""Runs whose process is gone and which no daemon watches: such a run keeps its slot from running again.
 
 `gaelp ingest` holds a file lock for as long as it lives. Who gets the lock knows that every unfinished run of its kind is dead.
 """

@@ -68,7 +68,11 @@ class PendingWork:
 
     @property
     def slot(self) -> str:
-        """`2026-11-20|*`, `2026-11-20`, `whole`, or `gateway`."""
+        """`2026-11-20|*`, `2026-11-20`, `whole`, or `gateway`.
+
+        >>> PendingWork(dg.AssetKey(["training", "episodes"]), Slice(dt.date(2026, 11, 20), "CartPole-v1")).slot
+        '2026-11-20|*'
+        """
         if self.asset == GATEWAY:
             return "gateway"
         if self.slice.environment is not None:
@@ -160,7 +164,12 @@ def previous_run_key(slot: str, history: Sequence[PastRun]) -> str:
 
 
 def backoff(history: Sequence[PastRun]) -> dt.timedelta:
-    """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes."""
+    """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes.
+
+    >>> failed = PastRun("a", RunOutcome.FAILED, dt.datetime(2026, 11, 20, tzinfo=dt.UTC))
+    >>> [str(backoff([failed] * runs)) for runs in (0, 1, 2, 3, 20)]
+    ['0:00:00', '0:00:10', '0:00:20', '0:00:40', '0:10:00']
+    """
     failed = 0
     for run in history:
         if run.outcome is not RunOutcome.FAILED:
@@ -185,10 +194,19 @@ def plan_runs(
 ) -> RunPlan:
     """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
 
-    `history` has each slot's runs, the newest first; `environments` are those that Dagster knows, in its order. `select` adds to
-    the relations of a slot with work those that should run with them. No more than `limit` slots are in flight: a long queue stays
-    in the gateway, where it is seen, and is not copied into runs. After a run that succeeded, a slot rests for `rest`, so that more
-    files come together in the next.
+    Args:
+        waiting: the work, in any order.
+        history: each slot's runs, the newest first.
+        select: adds to the assets of a slot with work those that should run with them.
+        now: the moment (UTC) at which runs would start.
+        first_date: the first date of which slices exist; work of earlier ones waits.
+        last_date: the last such date.
+        environments: those that Dagster knows, in its order.
+        limit: how many slots may be in flight. A long queue stays in the gateway, where it is seen, and is not copied into runs.
+        cooldown: how long a slot rests after a run that succeeded, so that more files are loaded by the next one.
+
+    Returns:
+        The runs to start, and for each slot that has to wait, why.
     """
     slots: dict[str, list[PendingWork]] = {}
     for work in waiting:

@@ -16,6 +16,17 @@ from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER
 
 PACKAGES = ("gaelp_assets", "resources", "sensors")
 MODULES = [path for package in PACKAGES for path in sorted((CHECKOUT / package).rglob("*.py"))]
+TOP_FOLDERS = tuple(f"{name}/" for name in (*PACKAGES, "gaelp_assets_tests", "docs", "benchmarks", "native"))
+FILE_NAMES = {
+    path.name
+    for name in (*TOP_FOLDERS, "")
+    for path in ((CHECKOUT / name).rglob("*.py") if name else CHECKOUT.glob("*.py"))
+}
+PAGES = [
+    CHECKOUT / "README.md",
+    CHECKOUT / "CONTRIBUTING.md",
+    *sorted(page for page in (CHECKOUT / "docs").rglob("*.md") if page.parent.name != "tables"),
+]
 
 
 def test_no_module_names_a_table_of_the_catalogue() -> None:
@@ -40,19 +51,31 @@ def test_a_module_is_small_enough_to_be_one_thing(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "docs/architecture.md"])
-def test_every_path_that_a_page_names_is_there(page: str) -> None:
-    text = (CHECKOUT / page).read_text(encoding="utf-8")
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(CHECKOUT).as_posix())
+def test_every_path_that_a_page_names_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
     linked = re.findall(r"\]\(((?!https?:)[^)#]+)", text)
-    quoted = re.findall(
-        r"`((?:gaelp_assets|gaelp_assets_tests|sensors|resources|docs|benchmarks)/[\w./-]+)`", text
-    )
-    missing = [
+    quoted = [
         name
-        for name in linked + quoted
-        if not ((CHECKOUT / page).parent / name).exists() and not (CHECKOUT / name).exists()
+        for name in re.findall(r"`([\w./-]+)`", text)
+        if name.startswith(TOP_FOLDERS) or name.endswith(".py")
     ]
-    assert [name for name in missing if "NAME" not in name] == []
+    missing = [name for name in linked if not (page.parent / name).exists()]
+    missing += [name for name in quoted if "NAME" not in name and not _exists(name)]
+    assert missing == []
+
+
+def _exists(name: str) -> bool:
+    """A whole path, or the name of one of the project's files."""
+    return (CHECKOUT / name).exists() or ("/" not in name and name in FILE_NAMES)
+
+
+def test_the_architecture_tells_of_every_part() -> None:
+    text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    package = CHECKOUT / "gaelp_assets"
+    parts = [f"gaelp_assets/{path.parent.name}/" for path in sorted(package.glob("*/__init__.py"))]
+    parts += [f"gaelp_assets/{path.name}" for path in sorted(package.glob("*.py")) if path.stem != "__init__"]
+    assert [part for part in [*parts, "resources/", "sensors/"] if f"`{part}`" not in text] == []
 
 
 def test_the_generated_pages_are_the_catalogues() -> None:

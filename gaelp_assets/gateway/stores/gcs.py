@@ -206,7 +206,7 @@ class GcsStore:
                     return arrived
                 if isinstance(error, PreconditionFailed):
                     return None
-                # A session that is lost (404, 410), or of which the server kept less than the client thinks, starts anew.
+                # A session that is lost (404, 410), or of which the server kept less than the client thinks, starts again.
                 lost = isinstance(error, NotFound) and self._bucket_seen
                 if attempt == ATTEMPTS or not (lost or isinstance(error, ValueError) or _code(error) == 410):
                     raise

@@ -19,7 +19,7 @@ _MESSAGE_LENGTH: Final = 300
 
 @contextmanager
 def storage_errors(action: str, where: str, account: str) -> Iterator[None]:
-    """FairFileLock errors of Google's client into the project's; what is none of them passes.
+    """Turns errors of Google's client into the project's; every other exception passes.
 
     A 404 or 412 that the caller has not dealt with is about the bucket.
     """

@@ -1,4 +1,4 @@
-"""Reads one generation of an object in ranges."""
+"""Reads one generation of an object in ranges, as a seekable file. Listing, moving and errors are in `stores.gcs`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The gateway's files in a folder tree. Everything that is particular to a file system stands here, its errors included."""
+"""The gateway's files in a folder tree.
+
+Everything that is particular to a file system belongs here, its errors included; what a name means does not (`gateway.paths`).
+"""
 
 from __future__ import annotations
 
@@ -124,7 +127,7 @@ class LocalStore:
         return _stored(name, status) if stat.S_ISREG(status.st_mode) else None
 
     def open(self, stored: StoredObject) -> BinaryIO:
-        """The file, open for reading; it stays readable when it is moved meanwhile.
+        """The file, open for reading; it stays readable when it is moved.
 
         Raises:
             ObjectChanged: it is gone, or is another version.
@@ -289,7 +292,7 @@ class LocalStore:
 
     @contextmanager
     def _reporting(self, action: str, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
-        """FairFileLock the file system's errors into the project's, except those that say that a file is gone, where it may be."""
+        """Turns the file system's errors into the project's, except those that say that a file is gone, where it may be."""
         try:
             yield
         except OSError as error:
