@@ -1,50 +1,40 @@
 // Columns in Arrow's layout, filled value by value from JSON text.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
+#include <utility>
 #include <vector>
 
+#include "arrow.hpp"
+#include "relation.hpp"
 #include "values.hpp"
 
 namespace gaelp {
 
-// In the order of `gaelp_assets.ingest.native.KINDS`.
-enum class Kind : int32_t {
-    String, Bytes, Integer, Float, Numeric, Boolean, Timestamp, Date, Datetime, Time, Json, Record, List
-};
-
-// What a relation says of a field; a REPEATED one is a List with its element as only child.
-struct Field {
-    std::string name;
-    Kind kind;
-    bool required;
-    std::vector<Field> children;
-};
-
 class Column {
   public:
-    // `nullable`: NULL can stand in it, because it is not required or because a record around it can be NULL.
-    Column(const Field& field, bool nullable, bool element, const char* data)
-        : field_(field), nullable_(nullable), element_(element), data_(data), seen_(field.children.size(), 0) {
-        const bool inner = field.kind == Kind::List ? false : nullable;
+    // `inner`: a record around it can be NULL, and then it is NULL, too.
+    Column(const Field& field, bool inner, bool element, const char* data)
+        : field_(field),
+          nullable_(inner || field.nullable),
+          element_(element),
+          data_(data),
+          seen_(field.children.size(), 0) {
+        const bool is_list = field.kind == Kind::List;
         for (const Field& child : field.children) {
-            const bool is_element = field.kind == Kind::List;
-            children_.emplace_back(new Column(child, inner || !(child.required || is_element), is_element, data));
-            if (child.kind == Kind::List && !inner) children_.back()->nullable_ = false;
+            children_.push_back(std::make_unique<Column>(child, nullable_ && !is_list, is_list, data));
             names_.push_back(child.name + '"');
         }
-        if (field.kind == Kind::List) main_.push<int64_t>(0);
+        if (is_list) main_.push<int64_t>(0);
     }
 
-    const Field& field() const { return field_; }
     size_t length() const { return length_; }
-    const std::vector<std::unique_ptr<Column>>& children() const { return children_; }
 
     // Takes the value at `p` and moves behind it; false if it is not certain to be one of the field.
     bool take(const char*& p, Scanner& scanner, int depth) {
         if (*p == 'n' && !(field_.kind == Kind::Json && element_)) {
-            if (field_.required || element_ || !Scanner::word(p, "null", 4)) return false;
+            if (!field_.may_be_missing() || !Scanner::word(p, "null")) return false;
             add_missing();
             return true;
         }
@@ -54,34 +44,11 @@ class Column {
         return true;
     }
 
-    // The fields of the object at `p`, one value to each column.
-    bool take_object(const char*& p, Scanner& scanner, int depth) {
-        if (*p != '{' || depth >= kMaxDepth) return false;
-        ++objects_;
-        size_t next = 0, found = 0;
-        p = skip_space(p + 1);
-        if (*p == '}') {
-            ++p;
-            return add_absent();
-        }
-        for (;;) {
-            if (*p++ != '"') return false;
-            const size_t place = find(p, next, scanner.end());
-            if (place == names_.size() || seen_[place] == objects_) return false;
-            seen_[place] = objects_;
-            next = place + 1;
-            ++found;
-            p = skip_space(p + names_[place].size());
-            if (*p != ':') return false;
-            p = skip_space(p + 1);
-            if (!children_[place]->take(p, scanner, depth + 1)) return false;
-            p = skip_space(p);
-            if (*p == '}') break;
-            if (*p != ',') return false;
-            p = skip_space(p + 1);
-        }
-        ++p;
-        return found == names_.size() || add_absent();
+    // The object at `p` as one more row; if it is not certain to be one, false, and `truncate` has to follow.
+    bool take_row(const char*& p, Scanner& scanner) {
+        if (!take_object(p, scanner, 0)) return false;
+        ++length_;
+        return true;
     }
 
     void truncate(size_t length) {
@@ -97,22 +64,36 @@ class Column {
         length_ = length;
     }
 
-    // Bits in place of bytes, as Arrow has them. Nothing is added afterwards.
-    void finish() {
-        if (field_.kind == Kind::Boolean) main_.pack_bits();
-        nulls_ = valid_.pack_bits();
-        for (const auto& child : children_) child->finish();
-    }
-
-    // Length, NULLs, then address and size of the buffers: validity (if there are NULLs), values, texts that are not in the data.
-    void describe(std::vector<int64_t>& out) const {
-        out.push_back(static_cast<int64_t>(length_));
-        out.push_back(static_cast<int64_t>(nulls_));
-        for (const Buffer* buffer : {&valid_, &main_, &texts_}) {
-            out.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer->data())));
-            out.push_back(static_cast<int64_t>(buffer->size()));
+    // Hands the values out as an Arrow array; after that, the column cannot be used. `source`: what `data` is of.
+    void hand_out(const std::shared_ptr<const Source>& source, ArrowArray& out) {
+        auto array = std::make_unique<Outgoing>();
+        const int64_t nulls = array->add_validity(std::move(valid_));
+        switch (field_.kind) {
+            case Kind::Record:
+                break;
+            case Kind::Boolean:
+                main_.pack_bits();
+                array->add(std::move(main_));
+                break;
+            case Kind::String:
+            case Kind::Bytes:
+            case Kind::Json: {
+                // Views, then the buffers that they point into, then the sizes of those.
+                Buffer sizes;
+                sizes.push(source->size());
+                sizes.push(texts_.size());
+                array->add(std::move(main_));
+                array->add_source(source);
+                array->add(std::move(texts_));
+                array->add(std::move(sizes));
+                break;
+            }
+            default:
+                array->add(std::move(main_));
         }
-        for (const auto& child : children_) child->describe(out);
+        std::vector<ArrowArray>& places = array->make_children(children_.size());
+        for (size_t i = 0; i < children_.size(); ++i) children_[i]->hand_out(source, places[i]);
+        Outgoing::hand_out(std::move(array), length_, nulls, out);
     }
 
   private:
@@ -145,13 +126,15 @@ class Column {
                 return true;
             case Kind::Boolean: {
                 const bool value = *p == 't';
-                if (!Scanner::word(p, value ? "true" : "false", value ? 4 : 5)) return false;
+                if (!Scanner::word(p, value ? "true" : "false")) return false;
                 main_.push<char>(value ? 1 : 0);
                 return true;
             }
             case Kind::String:
                 if (*p != '"' || !scanner.string(p, text)) return false;
-                return text.escaped ? add_unescaped(text, scanner) : (add_view(text.begin, text.size(), scanner), true);
+                if (text.escaped) return add_unescaped(text);
+                add_view(text.begin, text.size(), scanner);
+                return true;
             case Kind::Json: {
                 const char* const begin = p;
                 if (!scanner.value(p, depth)) return false;
@@ -182,6 +165,36 @@ class Column {
                 return take_object(p, scanner, depth);
         }
         return false;
+    }
+
+    // The fields of the object at `p`, one value to each column.
+    bool take_object(const char*& p, Scanner& scanner, int depth) {
+        if (*p != '{' || depth >= kMaxDepth) return false;
+        ++objects_;
+        size_t next = 0, found = 0;
+        p = skip_space(p + 1);
+        if (*p == '}') {
+            ++p;
+            return add_absent();
+        }
+        for (;;) {
+            if (*p++ != '"') return false;
+            const size_t place = find(p, next, scanner.end());
+            if (place == names_.size() || seen_[place] == objects_) return false;
+            seen_[place] = objects_;
+            next = place + 1;
+            ++found;
+            p = skip_space(p + names_[place].size());
+            if (*p != ':') return false;
+            p = skip_space(p + 1);
+            if (!children_[place]->take(p, scanner, depth + 1)) return false;
+            p = skip_space(p);
+            if (*p == '}') break;
+            if (*p != ',') return false;
+            p = skip_space(p + 1);
+        }
+        ++p;
+        return found == names_.size() || add_absent();
     }
 
     bool take_numeric(const char*& p, Scanner& scanner) {
@@ -234,7 +247,7 @@ class Column {
     bool add_absent() {
         for (size_t i = 0; i < children_.size(); ++i) {
             if (seen_[i] == objects_) continue;
-            if (children_[i]->field_.required) return false;
+            if (!children_[i]->field_.may_be_missing()) return false;
             children_[i]->add_missing();
         }
         return true;
@@ -308,7 +321,7 @@ class Column {
         }
     }
 
-    bool add_unescaped(const Span& text, const Scanner&) {
+    bool add_unescaped(const Span& text) {
         const size_t start = texts_.size();
         if (!unescape(text, texts_)) return false;
         add_text_from(start);
@@ -326,7 +339,7 @@ class Column {
     bool nullable_;
     const bool element_;      // of an array, where null is no value (but in JSON)
     const char* const data_;  // what views point into
-    size_t length_ = 0, nulls_ = 0;
+    size_t length_ = 0;
     Buffer valid_;  // a byte for each value, if NULL can be among them
     Buffer main_;   // values, views or offsets
     Buffer texts_;  // texts whose bytes do not stand in the data

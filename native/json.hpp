@@ -96,19 +96,22 @@ class Scanner {
             case '[':
                 return array(p, depth);
             case 't':
-                return word(p, "true", 4);
+                return word(p, "true");
             case 'f':
-                return word(p, "false", 5);
+                return word(p, "false");
             case 'n':
-                return word(p, "null", 4);
+                return word(p, "null");
             default:
                 return number(p);
         }
     }
 
-    static bool word(const char*& p, const char* text, size_t size) {
-        if (std::strncmp(p, text, size) != 0) return false;
-        p += size;
+    static bool word(const char*& p, const char* text) {
+        const char* q = p;
+        while (*text != '\0') {
+            if (*q++ != *text++) return false;
+        }
+        p = q;
         return true;
     }
 
