@@ -125,7 +125,8 @@ class Outgoing {
         return children_;
     }
 
-    static void hand_out(std::unique_ptr<Outgoing> array, size_t length, int64_t nulls, ArrowArray& out) noexcept {
+    static void hand_out(std::unique_ptr<Outgoing> array, size_t length, int64_t nulls,
+                         ArrowArray& out) noexcept {
         out = {};
         out.length = static_cast<int64_t>(length);
         out.null_count = nulls;

@@ -9,7 +9,8 @@
 #include <utility>
 
 #if !defined(__SIZEOF_INT128__) || !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the native decoder needs GCC or Clang on a little-endian 64-bit machine; without it, the Python way is used"
+#error \
+    "the native decoder needs GCC or Clang on a little-endian 64-bit machine; without it, the Python way is used"
 #endif
 
 namespace gaelp {
@@ -26,6 +27,20 @@ inline uint32_t load32(const char* p) {
     uint32_t word;
     std::memcpy(&word, p, 4);
     return word;
+}
+
+// Whether two texts of some bytes are the same, without a call: most names of fields are short.
+inline bool same_bytes(const char* a, const char* b, size_t size) {
+    if (size < 8) {
+        for (size_t i = 0; i < size; ++i) {
+            if (a[i] != b[i]) return false;
+        }
+        return true;
+    }
+    for (size_t i = 0; i + 8 < size; i += 8) {
+        if (load64(a + i) != load64(b + i)) return false;
+    }
+    return load64(a + size - 8) == load64(b + size - 8);
 }
 
 // Bytes that grow; a failed allocation throws std::bad_alloc.

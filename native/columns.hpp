@@ -99,7 +99,10 @@ class Column {
   private:
     size_t width() const {
         switch (field_.kind) {
-            case Kind::String: case Kind::Bytes: case Kind::Json: case Kind::Numeric:
+            case Kind::String:
+            case Kind::Bytes:
+            case Kind::Json:
+            case Kind::Numeric:
                 return 16;
             case Kind::Date:
                 return 4;
@@ -116,7 +119,7 @@ class Column {
         switch (field_.kind) {
             case Kind::Float: {
                 double value;
-                if (!parse_double(p, value)) return false;
+                if (!parse_double(p, scanner.end(), value)) return false;
                 main_.push(value);
                 return true;
             }
@@ -126,7 +129,7 @@ class Column {
                 return true;
             case Kind::Boolean: {
                 const bool value = *p == 't';
-                if (!Scanner::word(p, value ? "true" : "false")) return false;
+                if (!(value ? Scanner::word(p, "true") : Scanner::word(p, "false"))) return false;
                 main_.push<char>(value ? 1 : 0);
                 return true;
             }
@@ -145,7 +148,8 @@ class Column {
                 if (*p != '"' || !scanner.string(p, text) || !parse_date(text, number)) return false;
                 main_.push(static_cast<int32_t>(number));
                 return true;
-            case Kind::Timestamp: case Kind::Datetime:
+            case Kind::Timestamp:
+            case Kind::Datetime:
                 if (*p != '"' || !scanner.string(p, text)) return false;
                 if (!parse_moment(text, field_.kind == Kind::Timestamp, number)) return false;
                 main_.push(number);
@@ -238,7 +242,7 @@ class Column {
         for (size_t i = 0, place = next; i < count; ++i, ++place) {
             if (place >= count) place = 0;
             const std::string& name = names_[place];
-            if (name.size() <= rest && std::memcmp(p, name.data(), name.size()) == 0) return place;
+            if (name.size() <= rest && same_bytes(p, name.data(), name.size())) return place;
         }
         return count;
     }
@@ -284,8 +288,9 @@ class Column {
             const uint64_t low = load64(text);
             const uint32_t high = load32(text + 8);
             const uint64_t low_mask = size >= 8 ? ~uint64_t{0} : (uint64_t{1} << (size * 8)) - 1;
-            const uint32_t high_mask =
-                size >= 12 ? ~uint32_t{0} : size <= 8 ? 0 : (uint32_t{1} << ((size - 8) * 8)) - 1;
+            const uint32_t high_mask = size >= 12  ? ~uint32_t{0}
+                                       : size <= 8 ? 0
+                                                   : (uint32_t{1} << ((size - 8) * 8)) - 1;
             const uint32_t length = static_cast<uint32_t>(size), masked_high = high & high_mask;
             const uint64_t masked = low & low_mask;
             char* const view = main_.extend(16);
@@ -306,7 +311,8 @@ class Column {
     }
 
     void push_view(const char* text, size_t size, uint32_t buffer, size_t offset) {
-        const uint32_t words[4] = {static_cast<uint32_t>(size), load32(text), buffer, static_cast<uint32_t>(offset)};
+        const uint32_t words[4] = {static_cast<uint32_t>(size), load32(text), buffer,
+                                   static_cast<uint32_t>(offset)};
         std::memcpy(main_.extend(16), words, 16);
     }
 

@@ -23,29 +23,18 @@ namespace {
 
 constexpr size_t kMostBytes = INT32_MAX;  // what Arrow's views reach
 
-// Which lines of the data some are.
-class Places {
-  public:
-    void add(int64_t number, std::ptrdiff_t start, std::ptrdiff_t end) {
-        numbers_.push(number);
-        starts_.push(int64_t{start});
-        ends_.push(int64_t{end});
-    }
-
-    void hand_out(ArrowArray& out) {
-        auto array = std::make_unique<Outgoing>();
-        const size_t length = numbers_.size() / sizeof(int64_t);
-        array->add_validity({});
-        std::vector<ArrowArray>& columns = array->make_children(3);
-        hand_out_integers(std::move(numbers_), columns[0]);
-        hand_out_integers(std::move(starts_), columns[1]);
-        hand_out_integers(std::move(ends_), columns[2]);
-        Outgoing::hand_out(std::move(array), length, 0, out);
-    }
-
-  private:
-    Buffer numbers_, starts_, ends_;
+struct Place {
+    int64_t number, start, end;
 };
+
+// Places as an array of arrays of three.
+void hand_out_places(Buffer places, ArrowArray& out) {
+    auto array = std::make_unique<Outgoing>();
+    const size_t length = places.size() / sizeof(Place);
+    array->add_validity({});
+    hand_out_integers(std::move(places), array->make_children(1)[0]);
+    Outgoing::hand_out(std::move(array), length, 0, out);
+}
 
 bool is_blank(const char* p, const char* end) {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n')) ++p;
@@ -69,15 +58,15 @@ class Decoder {
             if (is_blank(line, next)) continue;
             // Nothing ends the scans of a line without its end: it is left to Python.
             const bool accepted = found != nullptr && next - line <= longest && take(line, next, scanner);
-            (accepted ? places_ : refused_).add(number, line - data, next - data);
+            (accepted ? places_ : refused_).push(Place{number, line - data, next - data});
         }
     }
 
     void hand_out(GaelpDecoded& out) {
         rows_.hand_out(source_, out.rows);
         hand_out_integers(std::move(hashes_), out.hashes);
-        places_.hand_out(out.places);
-        refused_.hand_out(out.refused);
+        hand_out_places(std::move(places_), out.places);
+        hand_out_places(std::move(refused_), out.refused);
     }
 
   private:
@@ -95,8 +84,7 @@ class Decoder {
 
     std::shared_ptr<const Source> source_;
     Column rows_;
-    Buffer hashes_;
-    Places places_, refused_;
+    Buffer hashes_, places_, refused_;
 };
 
 // Releases what has been handed out, unless all of it has been.
@@ -118,7 +106,8 @@ void decode(const ArrowSchema& relation, ArrowArray& lines, int64_t longest, Gae
     const auto source = std::make_shared<const Source>(lines);
     if (!source->is_bytes() || source->size() > kMostBytes) throw std::invalid_argument("lines");
     const Field root = read_field(relation);
-    if (root.kind != Kind::Record || root.nullable) throw std::invalid_argument("rows are structs, and not NULL");
+    if (root.kind != Kind::Record || root.nullable)
+        throw std::invalid_argument("rows are structs, and not NULL");
     Decoder decoder(root, source);
     decoder.decode(longest);
     Result result;
@@ -129,7 +118,9 @@ void decode(const ArrowSchema& relation, ArrowArray& lines, int64_t longest, Gae
 }  // namespace
 }  // namespace gaelp
 
-int32_t gaelp_interface() { return 2; }
+int32_t gaelp_interface() {
+    return 2;
+}
 
 int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest, GaelpDecoded* out) {
     try {

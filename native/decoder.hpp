@@ -11,9 +11,10 @@ extern "C" {
 
 // What lines are decoded to: arrays of the same length for the rows, and one more. Each is the caller's to release.
 struct GaelpDecoded {
-    ArrowArray rows;     // of the relation's type
-    ArrowArray hashes;   // int64: the bits of XXH3 of the line of each row, without the space around it
-    ArrowArray places;   // struct of int64: which line each row is, from 0 on and blank ones counted, where it starts, where it ends
+    ArrowArray rows;    // of the relation's type
+    ArrowArray hashes;  // int64: the bits of XXH3 of the line of each row, without the space around it
+    ArrowArray
+        places;  // three int64 each: which line a row is, from 0 on and blank ones counted; where that starts; where it ends
     ArrowArray refused;  // the same of each line that is not accepted and not blank
 };
 
@@ -25,5 +26,6 @@ GAELP_API int32_t gaelp_interface();
 //
 // Returns 0, or a number as of <cerrno>; then nothing is written: ENOMEM, or EINVAL for a relation or lines that are not as said, or
 // for more than 2^31 - 1 bytes.
-GAELP_API int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest, GaelpDecoded* out);
+GAELP_API int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest,
+                               GaelpDecoded* out);
 }

@@ -48,23 +48,28 @@ inline Kind kind_of(const ArrowSchema& schema) {
         Kind kind;
     };
     static constexpr Format formats[] = {
-        {"vu", Kind::String},        {"vz", Kind::Bytes},    {"l", Kind::Integer},    {"g", Kind::Float},
-        {"d:38,9", Kind::Numeric},   {"b", Kind::Boolean},   {"tsu:UTC", Kind::Timestamp}, {"tdD", Kind::Date},
-        {"tsu:", Kind::Datetime},    {"ttn", Kind::Time},    {"+s", Kind::Record},    {"+L", Kind::List},
+        {"vu", Kind::String},      {"vz", Kind::Bytes},  {"l", Kind::Integer},         {"g", Kind::Float},
+        {"d:38,9", Kind::Numeric}, {"b", Kind::Boolean}, {"tsu:UTC", Kind::Timestamp}, {"tdD", Kind::Date},
+        {"tsu:", Kind::Datetime},  {"ttn", Kind::Time},  {"+s", Kind::Record},         {"+L", Kind::List},
     };
     for (const Format& known : formats) {
         if (known.format != schema.format) continue;
-        const bool is_json = known.kind == Kind::String && metadata_value(schema.metadata, kTypeKey) == "JSON";
+        const bool is_json =
+            known.kind == Kind::String && metadata_value(schema.metadata, kTypeKey) == "JSON";
         return is_json ? Kind::Json : known.kind;
     }
     throw std::invalid_argument("a type that no field of a relation has");
 }
 
 inline Field read_field(const ArrowSchema& schema) {
-    Field field{schema.name == nullptr ? "" : schema.name, kind_of(schema), (schema.flags & kArrowFlagNullable) != 0, {}};
+    Field field{schema.name == nullptr ? "" : schema.name,
+                kind_of(schema),
+                (schema.flags & kArrowFlagNullable) != 0,
+                {}};
     for (int64_t i = 0; i < schema.n_children; ++i) field.children.push_back(read_field(*schema.children[i]));
     const bool one_child = field.children.size() == 1;
-    if (field.kind == Kind::List && (!one_child || field.children[0].kind == Kind::List || field.children[0].nullable)) {
+    if (field.kind == Kind::List &&
+        (!one_child || field.children[0].kind == Kind::List || field.children[0].nullable)) {
         throw std::invalid_argument("an array has elements of one type, which are neither arrays nor NULL");
     }
     return field;

@@ -2,8 +2,8 @@
 // returns false for all others, right or wrong: those are Python's to judge (`gaelp_assets.ingest.decode.reasons`).
 #pragma once
 
-#include <cmath>
 #include <fast_float.h>
+#include <cmath>
 
 #include "json.hpp"
 
@@ -31,20 +31,24 @@ inline bool parse_integer(const char*& p, int64_t& out) {
 }
 
 // The double nearest to the number; false if it is none of JSON's, overflows or underflows, or is an integer that loses a digit.
-inline bool parse_double(const char*& p, double& out) {
-    const char* q = p;
-    if (!Scanner::number(q)) return false;
-    const auto result = fast_float::from_chars(p, q, out);
-    if (result.ec != std::errc() || result.ptr != q || !std::isfinite(out)) return false;
+inline bool parse_double(const char*& p, const char* end, double& out) {
+    // fast_float takes more than JSON has: zeros in front, a point without digits on one side, words, and "1" of "1e".
+    const char* const begin = *p == '-' ? p + 1 : p;
+    const char* q = Scanner::digits_end(begin);
+    if (q == begin || (*begin == '0' && q - begin > 1) || (*q == '.' && !is_digit(q[1]))) return false;
+    const auto result = fast_float::from_chars(p, end, out);
+    q = result.ptr;
+    if (result.ec != std::errc() || *q == 'e' || *q == 'E' || !std::isfinite(out)) return false;
     if (out == 0) {
-        const char* first = p;
-        while (*first == '-' || *first == '0' || *first == '.') ++first;
-        if (is_digit(*first)) return false;
-        if (q - p == 2) out = 0.0;  // -0: an integer's zero has no sign
-    } else if (std::fabs(out) >= kExactIntegers && std::all_of(p, q, [](char c) { return c == '-' || is_digit(c); })) {
+        const char* digit = begin;
+        while (*digit == '0' || *digit == '.') ++digit;
+        if (is_digit(*digit)) return false;  // not zero as written
+        if (q - p == 2) out = 0.0;           // -0: an integer's zero has no sign
+    } else if (std::fabs(out) >= kExactIntegers &&
+               std::all_of(p, q, [](char c) { return c == '-' || is_digit(c); })) {
         int64_t integer;
-        const char* end = p;
-        if (std::fabs(out) >= kIntegersEnd || !parse_integer(end, integer)) return false;
+        const char* start = p;
+        if (std::fabs(out) >= kIntegersEnd || !parse_integer(start, integer)) return false;
         if (static_cast<int64_t>(out) != integer) return false;
     }
     p = q;
@@ -72,7 +76,8 @@ inline bool parse_day(const char* p, int64_t& out) {
     // Years that begin in March, in cycles of 400 years.
     const int y = month <= 2 ? year - 1 : year, cycle = y / 400, of_cycle = y - cycle * 400;
     const int day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    out = static_cast<int64_t>(cycle) * 146'097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + day_of_year - 719'468;
+    out = static_cast<int64_t>(cycle) * 146'097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 +
+          day_of_year - 719'468;
     return true;
 }
 

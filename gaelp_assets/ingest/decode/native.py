@@ -46,7 +46,7 @@ _TYPES: Final[dict[str, pa.DataType]] = {
 _METADATA: Final = {
     "JSON": {"gaelp.type": "JSON"}
 }  # what tells a type from another that Arrow has the same type for
-_PLACES: Final = pa.struct([(name, pa.int64()) for name in ("line", "start", "end")])
+_PLACES: Final = pa.list_(pa.int64(), 3)
 
 
 _address: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
@@ -146,8 +146,8 @@ class NativeRelation:
         return NativeBlock(
             pl.Series(_Exported(rows)).struct.unnest(),
             _integers(hashes),
-            _rows_of_integers(places),
-            _rows_of_integers(refused),
+            _integers(places.values).reshape(-1, 3).T,
+            _integers(refused.values).reshape(-1, 3).T,
         )
 
 
@@ -175,9 +175,3 @@ def _imported(array: ctypes.Array[Any], data_type: pa.DataType) -> pa.Array[Any]
 
 def _integers(array: pa.Array[Any]) -> npt.NDArray[np.int64]:
     return np.frombuffer(cast("Any", array.buffers()[1]), np.int64)
-
-
-def _rows_of_integers(array: pa.Array[Any]) -> npt.NDArray[np.int64]:
-    """The columns of a struct, as the rows of a matrix."""
-    columns = cast("pa.StructArray", array).flatten()
-    return np.stack([_integers(column) for column in columns])
