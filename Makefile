@@ -4,7 +4,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-chaos check docs bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-chaos test-native fuzz check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training"
@@ -13,6 +13,8 @@ help:
 	@echo "make test    set up and run the tests, those on emulators too (BigQuery's needs Python 3.13)"
 	@echo "make test-emulator  only the tests on BigQuery's emulator"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
+	@echo "make test-native  the native decoder's own tests, under sanitizers (needs no Python)"
+	@echo "make fuzz    feed the native decoder changed lines under sanitizers (SECONDS=600: for longer)"
 	@echo "make check   formatter, linter, strict types, import rules"
 	@echo "make docs    build these pages and an API reference as a site, in site/"
 	@echo "make bench   measure the load against other ways to load the same files (an hour)"
@@ -21,7 +23,7 @@ help:
 
 setup: .venv/.installed
 
-.venv/.installed: requirements.lock pyproject.toml hatch_build.py $(wildcard native/*)
+.venv/.installed: requirements.lock pyproject.toml hatch_build.py $(wildcard native/*.?pp native/vendor/*.h)
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gaelp_assets needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
@@ -46,6 +48,20 @@ test-emulator: setup
 
 test-chaos: setup
 	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) gaelp_assets_tests/chaos
+
+# Of the native decoder. An environment's CXX chooses the compiler.
+NATIVE_BUILD ?= build/native
+NATIVE_FLAGS := -std=c++17 -g -O1 -fsanitize=address,undefined -fno-sanitize-recover=all -isystem native/vendor \
+	-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wold-style-cast -Werror
+SECONDS ?= 60
+
+test-native:
+	mkdir -p $(NATIVE_BUILD)
+	$(CXX) $(NATIVE_FLAGS) -o $(NATIVE_BUILD)/test_decoder native/tests/test_decoder.cpp native/decoder.cpp
+	$(NATIVE_BUILD)/test_decoder
+
+fuzz:
+	native/fuzz/run.sh $(NATIVE_BUILD) $(SECONDS)
 
 check: setup
 	$(BIN)/ruff format --check $(SOURCES)

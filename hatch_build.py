@@ -15,7 +15,12 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARY = "gaelp_assets/ingest/decode/_native.so"
 SOURCE = "native/decoder.cpp"
-FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
+WARNINGS = (
+    *("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wsign-conversion", "-Wshadow"),
+    "-Wold-style-cast",
+)
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", *WARNINGS)
+VENDORED = "native/vendor"
 
 
 def compilers() -> list[list[str]]:
@@ -34,7 +39,16 @@ def build(root: Path, library: Path) -> str | None:
     new = library.with_suffix(".new")
     for compiler in compilers():
         extra = shlex.split(os.environ.get("CXXFLAGS", ""))
-        command = [*compiler, *FLAGS, *extra, "-o", str(new), str(root / SOURCE)]
+        command = [
+            *compiler,
+            *FLAGS,
+            "-isystem",
+            str(root / VENDORED),
+            *extra,
+            "-o",
+            str(new),
+            str(root / SOURCE),
+        ]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - the compiler that was asked for
         except OSError as error:

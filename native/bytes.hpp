@@ -6,15 +6,16 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #if !defined(__SIZEOF_INT128__) || !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "the native decoder needs GCC or Clang on a little-endian 64-bit machine; without it, the Python way is used"
+#error \
+    "the native decoder needs GCC or Clang on a little-endian 64-bit machine; without it, the Python way is used"
 #endif
 
 namespace gaelp {
 
 __extension__ typedef __int128 int128;
-__extension__ typedef unsigned __int128 uint128;
 
 inline uint64_t load64(const char* p) {
     uint64_t word;
@@ -28,14 +29,29 @@ inline uint32_t load32(const char* p) {
     return word;
 }
 
-inline uint64_t swapped64(uint64_t x) { return __builtin_bswap64(x); }
+// Whether two texts of some bytes are the same, without a call: most names of fields are short.
+inline bool same_bytes(const char* a, const char* b, size_t size) {
+    if (size < 8) {
+        for (size_t i = 0; i < size; ++i) {
+            if (a[i] != b[i]) return false;
+        }
+        return true;
+    }
+    for (size_t i = 0; i + 8 < size; i += 8) {
+        if (load64(a + i) != load64(b + i)) return false;
+    }
+    return load64(a + size - 8) == load64(b + size - 8);
+}
 
 // Bytes that grow; a failed allocation throws std::bad_alloc.
 class Buffer {
   public:
     Buffer() = default;
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
+    Buffer(Buffer&& other) noexcept
+        : data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)),
+          capacity_(std::exchange(other.capacity_, 0)) {}
+    Buffer& operator=(Buffer&&) = delete;
     ~Buffer() { std::free(data_); }
 
     char* data() const { return data_; }
@@ -69,8 +85,9 @@ class Buffer {
         for (size_t i = 0; i < count; i += 8) {
             unsigned bits = 0;
             for (size_t j = i; j < count && j < i + 8; ++j) {
-                bits |= static_cast<unsigned>(data_[j]) << (j - i);
-                zeros += data_[j] == 0;
+                const bool one = data_[j] != 0;
+                bits |= unsigned{one} << (j - i);
+                zeros += !one;
             }
             data_[i / 8] = static_cast<char>(bits);
         }

@@ -1,50 +1,40 @@
 // Columns in Arrow's layout, filled value by value from JSON text.
 #pragma once
 
+#include <cstdint>
 #include <memory>
-#include <string>
+#include <utility>
 #include <vector>
 
+#include "arrow.hpp"
+#include "relation.hpp"
 #include "values.hpp"
 
 namespace gaelp {
 
-// In the order of `gaelp_assets.ingest.native.KINDS`.
-enum class Kind : int32_t {
-    String, Bytes, Integer, Float, Numeric, Boolean, Timestamp, Date, Datetime, Time, Json, Record, List
-};
-
-// What a relation says of a field; a REPEATED one is a List with its element as only child.
-struct Field {
-    std::string name;
-    Kind kind;
-    bool required;
-    std::vector<Field> children;
-};
-
 class Column {
   public:
-    // `nullable`: NULL can stand in it, because it is not required or because a record around it can be NULL.
-    Column(const Field& field, bool nullable, bool element, const char* data)
-        : field_(field), nullable_(nullable), element_(element), data_(data), seen_(field.children.size(), 0) {
-        const bool inner = field.kind == Kind::List ? false : nullable;
+    // `inner`: a record around it can be NULL, and then it is NULL, too.
+    Column(const Field& field, bool inner, bool element, const char* data)
+        : field_(field),
+          nullable_(inner || field.nullable),
+          element_(element),
+          data_(data),
+          seen_(field.children.size(), 0) {
+        const bool is_list = field.kind == Kind::List;
         for (const Field& child : field.children) {
-            const bool is_element = field.kind == Kind::List;
-            children_.emplace_back(new Column(child, inner || !(child.required || is_element), is_element, data));
-            if (child.kind == Kind::List && !inner) children_.back()->nullable_ = false;
+            children_.push_back(std::make_unique<Column>(child, nullable_ && !is_list, is_list, data));
             names_.push_back(child.name + '"');
         }
-        if (field.kind == Kind::List) main_.push<int64_t>(0);
+        if (is_list) main_.push<int64_t>(0);
     }
 
-    const Field& field() const { return field_; }
     size_t length() const { return length_; }
-    const std::vector<std::unique_ptr<Column>>& children() const { return children_; }
 
     // Takes the value at `p` and moves behind it; false if it is not certain to be one of the field.
     bool take(const char*& p, Scanner& scanner, int depth) {
         if (*p == 'n' && !(field_.kind == Kind::Json && element_)) {
-            if (field_.required || element_ || !Scanner::word(p, "null", 4)) return false;
+            if (!field_.may_be_missing() || !Scanner::word(p, "null")) return false;
             add_missing();
             return true;
         }
@@ -52,6 +42,133 @@ class Column {
         if (nullable_) valid_.push<char>(1);
         ++length_;
         return true;
+    }
+
+    // The object at `p` as one more row; if it is not certain to be one, false, and `truncate` has to follow.
+    bool take_row(const char*& p, Scanner& scanner) {
+        if (!take_object(p, scanner, 0)) return false;
+        ++length_;
+        return true;
+    }
+
+    void truncate(size_t length) {
+        if (nullable_) valid_.truncate(length);
+        if (field_.kind == Kind::List) {
+            main_.truncate((length + 1) * sizeof(int64_t));
+            children_[0]->truncate(static_cast<size_t>(main_.at<int64_t>(length)));
+        } else if (field_.kind == Kind::Record) {
+            for (const auto& child : children_) child->truncate(length);
+        } else {
+            main_.truncate(length * width());
+        }
+        length_ = length;
+    }
+
+    // Hands the values out as an Arrow array; after that, the column cannot be used. `source`: what `data` is of.
+    void hand_out(const std::shared_ptr<const Source>& source, ArrowArray& out) {
+        auto array = std::make_unique<Outgoing>();
+        const int64_t nulls = array->add_validity(std::move(valid_));
+        switch (field_.kind) {
+            case Kind::Record:
+                break;
+            case Kind::Boolean:
+                main_.pack_bits();
+                array->add(std::move(main_));
+                break;
+            case Kind::String:
+            case Kind::Bytes:
+            case Kind::Json: {
+                // Views, then the buffers that they point into, then the sizes of those.
+                Buffer sizes;
+                sizes.push(source->size());
+                sizes.push(texts_.size());
+                array->add(std::move(main_));
+                array->add_source(source);
+                array->add(std::move(texts_));
+                array->add(std::move(sizes));
+                break;
+            }
+            default:
+                array->add(std::move(main_));
+        }
+        std::vector<ArrowArray>& places = array->make_children(children_.size());
+        for (size_t i = 0; i < children_.size(); ++i) children_[i]->hand_out(source, places[i]);
+        Outgoing::hand_out(std::move(array), length_, nulls, out);
+    }
+
+  private:
+    size_t width() const {
+        switch (field_.kind) {
+            case Kind::String:
+            case Kind::Bytes:
+            case Kind::Json:
+            case Kind::Numeric:
+                return 16;
+            case Kind::Date:
+                return 4;
+            case Kind::Boolean:
+                return 1;
+            default:
+                return 8;
+        }
+    }
+
+    bool take_value(const char*& p, Scanner& scanner, int depth) {
+        Span text;
+        int64_t number;
+        switch (field_.kind) {
+            case Kind::Float: {
+                double value;
+                if (!parse_double(p, scanner.end(), value)) return false;
+                main_.push(value);
+                return true;
+            }
+            case Kind::Integer:
+                if (!parse_integer(p, number)) return false;
+                main_.push(number);
+                return true;
+            case Kind::Boolean: {
+                const bool value = *p == 't';
+                if (!(value ? Scanner::word(p, "true") : Scanner::word(p, "false"))) return false;
+                main_.push<char>(value ? 1 : 0);
+                return true;
+            }
+            case Kind::String:
+                if (*p != '"' || !scanner.string(p, text)) return false;
+                if (text.escaped) return add_unescaped(text);
+                add_view(text.begin, text.size(), scanner);
+                return true;
+            case Kind::Json: {
+                const char* const begin = p;
+                if (!scanner.value(p, depth)) return false;
+                add_view(begin, static_cast<size_t>(p - begin), scanner);
+                return true;
+            }
+            case Kind::Date:
+                if (*p != '"' || !scanner.string(p, text) || !parse_date(text, number)) return false;
+                main_.push(static_cast<int32_t>(number));
+                return true;
+            case Kind::Timestamp:
+            case Kind::Datetime:
+                if (*p != '"' || !scanner.string(p, text)) return false;
+                if (!parse_moment(text, field_.kind == Kind::Timestamp, number)) return false;
+                main_.push(number);
+                return true;
+            case Kind::Time:
+                if (*p != '"' || !scanner.string(p, text) || !parse_time(text, number)) return false;
+                main_.push(number * 1000);  // nanoseconds
+                return true;
+            case Kind::Numeric:
+                return take_numeric(p, scanner);
+            case Kind::Bytes:
+                if (*p != '"' || !scanner.string(p, text)) return false;
+                return add_decoded(text);
+            case Kind::List:
+                return take_list(p, scanner, depth);
+            case Kind::Record:
+                return take_object(p, scanner, depth);
+        }
+        return false;
     }
 
     // The fields of the object at `p`, one value to each column.
@@ -82,106 +199,6 @@ class Column {
         }
         ++p;
         return found == names_.size() || add_absent();
-    }
-
-    void truncate(size_t length) {
-        if (nullable_) valid_.truncate(length);
-        if (field_.kind == Kind::List) {
-            main_.truncate((length + 1) * sizeof(int64_t));
-            children_[0]->truncate(static_cast<size_t>(main_.at<int64_t>(length)));
-        } else if (field_.kind == Kind::Record) {
-            for (const auto& child : children_) child->truncate(length);
-        } else {
-            main_.truncate(length * width());
-        }
-        length_ = length;
-    }
-
-    // Bits in place of bytes, as Arrow has them. Nothing is added afterwards.
-    void finish() {
-        if (field_.kind == Kind::Boolean) main_.pack_bits();
-        nulls_ = valid_.pack_bits();
-        for (const auto& child : children_) child->finish();
-    }
-
-    // Length, NULLs, then address and size of the buffers: validity (if there are NULLs), values, texts that are not in the data.
-    void describe(std::vector<int64_t>& out) const {
-        out.push_back(static_cast<int64_t>(length_));
-        out.push_back(static_cast<int64_t>(nulls_));
-        for (const Buffer* buffer : {&valid_, &main_, &texts_}) {
-            out.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer->data())));
-            out.push_back(static_cast<int64_t>(buffer->size()));
-        }
-        for (const auto& child : children_) child->describe(out);
-    }
-
-  private:
-    size_t width() const {
-        switch (field_.kind) {
-            case Kind::String: case Kind::Bytes: case Kind::Json: case Kind::Numeric:
-                return 16;
-            case Kind::Date:
-                return 4;
-            case Kind::Boolean:
-                return 1;
-            default:
-                return 8;
-        }
-    }
-
-    bool take_value(const char*& p, Scanner& scanner, int depth) {
-        Span text;
-        int64_t number;
-        switch (field_.kind) {
-            case Kind::Float: {
-                double value;
-                if (!parse_double(p, value)) return false;
-                main_.push(value);
-                return true;
-            }
-            case Kind::Integer:
-                if (!parse_integer(p, number)) return false;
-                main_.push(number);
-                return true;
-            case Kind::Boolean: {
-                const bool value = *p == 't';
-                if (!Scanner::word(p, value ? "true" : "false", value ? 4 : 5)) return false;
-                main_.push<char>(value ? 1 : 0);
-                return true;
-            }
-            case Kind::String:
-                if (*p != '"' || !scanner.string(p, text)) return false;
-                return text.escaped ? add_unescaped(text, scanner) : (add_view(text.begin, text.size(), scanner), true);
-            case Kind::Json: {
-                const char* const begin = p;
-                if (!scanner.value(p, depth)) return false;
-                add_view(begin, static_cast<size_t>(p - begin), scanner);
-                return true;
-            }
-            case Kind::Date:
-                if (*p != '"' || !scanner.string(p, text) || !parse_date(text, number)) return false;
-                main_.push(static_cast<int32_t>(number));
-                return true;
-            case Kind::Timestamp: case Kind::Datetime:
-                if (*p != '"' || !scanner.string(p, text)) return false;
-                if (!parse_moment(text, field_.kind == Kind::Timestamp, number)) return false;
-                main_.push(number);
-                return true;
-            case Kind::Time:
-                if (*p != '"' || !scanner.string(p, text) || !parse_time(text, number)) return false;
-                main_.push(number * 1000);  // nanoseconds
-                return true;
-            case Kind::Numeric:
-                return take_numeric(p, scanner);
-            case Kind::Bytes:
-                if (*p != '"' || !scanner.string(p, text)) return false;
-                return add_decoded(text);
-            case Kind::List:
-                return take_list(p, scanner, depth);
-            case Kind::Record:
-                return take_object(p, scanner, depth);
-        }
-        return false;
     }
 
     bool take_numeric(const char*& p, Scanner& scanner) {
@@ -225,7 +242,7 @@ class Column {
         for (size_t i = 0, place = next; i < count; ++i, ++place) {
             if (place >= count) place = 0;
             const std::string& name = names_[place];
-            if (name.size() <= rest && std::memcmp(p, name.data(), name.size()) == 0) return place;
+            if (name.size() <= rest && same_bytes(p, name.data(), name.size())) return place;
         }
         return count;
     }
@@ -234,7 +251,7 @@ class Column {
     bool add_absent() {
         for (size_t i = 0; i < children_.size(); ++i) {
             if (seen_[i] == objects_) continue;
-            if (children_[i]->field_.required) return false;
+            if (!children_[i]->field_.may_be_missing()) return false;
             children_[i]->add_missing();
         }
         return true;
@@ -271,8 +288,9 @@ class Column {
             const uint64_t low = load64(text);
             const uint32_t high = load32(text + 8);
             const uint64_t low_mask = size >= 8 ? ~uint64_t{0} : (uint64_t{1} << (size * 8)) - 1;
-            const uint32_t high_mask =
-                size >= 12 ? ~uint32_t{0} : size <= 8 ? 0 : (uint32_t{1} << ((size - 8) * 8)) - 1;
+            const uint32_t high_mask = size >= 12  ? ~uint32_t{0}
+                                       : size <= 8 ? 0
+                                                   : (uint32_t{1} << ((size - 8) * 8)) - 1;
             const uint32_t length = static_cast<uint32_t>(size), masked_high = high & high_mask;
             const uint64_t masked = low & low_mask;
             char* const view = main_.extend(16);
@@ -293,7 +311,8 @@ class Column {
     }
 
     void push_view(const char* text, size_t size, uint32_t buffer, size_t offset) {
-        const uint32_t words[4] = {static_cast<uint32_t>(size), load32(text), buffer, static_cast<uint32_t>(offset)};
+        const uint32_t words[4] = {static_cast<uint32_t>(size), load32(text), buffer,
+                                   static_cast<uint32_t>(offset)};
         std::memcpy(main_.extend(16), words, 16);
     }
 
@@ -308,7 +327,7 @@ class Column {
         }
     }
 
-    bool add_unescaped(const Span& text, const Scanner&) {
+    bool add_unescaped(const Span& text) {
         const size_t start = texts_.size();
         if (!unescape(text, texts_)) return false;
         add_text_from(start);
@@ -326,7 +345,7 @@ class Column {
     bool nullable_;
     const bool element_;      // of an array, where null is no value (but in JSON)
     const char* const data_;  // what views point into
-    size_t length_ = 0, nulls_ = 0;
+    size_t length_ = 0;
     Buffer valid_;  // a byte for each value, if NULL can be among them
     Buffer main_;   // values, views or offsets
     Buffer texts_;  // texts whose bytes do not stand in the data

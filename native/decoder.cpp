@@ -1,130 +1,134 @@
 // Lines of NDJSON -> Arrow columns, for the lines that are certain to be rows of a relation; the others are listed.
 //
 // What is accepted here must give the same columns as `gaelp_assets.ingest.decode`, bit by bit. What is not accepted goes there, where
-// reasons are found. A plain C interface: no Python is called, so that the interpreter is free meanwhile.
+// reasons are found.
+
+#include "decoder.hpp"
+
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include "columns.hpp"
-#include "xxh3.hpp"
+#include "relation.hpp"
 
 namespace gaelp {
 namespace {
 
-struct Relation {
-    Field root;
-};
-
-// `numbers`: kind, whether required, length of the name and number of children of each field, parents first.
-Field read_field(const int32_t*& numbers, const char*& names) {
-    Field field;
-    field.kind = static_cast<Kind>(numbers[0]);
-    field.required = numbers[1] != 0;
-    field.name.assign(names, static_cast<size_t>(numbers[2]));
-    names += numbers[2];
-    const int32_t count = numbers[3];
-    numbers += 4;
-    for (int32_t i = 0; i < count; ++i) field.children.push_back(read_field(numbers, names));
-    return field;
-}
+constexpr size_t kMostBytes = INT32_MAX;  // what Arrow's views reach
 
 struct Place {
     int64_t number, start, end;
 };
 
-struct Batch {
-    explicit Batch(const Relation& relation, const char* data) : row(relation.root, false, false, data) {}
-
-    Column row;
-    Buffer hashes;      // XXH3 of the line of each row
-    Buffer places;      // of each row: which line of the data it is, where that starts and ends
-    Buffer refused;     // the same of each line that is not accepted
-    int64_t lines = 0;  // blank ones counted
-    int64_t blank = 0;
-    size_t rows = 0;
-};
+// Places as an array of arrays of three.
+void hand_out_places(Buffer places, ArrowArray& out) {
+    auto array = std::make_unique<Outgoing>();
+    const size_t length = places.size() / sizeof(Place);
+    array->add_validity({});
+    hand_out_integers(std::move(places), array->make_children(1)[0]);
+    Outgoing::hand_out(std::move(array), length, 0, out);
+}
 
 bool is_blank(const char* p, const char* end) {
     while (p < end && (*p == ' ' || *p == '\t' || *p == '\r' || *p == '\n')) ++p;
     return p == end;
 }
 
-void decode(Batch& batch, const char* data, const char* end, int64_t longest) {
-    Scanner scanner(end);
-    const char* next;
-    for (const char* line = data; line < end; line = next) {
-        const void* const found = std::memchr(line, '\n', static_cast<size_t>(end - line));
-        next = found == nullptr ? end : static_cast<const char*>(found) + 1;
-        const Place place{batch.lines++, line - data, next - data};
-        if (is_blank(line, next)) {
-            ++batch.blank;
-            continue;
+class Decoder {
+  public:
+    Decoder(const Field& relation, std::shared_ptr<const Source> source)
+        : source_(std::move(source)), rows_(relation, false, false, source_->data()) {}
+
+    void decode(int64_t longest) {
+        const char* const data = source_->data();
+        const char* const end = data + source_->size();
+        Scanner scanner(end);
+        int64_t number = 0;
+        const char* next;
+        for (const char* line = data; line < end; line = next, ++number) {
+            const void* const found = std::memchr(line, '\n', static_cast<size_t>(end - line));
+            next = found == nullptr ? end : static_cast<const char*>(found) + 1;
+            if (is_blank(line, next)) continue;
+            // Nothing ends the scans of a line without its end: it is left to Python.
+            const bool accepted = found != nullptr && next - line <= longest && take(line, next, scanner);
+            (accepted ? places_ : refused_).push(Place{number, line - data, next - data});
         }
-        if (found == nullptr) {  // nothing ends its scans: left to Python
-            batch.refused.push(place);
-            continue;
-        }
+    }
+
+    void hand_out(GaelpDecoded& out) {
+        rows_.hand_out(source_, out.rows);
+        hand_out_integers(std::move(hashes_), out.hashes);
+        hand_out_places(std::move(places_), out.places);
+        hand_out_places(std::move(refused_), out.refused);
+    }
+
+  private:
+    bool take(const char* line, const char* next, Scanner& scanner) {
         const char* const first = skip_space(line);
         const char* p = first;
-        if (next - line <= longest && batch.row.take_object(p, scanner, 0) && is_blank(p, next)) {
-            batch.hashes.push(xxh3(first, static_cast<size_t>(p - first)));
-            batch.places.push(place);
-            ++batch.rows;
-            continue;
+        const size_t rows = rows_.length();
+        if (!rows_.take_row(p, scanner) || !is_blank(p, next)) {
+            rows_.truncate(rows);
+            return false;
         }
-        for (const auto& column : batch.row.children()) column->truncate(batch.rows);
-        batch.refused.push(place);
+        hashes_.push(uint64_t{XXH3_64bits(first, static_cast<size_t>(p - first))});
+        return true;
     }
-    batch.row.finish();
+
+    std::shared_ptr<const Source> source_;
+    Column rows_;
+    Buffer hashes_, places_, refused_;
+};
+
+// Releases what has been handed out, unless all of it has been.
+class Result {
+  public:
+    Result() = default;
+    Result(const Result&) = delete;
+    Result& operator=(const Result&) = delete;
+    ~Result() {
+        for (ArrowArray* array : {&decoded.rows, &decoded.hashes, &decoded.places, &decoded.refused}) {
+            if (array->release != nullptr) array->release(array);
+        }
+    }
+
+    GaelpDecoded decoded = {};
+};
+
+void decode(const ArrowSchema& relation, ArrowArray& lines, int64_t longest, GaelpDecoded& out) {
+    const auto source = std::make_shared<const Source>(lines);
+    if (!source->is_bytes() || source->size() > kMostBytes) throw std::invalid_argument("lines");
+    const Field root = read_field(relation);
+    if (root.kind != Kind::Record || root.nullable)
+        throw std::invalid_argument("rows are structs, and not NULL");
+    Decoder decoder(root, source);
+    decoder.decode(longest);
+    Result result;
+    decoder.hand_out(result.decoded);
+    out = std::exchange(result.decoded, {});
 }
 
 }  // namespace
 }  // namespace gaelp
 
-#define GAELP_API extern "C" __attribute__((visibility("default")))
-
-// Changes with this interface; a library of another age is not used.
-GAELP_API int32_t gaelp_interface() { return 1; }
-
-GAELP_API uint64_t gaelp_hash(const char* data, int64_t size) { return gaelp::xxh3(data, static_cast<size_t>(size)); }
-
-// The fields of a relation, or of the record `root`; to be freed with `gaelp_relation_free`. NULL: no memory.
-GAELP_API void* gaelp_relation(const int32_t* numbers, const char* names) {
-    try {
-        return new gaelp::Relation{gaelp::read_field(numbers, names)};
-    } catch (...) {
-        return nullptr;
-    }
+int32_t gaelp_interface() {
+    return 2;
 }
 
-GAELP_API void gaelp_relation_free(void* relation) { delete static_cast<gaelp::Relation*>(relation); }
-
-// Decodes `size` bytes of lines. Relation and data must outlive the result, which is to be freed
-// with `gaelp_batch_free`. NULL: no memory. Lines longer than `longest` bytes are refused.
-GAELP_API void* gaelp_decode(const void* relation, const char* data, int64_t size, int64_t longest) {
+int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest, GaelpDecoded* out) {
     try {
-        auto batch = std::make_unique<gaelp::Batch>(*static_cast<const gaelp::Relation*>(relation), data);
-        gaelp::decode(*batch, data, data + size, longest);
-        return batch.release();
+        gaelp::decode(*relation, *lines, longest, *out);
+        return 0;
+    } catch (const std::invalid_argument&) {
+        return EINVAL;
     } catch (...) {
-        return nullptr;
-    }
-}
-
-GAELP_API void gaelp_batch_free(void* batch) { delete static_cast<gaelp::Batch*>(batch); }
-
-// Writes lines and blank lines, then address and size of hashes, places and refused lines, then what
-// `Column::describe` says of each column; returns how many numbers there are to write, and writes none if `room` is smaller.
-GAELP_API int64_t gaelp_describe(const void* handle, int64_t* out, int64_t room) {
-    try {
-        const auto& batch = *static_cast<const gaelp::Batch*>(handle);
-        std::vector<int64_t> numbers{batch.lines, batch.blank};
-        for (const gaelp::Buffer* buffer : {&batch.hashes, &batch.places, &batch.refused}) {
-            numbers.push_back(static_cast<int64_t>(reinterpret_cast<intptr_t>(buffer->data())));
-            numbers.push_back(static_cast<int64_t>(buffer->size()));
-        }
-        for (const auto& column : batch.row.children()) column->describe(numbers);
-        if (static_cast<int64_t>(numbers.size()) <= room) std::copy(numbers.begin(), numbers.end(), out);
-        return static_cast<int64_t>(numbers.size());
-    } catch (...) {
-        return -1;
+        return ENOMEM;
     }
 }

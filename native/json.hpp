@@ -18,7 +18,9 @@ struct Span {
     size_t size() const { return static_cast<size_t>(end - begin); }
 };
 
-inline bool is_digit(char c) { return static_cast<unsigned char>(c - '0') < 10; }
+inline bool is_digit(char c) {
+    return static_cast<unsigned char>(c - '0') < 10;
+}
 
 inline const char* skip_space(const char* p) {
     while (*p == ' ' || *p == '\t' || *p == '\r') ++p;
@@ -96,19 +98,22 @@ class Scanner {
             case '[':
                 return array(p, depth);
             case 't':
-                return word(p, "true", 4);
+                return word(p, "true");
             case 'f':
-                return word(p, "false", 5);
+                return word(p, "false");
             case 'n':
-                return word(p, "null", 4);
+                return word(p, "null");
             default:
                 return number(p);
         }
     }
 
-    static bool word(const char*& p, const char* text, size_t size) {
-        if (std::strncmp(p, text, size) != 0) return false;
-        p += size;
+    template <size_t N>
+    static bool word(const char*& p, const char (&text)[N]) {
+        for (size_t i = 0; i + 1 < N; ++i) {
+            if (p[i] != text[i]) return false;
+        }
+        p += N - 1;
         return true;
     }
 
@@ -145,7 +150,8 @@ class Scanner {
         while (end_ - q >= 8) {
             const uint64_t x = load64(q), quote = x ^ (ones * '"'), slash = x ^ (ones * '\\');
             const uint64_t found =
-                (x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) & highs;
+                (x | ((x - ones * 0x20) & ~x) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
+                highs;
             if (found != 0) return q + (__builtin_ctzll(found) >> 3);
             q += 8;
         }
@@ -164,7 +170,14 @@ class Scanner {
         for (const char* q = span.begin; q < span.end; ++q) {
             if (*q != '\\') continue;
             switch (*++q) {
-                case '"': case '\\': case '/': case 'b': case 'f': case 'n': case 'r': case 't':
+                case '"':
+                case '\\':
+                case '/':
+                case 'b':
+                case 'f':
+                case 'n':
+                case 'r':
+                case 't':
                     break;
                 case 'u': {
                     const int unit = hex_quad(q + 1);

@@ -1,17 +1,9 @@
 // Text of one value -> the value, for every scalar type of the catalogue. Each function takes only forms that it is certain of, and
-// returns false for all others, right or wrong: those are Python's to judge (`gaelp_assets.ingest.explain`).
+// returns false for all others, right or wrong: those are Python's to judge (`gaelp_assets.ingest.decode.reasons`).
 #pragma once
 
+#include <fast_float.h>
 #include <cmath>
-#if __has_include(<charconv>)
-#include <charconv>
-#endif
-#if !defined(__cpp_lib_to_chars)
-#include <clocale>
-#if defined(__APPLE__)
-#include <xlocale.h>
-#endif
-#endif
 
 #include "json.hpp"
 
@@ -20,7 +12,8 @@ namespace gaelp {
 constexpr int64_t kMicrosecondsOfDay = 86'400'000'000;
 constexpr int64_t kFirstMicrosecond = -62'135'596'800'000'000;  // 0001-01-01
 constexpr int64_t kLastMicrosecond = 253'402'300'799'999'999;   // of the year 9999
-constexpr double kExactIntegers = 9007199254740992.0;           // from 2^53 on, a double does not hold every integer
+constexpr double kExactIntegers = 0x1p53;  // from here on, a double does not hold every integer
+constexpr double kIntegersEnd = 0x1p63;    // from here on, 64 bits do not hold it
 
 inline bool parse_integer(const char*& p, int64_t& out) {
     const char* q = p;
@@ -37,79 +30,27 @@ inline bool parse_integer(const char*& p, int64_t& out) {
     return true;
 }
 
-// The double nearest to the number, however it is written; false if there is none, or if it may have underflowed.
-inline bool slow_double(const char* begin, const char* end, double& out) {
-#if defined(__cpp_lib_to_chars)
-    const auto result = std::from_chars(begin, end, out);
-    return result.ec == std::errc() && result.ptr == end;
-#else
-    static const locale_t neutral = newlocale(LC_ALL_MASK, "C", nullptr);
-    char text[64];
-    const size_t size = static_cast<size_t>(end - begin);
-    if (neutral == nullptr || size >= sizeof text) return false;
-    std::memcpy(text, begin, size);
-    text[size] = '\0';
-    char* stop;
-    out = strtod_l(text, &stop, neutral);
-    return stop == text + size && std::isfinite(out) && std::fabs(out) >= 2.2250738585072014e-308;
-#endif
-}
-
-inline bool parse_double(const char*& p, double& out) {
-    static constexpr double powers[] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
-                                        1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
-    const char* q = p;
-    const bool negative = *q == '-';
-    if (negative) ++q;
-    const char* const first = q;
-    uint64_t mantissa = 0;  // may wrap around: then there are too many digits for it to be used
-    while (is_digit(*q)) mantissa = mantissa * 10 + static_cast<uint64_t>(*q++ - '0');
-    std::ptrdiff_t digits = q - first;
-    if (digits == 0 || (*first == '0' && digits > 1)) return false;
-    std::ptrdiff_t exponent = 0;
-    bool integer = true;
-    if (*q == '.') {
-        integer = false;
-        const char* const fraction = ++q;
-        while (is_digit(*q)) mantissa = mantissa * 10 + static_cast<uint64_t>(*q++ - '0');
-        exponent = fraction - q;
-        if (exponent == 0) return false;
-        digits -= exponent;
+// The double nearest to the number; false if it is none of JSON's, overflows or underflows, or is an integer that loses a digit.
+inline bool parse_double(const char*& p, const char* end, double& out) {
+    // fast_float takes more than JSON has: zeros in front, a point without digits on one side, words, and "1" of "1e".
+    const char* const begin = *p == '-' ? p + 1 : p;
+    const char* q = Scanner::digits_end(begin);
+    if (q == begin || (*begin == '0' && q - begin > 1) || (*q == '.' && !is_digit(q[1]))) return false;
+    const auto result = fast_float::from_chars(p, end, out);
+    q = result.ptr;
+    if (result.ec != std::errc() || *q == 'e' || *q == 'E' || !std::isfinite(out)) return false;
+    if (out == 0) {
+        const char* digit = begin;
+        while (*digit == '0' || *digit == '.') ++digit;
+        if (is_digit(*digit)) return false;  // not zero as written
+        if (q - p == 2) out = 0.0;           // -0: an integer's zero has no sign
+    } else if (std::fabs(out) >= kExactIntegers &&
+               std::all_of(p, q, [](char c) { return c == '-' || is_digit(c); })) {
+        int64_t integer;
+        const char* start = p;
+        if (std::fabs(out) >= kIntegersEnd || !parse_integer(start, integer)) return false;
+        if (static_cast<int64_t>(out) != integer) return false;
     }
-    bool small = true;
-    if (*q == 'e' || *q == 'E') {
-        integer = false;
-        ++q;
-        const bool down = *q == '-';
-        if (down || *q == '+') ++q;
-        const char* const start = q;
-        std::ptrdiff_t power = 0;
-        while (is_digit(*q)) {
-            if (q - start < 6) power = power * 10 + (*q - '0');
-            ++q;
-        }
-        if (q == start) return false;
-        small = q - start < 6;
-        exponent += down ? -power : power;
-    }
-    // Both factors are exact doubles, so their product or quotient is rounded once: it is the nearest double (Clinger 1990).
-    if (digits <= 19 && small && mantissa <= (uint64_t{1} << 53) && exponent >= -22 && exponent <= 22) {
-        out = static_cast<double>(mantissa);
-        if (exponent < 0) {
-            out /= powers[-exponent];
-        } else {
-            out *= powers[exponent];
-        }
-        if (negative) out = -out;
-    } else if (!slow_double(p, q, out)) {
-        return false;
-    }
-    if (integer && std::fabs(out) >= kExactIntegers) {
-        // No digit may be lost. Below 2^63 the double can be compared as an integer.
-        if (digits > 19 || std::fabs(out) >= 9223372036854775808.0) return false;
-        if (static_cast<uint64_t>(std::fabs(out)) != mantissa) return false;
-    }
-    if (integer && mantissa == 0 && digits == 1) out = 0.0;  // an integer's zero has no sign
     p = q;
     return true;
 }
@@ -135,7 +76,8 @@ inline bool parse_day(const char* p, int64_t& out) {
     // Years that begin in March, in cycles of 400 years.
     const int y = month <= 2 ? year - 1 : year, cycle = y / 400, of_cycle = y - cycle * 400;
     const int day_of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    out = static_cast<int64_t>(cycle) * 146'097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 + day_of_year - 719'468;
+    out = static_cast<int64_t>(cycle) * 146'097 + of_cycle * 365 + of_cycle / 4 - of_cycle / 100 +
+          day_of_year - 719'468;
     return true;
 }
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import gc
 import io
 import json
+import os
 import random
+import string
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 import xxhash
 from hypothesis import HealthCheck, given, settings
@@ -194,13 +199,87 @@ def test_ordinary_lines_are_never_left_to_python() -> None:
     assert refused(ordinary) == []
 
 
-def test_hash_is_xxh3_at_every_length() -> None:
-    library = native.library()
-    assert library is not None
+def test_hash_of_a_row_is_xxh3_of_its_line_at_every_length() -> None:
     chance = random.Random(3)
-    for size in [*range(520), *range(1000, 1100), *range(2030, 2120), 8192, 100_000]:
-        data = chance.randbytes(size)
-        assert library.gaelp_hash(data, size) == xxhash.xxh3_64_intdigest(data), size
+    sizes = [*range(520), *range(1000, 1100), *range(2030, 2120), 8192, 100_000]
+    texts = ["".join(chance.choices(string.ascii_letters, k=size)) for size in sizes]
+    lines = [b'{"id":1}', *(f'{{"id":1,"s":"{text}"}}'.encode() for text in texts)]
+    decoded = native.NativeRelation(RELATION).decode(Block(b"".join(b" %b\t\r\n" % line for line in lines)))
+    expected = [xxhash.xxh3_64_intdigest(line) for line in lines]
+    assert decoded.hashes.view(np.uint64).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"\udc00\udc01", r"\udc00", r"\ud83d", r"\ud83dx", r"\ud83d\ud83d", r"\ud83d\u0041", r"\ude00\ud83d"],
+)
+@pytest.mark.parametrize(
+    "line",
+    ['{"id":1,"j":"%s"}', '{"id":1,"j":{"a":["%s"]}}', '{"id":1,"js":["%s"]}', '{"id":1,"s":"%s"}'],
+)
+def test_half_of_a_surrogate_pair_is_left_to_python(line: str, text: str) -> None:
+    lines = [b'{"id":0}', (line % text).encode(), (line % r"\ud83d\ude00").encode()]
+    assert refused(lines) == [lines[1]]
+    check(b"\n".join(lines))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        b'{"id":2,"class":[1.5,2.5',
+        b'{"id":2,"js":["some longer text",{"a":[1,',
+        b'{"id":2,"recs":[{"k":"some longer text","v":1.5},{"k":"b"',
+        b'{"id":2,"recs":[{"k":"a","v":1.5},{"k":"b","v":2.5}],"class":[1,2',
+        b'{"id":2,"rec":{"x":7,"y":"some longer text"},"class":[1,',
+    ],
+)
+def test_array_that_breaks_off_leaves_nothing_in_the_next_row(broken: bytes) -> None:
+    before = b'{"id":1,"class":[0.5],"recs":[{"k":"first"}],"js":[1]}'
+    after = b'{"id":3,"class":[3.5],"recs":[{"k":"another text"}],"js":[{"b":2}],"rec":{"x":8}}'
+    assert refused([before, broken, after]) == [broken]
+    check(b"\n".join([before, broken, after]))
+    decoded = native.NativeRelation(RELATION).decode(Block(b"\n".join([before, broken, after, b""])))
+    rows = decoded.rows.select("id", "class", "recs", "js").rows()
+    assert rows == [
+        (1, [0.5], [{"k": "first", "v": None}], ["1"]),
+        (3, [3.5], [{"k": "another text", "v": None}], ['{"b":2}']),
+    ]
+
+
+def test_rows_outlive_the_block_and_the_relation_that_they_came_from() -> None:
+    """Long texts stay in the block's bytes: those must be kept as long as a column is, and no longer."""
+    texts = [f"some text that is kept where it stands {i}" for i in range(1000)]
+    data = bytearray("".join(f'{{"id":{i},"s":"{text}"}}\n' for i, text in enumerate(texts)).encode())
+    before = pa.total_allocated_bytes()
+    rows = native.NativeRelation(RELATION).decode(Block(memoryview(data))).rows
+    some = rows["s"].slice(10, 900)
+    with pytest.raises(BufferError):
+        data.clear()  # still exported
+    del rows
+    gc.collect()
+    assert some.to_list() == texts[10:910]
+    del some
+    gc.collect()
+    data.clear()
+    assert pa.total_allocated_bytes() == before
+
+
+def test_blocks_that_are_decoded_and_dropped_leave_no_memory_behind() -> None:
+    lines = b"".join(
+        b'{"id":%d,"s":"some longer text","class":[1,2],"by":"AAEC"}\n[]\n' % i for i in range(5000)
+    )
+    relation = native.NativeRelation(RELATION)
+
+    def resident() -> int:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    for _ in range(20):
+        relation.decode(Block(lines))
+    before = resident()
+    for _ in range(200):
+        relation.decode(Block(lines))
+    assert resident() - before < 20 * len(lines)  # a leak of each block's columns would be ten times as much
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 It is the library that `hatch_build.py` makes of `native/` where there is a C++ compiler. Without it everything works the same, in Python
 alone and more slowly. While a block is decoded, the interpreter is free for other threads.
+
+Everything crosses the border as the Arrow C data interface has it (https://arrow.apache.org/docs/format/CDataInterface.html): the relation
+as a schema, the lines as an array of bytes, and the result as arrays. Each side frees what it is given with the callback that comes along.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import logging
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,23 +28,8 @@ from gaelp_assets.validation.schema import NUMERIC_PRECISION, NUMERIC_SCALE
 
 _LOG: Final = logging.getLogger(__name__)
 LIBRARY: Final = Path(__file__).with_name("_native.so")
-INTERFACE: Final = 1  # that of the library; `gaelp_interface` in native/decoder.cpp
+INTERFACE: Final = 2  # that of the library; `gaelp_interface` in native/decoder.cpp
 MAX_BLOCK_BYTES: Final = 2**31 - 1  # what Arrow's views reach
-KINDS: Final = (
-    "STRING",
-    "BYTES",
-    "INTEGER",
-    "FLOAT",
-    "NUMERIC",
-    "BOOLEAN",
-    "TIMESTAMP",
-    "DATE",
-    "DATETIME",
-    "TIME",
-    "JSON",
-    "RECORD",
-)  # in the order of `Kind` in native/columns.hpp
-_LIST: Final = len(KINDS)
 _TYPES: Final[dict[str, pa.DataType]] = {
     "STRING": pa.string_view(),
     "BYTES": pa.binary_view(),
@@ -55,7 +43,21 @@ _TYPES: Final[dict[str, pa.DataType]] = {
     "TIME": pa.time64("ns"),
     "JSON": pa.string_view(),
 }
-_VIEWS: Final = {"STRING", "BYTES", "JSON"}
+_METADATA: Final = {
+    "JSON": {"gaelp.type": "JSON"}
+}  # what tells a type from another that Arrow has the same type for
+_PLACES: Final = pa.list_(pa.int64(), 3)
+
+
+_address: Final = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+    ("PyCapsule_GetPointer", ctypes.pythonapi)
+)
+
+
+class _Decoded(ctypes.Structure):
+    """`GaelpDecoded` of native/decoder.hpp; an `ArrowArray` is ten words."""
+
+    _fields_ = tuple((name, ctypes.c_int64 * 10) for name in ("rows", "hashes", "places", "refused"))
 
 
 @cache
@@ -70,34 +72,14 @@ def library() -> ctypes.CDLL | None:
     if not usable:
         _LOG.info("the native decoder has not been built: files are proven in Python alone, more slowly")
         return None
-    native.gaelp_hash.restype = ctypes.c_uint64
-    native.gaelp_hash.argtypes = [ctypes.c_char_p, ctypes.c_int64]
-    native.gaelp_relation.restype = ctypes.c_void_p
-    native.gaelp_relation.argtypes = [ctypes.c_void_p, ctypes.c_char_p]
-    native.gaelp_relation_free.restype = None
-    native.gaelp_relation_free.argtypes = [ctypes.c_void_p]
-    native.gaelp_decode.restype = ctypes.c_void_p
-    native.gaelp_decode.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64]
-    native.gaelp_batch_free.restype = None
-    native.gaelp_batch_free.argtypes = [ctypes.c_void_p]
-    native.gaelp_describe.restype = ctypes.c_int64
-    native.gaelp_describe.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+    native.gaelp_decode.restype = ctypes.c_int32
+    native.gaelp_decode.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_void_p,
+        ctypes.c_int64,
+        ctypes.POINTER(_Decoded),
+    ]
     return native
-
-
-class _Handle:
-    """Something of the library's, freed with the last that refers to it."""
-
-    def __init__(self, address: int | None, free: Any, *needs: object) -> None:
-        if not address:
-            raise MemoryError("the native decoder has no memory left")
-        self.address = address
-        self._free = free
-        self._needs = needs  # what has to outlive it
-
-    def __del__(self) -> None:
-        if hasattr(self, "address"):
-            self._free(self.address)
 
 
 @dataclass(frozen=True)
@@ -113,8 +95,11 @@ class NativeBlock:
     end included."""
     refused: npt.NDArray[np.int64]
     """The same of each line that is left to Python."""
-    line_count: int
-    """Lines that are not blank."""
+
+    @property
+    def line_count(self) -> int:
+        """Lines that are not blank."""
+        return int(self.places.shape[1] + self.refused.shape[1])
 
 
 class _Exported:
@@ -128,44 +113,42 @@ class _Exported:
 
 
 class NativeRelation:
-    """Decodes lines of a relation natively. May be used by several threads at once."""
+    """Decodes lines of a relation natively. May be used by several threads at once.
+
+    Raises:
+        RuntimeError: the library has not been built.
+    """
 
     def __init__(self, relation: Relation) -> None:
         native = library()
         if native is None:
             raise RuntimeError("the native decoder has not been built")
         self._native = native
-        self._fields = relation.fields
-        numbers, names = _described(relation.fields)
-        text = "".join(names).encode()
-        self._relation = _Handle(
-            native.gaelp_relation((ctypes.c_int32 * len(numbers))(*numbers), text), native.gaelp_relation_free
-        )
-        self._room = 2 + 6 + 8 * _columns(relation.fields)
+        fields = [_arrow_field(field) for field in relation.fields]
+        self._type = pa.struct(fields)
+        self._schema = pa.schema(fields).__arrow_c_schema__()
 
     def decode(self, block: Block) -> NativeBlock:
-        """The lines of the block (of less than `MAX_BLOCK_BYTES`)."""
-        source = pa.py_buffer(block.buffer)
-        batch = _Handle(
-            self._native.gaelp_decode(self._relation.address, source.address, source.size, MAX_LINE_BYTES),
-            self._native.gaelp_batch_free,
-            self._relation,
-            source,
+        """The lines of the block (of at most `MAX_BLOCK_BYTES`)."""
+        data = pa.py_buffer(block.buffer)
+        _, lines = pa.Array.from_buffers(pa.uint8(), data.size, [None, data]).__arrow_c_array__()
+        decoded = _Decoded()
+        error = self._native.gaelp_decode(
+            _address(self._schema, b"arrow_schema"), _address(lines, b"arrow_array"), MAX_LINE_BYTES, decoded
         )
-        described = (ctypes.c_int64 * self._room)()
-        if self._native.gaelp_describe(batch.address, described, self._room) != self._room:
-            raise MemoryError("the native decoder cannot describe its result")
-        numbers = iter(described)
-        lines, blank = next(numbers), next(numbers)
-        hashes, places, refused = (_integers(_buffer(numbers, batch)) for _ in range(3))
-        arrays = [_array(field, numbers, source, batch) for field in self._fields]
-        rows = pl.DataFrame(
-            [
-                pl.Series(_Exported(array)).alias(field.name)
-                for array, field in zip(arrays, self._fields, strict=True)
-            ]
+        if error == errno.ENOMEM:
+            raise MemoryError("the native decoder has no memory left")
+        if error:
+            raise ValueError("the native decoder does not take this relation, or so many bytes at once")
+        rows = _imported(decoded.rows, self._type)
+        hashes = _imported(decoded.hashes, pa.int64())
+        places, refused = (_imported(array, _PLACES) for array in (decoded.places, decoded.refused))
+        return NativeBlock(
+            pl.Series(_Exported(rows)).struct.unnest(),
+            _integers(hashes),
+            _integers(places.values).reshape(-1, 3).T,
+            _integers(refused.values).reshape(-1, 3).T,
         )
-        return NativeBlock(rows, hashes, places.reshape(-1, 3).T, refused.reshape(-1, 3).T, lines - blank)
 
 
 def integer_series(name: str, values: npt.NDArray[np.int64]) -> pl.Series:
@@ -174,55 +157,21 @@ def integer_series(name: str, values: npt.NDArray[np.int64]) -> pl.Series:
     return pl.Series(_Exported(array)).alias(name)
 
 
-def _described(fields: Sequence[Field]) -> tuple[list[int], list[str]]:
-    """What `gaelp_relation` reads: four numbers for each field, parents first, and the names in the same order."""
-    numbers, names = [KINDS.index("RECORD"), 0, 0, len(fields)], [""]
-
-    def add(field: Field, *, element: bool = False) -> None:
-        name = "" if element else field.name
-        names.append(name)
-        if field.repeated and not element:
-            numbers.extend((_LIST, 0, len(name.encode()), 1))
-            add(field, element=True)
-            return
-        numbers.extend((KINDS.index(field.type), field.required, len(name.encode()), len(field.fields)))
-        for inner in field.fields:
-            add(inner)
-
-    for field in fields:
-        add(field)
-    return numbers, names
+def _arrow_field(field: Field) -> pa.Field[Any]:
+    """The field as the decoder takes it (`read_field` in native/relation.hpp) and gives it: NULL is in no array, and in place of none."""
+    record = field.type == "RECORD"
+    one = pa.struct([_arrow_field(part) for part in field.fields]) if record else _TYPES[field.type]
+    metadata = _METADATA.get(field.type)
+    if not field.repeated:
+        return pa.field(field.name, one, nullable=not field.required, metadata=metadata)
+    element = pa.field("element", one, nullable=False, metadata=metadata)
+    return pa.field(field.name, pa.large_list(element), nullable=False)
 
 
-def _columns(fields: Sequence[Field]) -> int:
-    return sum(1 + field.repeated + _columns(field.fields) for field in fields)
+def _imported(array: ctypes.Array[Any], data_type: pa.DataType) -> pa.Array[Any]:
+    """The array that the library has handed out, and its memory with it."""
+    return pa.Array._import_from_c(ctypes.addressof(array), data_type)
 
 
-def _buffer(numbers: Iterator[int], batch: _Handle) -> pa.Buffer:
-    address, size = next(numbers), next(numbers)
-    return pa.foreign_buffer(address, size, batch) if size else pa.py_buffer(b"")
-
-
-def _integers(buffer: pa.Buffer) -> npt.NDArray[np.int64]:
-    return np.frombuffer(cast("Any", buffer), np.int64)
-
-
-def _array(
-    field: Field, numbers: Iterator[int], source: pa.Buffer, batch: _Handle, *, element: bool = False
-) -> pa.Array[Any]:
-    length, nulls = next(numbers), next(numbers)
-    valid, values, texts = (_buffer(numbers, batch) for _ in range(3))
-    mask = valid if nulls else None
-    if field.repeated and not element:
-        inner = _array(field, numbers, source, batch, element=True)
-        return pa.Array.from_buffers(
-            pa.large_list(inner.type), length, [mask, values], nulls, children=[inner]
-        )
-    if field.type == "RECORD":
-        parts = [_array(part, numbers, source, batch) for part in field.fields]
-        named = pa.struct(
-            [pa.field(part.name, array.type) for part, array in zip(field.fields, parts, strict=True)]
-        )
-        return pa.Array.from_buffers(named, length, [mask], nulls, children=parts)
-    buffers = [mask, values, source, texts] if field.type in _VIEWS else [mask, values]
-    return pa.Array.from_buffers(_TYPES[field.type], length, buffers, nulls)
+def _integers(array: pa.Array[Any]) -> npt.NDArray[np.int64]:
+    return np.frombuffer(cast("Any", array.buffers()[1]), np.int64)

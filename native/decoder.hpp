@@ -1,0 +1,31 @@
+// The library's interface, in plain C. No Python is called, so that the interpreter is free meanwhile.
+#pragma once
+
+#include <cstdint>
+
+#include "arrow.hpp"
+
+#define GAELP_API __attribute__((visibility("default")))
+
+extern "C" {
+
+// What lines are decoded to: arrays of the same length for the rows, and one more. Each is the caller's to release.
+struct GaelpDecoded {
+    ArrowArray rows;    // of the relation's type
+    ArrowArray hashes;  // int64: the bits of XXH3 of the line of each row, without the space around it
+    ArrowArray
+        places;  // three int64 each: which line a row is, from 0 on and blank ones counted; where that starts; where it ends
+    ArrowArray refused;  // the same of each line that is not accepted and not blank
+};
+
+// Changes with this interface; a library of another age is not used.
+GAELP_API int32_t gaelp_interface();
+
+// Decodes lines: an array of bytes, which is moved from, whatever is returned. `relation`: the relation's fields in a struct that
+// is not nullable, with types as of `kind_of`. Lines of more than `longest` bytes are refused. Rows may point into the lines, and keep them.
+//
+// Returns 0, or a number as of <cerrno>; then nothing is written: ENOMEM, or EINVAL for a relation or lines that are not as said, or
+// for more than 2^31 - 1 bytes.
+GAELP_API int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest,
+                               GaelpDecoded* out);
+}
