@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import shutil
+import subprocess
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +37,23 @@ def test_compiler_that_is_there_builds_without_a_warning(
     assert hook.build(ROOT, library) is None
     assert ctypes.CDLL(str(library)).gaelp_interface() == INTERFACE
     assert [path.name for path in tmp_path.iterdir()] == ["_native.so"]
+
+
+@pytest.mark.skipif(
+    not shutil.which("make") or not shutil.which("c++"), reason="there is no make, or no C++ compiler"
+)
+def test_every_source_of_the_library_is_a_reason_to_build_it_again(hook: ModuleType) -> None:
+    def lines(*command: str) -> str:
+        return subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT).stdout
+
+    rules = lines("make", "--dry-run", "--print-data-base", "--question", ".venv/.installed")
+    [needed] = [line for line in rules.splitlines() if line.startswith(".venv/.installed:")]
+    sources = (
+        lines("c++", "-std=c++17", "-M", "-isystem", hook.VENDORED, hook.SOURCE).replace("\\\n", " ").split()
+    )
+    ours = {name for name in sources if name.startswith("native/")}
+    assert ours > {"native/decoder.cpp", "native/vendor/xxhash.h"}
+    assert ours <= set(needed.split())
 
 
 @pytest.mark.parametrize(

@@ -32,13 +32,14 @@ inline bool parse_integer(const char*& p, int64_t& out) {
 
 // The double nearest to the number; false if it is none of JSON's, overflows or underflows, or is an integer that loses a digit.
 inline bool parse_double(const char*& p, const char* end, double& out) {
-    // fast_float takes more than JSON has: zeros in front, a point without digits on one side, words, and "1" of "1e".
+    // fast_float takes more than JSON has: zeros in front, a point without digits on one side, and words. Of "1e" it takes the "1", and
+    // no caller takes the "e".
     const char* const begin = *p == '-' ? p + 1 : p;
     const char* q = Scanner::digits_end(begin);
     if (q == begin || (*begin == '0' && q - begin > 1) || (*q == '.' && !is_digit(q[1]))) return false;
     const auto result = fast_float::from_chars(p, end, out);
     q = result.ptr;
-    if (result.ec != std::errc() || *q == 'e' || *q == 'E' || !std::isfinite(out)) return false;
+    if (result.ec != std::errc() || !std::isfinite(out)) return false;
     if (out == 0) {
         const char* digit = begin;
         while (*digit == '0' || *digit == '.') ++digit;

@@ -69,6 +69,7 @@ inline Type every_kind() {
             "+s",
             false,
             {{"id", "l", false},
+             {"a_name_of_some_length", "l"},
              {"f", "g"},
              {"s", "vu"},
              {"b", "b"},

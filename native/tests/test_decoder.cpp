@@ -138,6 +138,13 @@ void lines_that_are_not_certain_are_refused() {
          {R"({"id":1,"j":"\ud83d\ude00"})", R"( { "id" : 1 , "fs" : [ ] } )", "{\"id\":1}\r"}) {
         CHECK_FOR(is_accepted(line), line);
     }
+    const std::string name = "a_name_of_some_length";
+    CHECK(is_accepted("{\"id\":1,\"" + name + "\":1}"));
+    for (size_t i = 0; i < name.size(); ++i) {
+        std::string other = name;
+        ++other[i];
+        CHECK_FOR(!is_accepted("{\"id\":1,\"" + other + "\":1}"), other);
+    }
     const std::string deep(200, '[');
     CHECK(!is_accepted(R"({"id":1,"j":)" + deep + std::string(200, ']') + "}"));
 }
@@ -232,8 +239,8 @@ void lines_are_kept_until_the_last_column_is_released() {
     Type relation = every_kind();
     Decoded decoded(relation, "{\"id\":1,\"s\":\"a text of more than twelve bytes\"}\n");
     CHECK(decoded.lines.array.release == nullptr);
-    ArrowArray moved = *decoded.arrays.rows.children[2];
-    decoded.arrays.rows.children[2]->release = nullptr;
+    ArrowArray moved = *decoded.arrays.rows.children[3];
+    decoded.arrays.rows.children[3]->release = nullptr;
     release(decoded.arrays.rows);
     CHECK(decoded.arrays.rows.release == nullptr);
     CHECK(!decoded.lines.released());
