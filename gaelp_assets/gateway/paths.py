@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from gaelp_assets.catalog import WHOLE, Catalog, Kind, Relation, Slice
-from gaelp_assets.catalog.slices import ENVIRONMENT_ID_WORDS, parse_slice_path
+from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_slice_path
 from gaelp_assets.errors import GaelpError, Problem, unknown
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.store import StoredObject
@@ -316,7 +316,7 @@ def _slice(relation: Relation, folders: list[str]) -> Slice | Problem:
     except ValueError as error:
         remedy = ""
         if any(segment.startswith("environment=") for segment in folders[:-1]):
-            remedy = f'Write {ENVIRONMENT_ID_WORDS}: for "ALE/Pong-v5", "ALE-Pong-v5".'
+            remedy = f"Use {ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}."
         return Problem(str(error), expected=layout(relation), remedy=remedy)
     by = relation.partitioning
     if by is None and slice_ != WHOLE:

@@ -134,7 +134,7 @@ def test_sound_names_say_table_slice_and_whether_they_can_be_loaded(
         (
             "cloud_ready/training/episodes/date=2026-11-20/environment=ALE/Pong-v5/a.ndjson",
             "'Pong-v5'",
-            "ALE-Pong-v5",
+            "'ALE/Pong-v5' is 'ALE.Pong-v5'",
         ),
         ("cloud_ready/training/episodes/date=2026-11-20/environment=/a.ndjson", "''", "letters, digits"),
         (
