@@ -13,6 +13,7 @@ from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
+from gaelp_assets.catalog.folders import catalog_folders
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
 from resources.platform import PlatformResource
 from sensors.ingest import cloud_ready_sensor
@@ -27,7 +28,7 @@ LOCATION: Final = "gaelp_assets"
 
 
 def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.Definitions:
-    """The Dagster definitions of a catalogue (the committed one if none is given) on the places that the settings name.
+    """The Dagster definitions of a catalogue (the one that the settings name if none is given) on the places that the settings name.
 
     Raises:
         GaelpError: the catalogue has problems; all of them at once.
@@ -35,7 +36,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
     if catalog is None:
         from gaelp_assets.platform import read_catalog
 
-        catalog = read_catalog()
+        catalog = read_catalog(catalog_folders(settings))
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
     store, address = _gateway_words(settings)
     platform = PlatformResource(settings, catalog)

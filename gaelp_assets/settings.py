@@ -1,4 +1,4 @@
-"""The only reader of the environment: where the gateway and the warehouse are, and since when there is data."""
+"""The only reader of the environment: where the catalogue, the gateway and the warehouse are, and since when there is data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from platformdirs import user_data_path
+
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 T = TypeVar("T")
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
+"""The folder that holds the package: a checkout of the repository, if `is_checkout` says so, or else where packages are installed."""
 VARIABLES: Final = {
     "GAELP_HOME": "a folder, where the embedded default keeps everything",
+    "GAELP_CATALOG": f"folders of relations, the first read first, with {os.pathsep!r} between them",
     "GAELP_GATEWAY": "file:///folder or gs://bucket/prefix",
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
@@ -63,6 +67,13 @@ class Settings:
     gateway: LocalGateway | GcsGateway
     warehouse: DuckDBAddress | BigQueryAddress
     first_date: dt.date
+    catalog: tuple[Path, ...] = ()
+    """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
+
+    @property
+    def home_catalog(self) -> Path:
+        """The user's own catalogue folder where `GAELP_CATALOG` names none. It need not be there."""
+        return self.home / "catalog"
 
     @property
     def dagster_home(self) -> Path:
@@ -73,6 +84,18 @@ class Settings:
     def staging(self) -> Path:
         """Where proven rows wait, as Parquet, for their commit."""
         return self.home / "staging"
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether the folder is a checkout of the repository, rather than one that packages are installed into."""
+    return (folder / "pyproject.toml").is_file() and any(
+        (folder / name).exists() for name in (".git", "workspace.yaml")
+    )
+
+
+def default_home(folder: Path = CHECKOUT) -> Path:
+    """The home where `GAELP_HOME` names none: `.gaelp` in a checkout, else the user's data folder of this operating system."""
+    return folder / ".gaelp" if is_checkout(folder) else user_data_path("gaelp", appauthor=False)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -87,7 +110,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(env)
         if name.startswith("GAELP_") and name not in VARIABLES
     ]
-    home = Path(env.get("GAELP_HOME") or CHECKOUT / ".gaelp").expanduser().absolute()
+    home = Path(env.get("GAELP_HOME") or default_home()).expanduser().absolute()
     if home.exists() and not home.is_dir():
         problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
 
@@ -108,6 +131,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         gateway=read("GAELP_GATEWAY", _gateway, gateway),
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
+        catalog=read("GAELP_CATALOG", _folders, ()),
     )
     if problems:
         raise GaelpError(*problems)
@@ -122,6 +146,13 @@ def bigquery_emulator(environ: Mapping[str, str] | None = None) -> str | None:
 
 def _wrong(name: str, value: str, why: str) -> Problem:
     return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
+
+
+def _folders(value: str) -> tuple[Path, ...]:
+    names = value.split(os.pathsep)
+    if not all(name.strip() for name in names):
+        raise ValueError("has an empty name")
+    return tuple(Path(name).expanduser().absolute() for name in names)
 
 
 def _gateway(value: str) -> LocalGateway | GcsGateway:

@@ -127,9 +127,10 @@ def test_a_derived_column_names_its_sources_in_lineage_and_description(large: dg
 def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache, tmp_path = tmp_path / "lineage.json", tmp_path / "catalog"
+    tmp_path.mkdir()
     write_table(tmp_path, "lab", "source", 0)
     write_view(tmp_path, "view", "lab.source")
-    cache = tmp_path / "lineage.json"
     computed = column_sources(load_catalog(tmp_path), cache)
     assert computed == {"marts.view": {"id": [("lab.source", "id")]}}
     with monkeypatch.context() as patched:
@@ -155,6 +156,23 @@ def test_a_large_location_can_be_served(large: dg.Definitions) -> None:
     text = serialize_value(RepositorySnap.from_def(large.get_repository_def()))
     # About 12 kB a relation: what the webserver reads at every reload.
     assert len(text) < 20_000 * (SOURCES + VIEWS)
+
+
+def test_one_name_in_two_datasets_is_two_assets_with_steps_and_checks_of_their_own(
+    tmp_path: Path, settings: Settings
+) -> None:
+    write_table(tmp_path, "lab", "runs", 0)
+    write_table(tmp_path, "factory", "runs", 2)
+    write_view(tmp_path, "runs", "lab.runs")
+    catalog = load_catalog(tmp_path)
+    definitions = build_definitions(settings, catalog)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    names = {node.name for node in job.nodes}
+    assert {"lab__runs", "factory__runs", "marts__runs", "lab__runs_CHECKS", "factory__runs_CHECKS"} <= names
+    graph = definitions.resolve_asset_graph()
+    [factory, lab, marts] = [dg.AssetKey([name, "runs"]) for name in ("factory", "lab", "marts")]
+    assert [graph.get(key).group_name for key in (factory, lab, marts)] == ["factory", "lab", "marts"]
+    assert graph.get(marts).parent_keys == {lab}
 
 
 def test_a_catalogue_with_problems_fails_with_all_of_them(tmp_path: Path, settings: Settings) -> None:

@@ -25,6 +25,7 @@ from gaelp_assets.assets.partitions import (
     PartitionRange,
     asset_key,
     empty_selection,
+    op_name,
     partitions_def,
 )
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
@@ -61,7 +62,7 @@ def table_asset(
     key = asset_key(relation)
 
     @dg.multi_asset(
-        name=relation.name,
+        name=op_name(relation),
         specs=[
             dg.AssetSpec(
                 key,
