@@ -15,7 +15,7 @@ from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.catalog.folders import catalog_folders
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
-from resources.platform import PlatformResource
+from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
 from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
@@ -38,14 +38,14 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
 
         catalog = read_catalog(catalog_folders(settings))
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
-    store, address = _gateway_words(settings)
-    platform = PlatformResource(settings, catalog)
+    store = "filesystem" if isinstance(settings.gateway, LocalGateway) else "gcs"
+    platform = platform_resource(settings, catalog)
     sources = column_sources(catalog, settings.home / "cache" / "column_lineage.json")
     # Backfill policies are what lets a range be one run, and Dagster calls them beta.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets: list[AssetsDefinition | AssetSpec] = [
-            gateway_asset(address, store),
+            gateway_asset(settings.gateway.url, store),
             *ledger_assets(catalog, engine),
         ]
         assets += [table_asset(relation, catalog, engine, settings.first_date) for relation in catalog.loaded]
@@ -66,12 +66,6 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
             resources={"platform": platform},
             executor=dg.in_process_executor,
         )
-
-
-def _gateway_words(settings: Settings) -> tuple[str, str]:
-    if isinstance(settings.gateway, LocalGateway):
-        return "filesystem", settings.gateway.folder.as_uri()
-    return "gcs", f"gs://{settings.gateway.bucket}/{settings.gateway.prefix}"
 
 
 @dg.definitions

@@ -34,6 +34,11 @@ class LocalGateway:
 
     folder: Path
 
+    @property
+    def url(self) -> str:
+        """As in `GAELP_GATEWAY`."""
+        return self.folder.as_uri()
+
 
 @dataclass(frozen=True)
 class GcsGateway:
@@ -42,12 +47,22 @@ class GcsGateway:
     bucket: str
     prefix: str
 
+    @property
+    def url(self) -> str:
+        """As in `GAELP_GATEWAY`."""
+        return f"gs://{self.bucket}/{self.prefix}".rstrip("/")
+
 
 @dataclass(frozen=True)
 class DuckDBAddress:
     """The embedded warehouse: one DuckDB file."""
 
     file: Path
+
+    @property
+    def url(self) -> str:
+        """As in `GAELP_WAREHOUSE`."""
+        return self.file.as_uri().replace("file:", "duckdb:", 1)
 
 
 @dataclass(frozen=True)
@@ -57,6 +72,11 @@ class BigQueryAddress:
     project: str
     location: str
     dataset_prefix: str
+
+    @property
+    def url(self) -> str:
+        """As in `GAELP_WAREHOUSE`."""
+        return f"bigquery://{self.project}?location={self.location}&dataset_prefix={self.dataset_prefix}"
 
 
 @dataclass(frozen=True)
@@ -74,6 +94,11 @@ class Settings:
     def home_catalog(self) -> Path:
         """The user's own catalogue folder where `GAELP_CATALOG` names none. It need not be there."""
         return self.home / "catalog"
+
+    def folders(self) -> dict[str, str]:
+        """The variables that name folders, in full: for processes that may stand elsewhere."""
+        catalog = {"GAELP_CATALOG": os.pathsep.join(map(str, self.catalog))} if self.catalog else {}
+        return {"GAELP_HOME": str(self.home), **catalog}
 
     @property
     def dagster_home(self) -> Path:

@@ -15,7 +15,7 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog
-from gaelp_assets.cli.dev import TEMPLATE, WORKSPACE, prepare_dagster_home
+from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, workspace_file
 from gaelp_assets.definitions import LOCATION, build_definitions
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import CHECKOUT, Settings, load_settings
@@ -199,7 +199,7 @@ def test_loading_the_location_imports_no_library_of_a_single_asset() -> None:
 
 
 def test_the_workspace_names_the_location_of_the_definitions() -> None:
-    origin = WorkspaceFileTarget(paths=[str(WORKSPACE)]).create_origins()[0]
+    origin = WorkspaceFileTarget(paths=[str(workspace_file())]).create_origins()[0]
     assert origin.location_name == LOCATION
     target = origin.loadable_target_origin
     assert target is not None

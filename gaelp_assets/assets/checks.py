@@ -68,7 +68,7 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         can_subset=True,
     )
     def in_warehouse(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetCheckExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult]:
         slices = slices_of(context.run.tags, partitions_def(relation, first_date), context.instance)
         opened = platform.open()

@@ -89,7 +89,7 @@ def table_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def load(
-        context: dg.AssetExecutionContext, config: LoadConfig, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetExecutionContext, config: LoadConfig, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
         rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
         slices = _slices(context)

@@ -56,7 +56,7 @@ def view_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def refresh(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         read_until = newest_event(context.instance, upstream)
         partitioned = context.assets_def.partitions_def is not None

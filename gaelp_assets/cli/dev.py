@@ -18,15 +18,19 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.settings import CHECKOUT, Settings
+from gaelp_assets.settings import CHECKOUT, Settings, is_checkout
 
 if TYPE_CHECKING:
     import dagster as dg
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
-WORKSPACE: Final = CHECKOUT / "workspace.yaml"
 GRACE_SECONDS: Final = 20
 POLL_SECONDS: Final = 0.2
+
+
+def workspace_file() -> Path:
+    """What tells Dagster which code to load: the checkout's own file, or the one that an installed package brings along."""
+    return (CHECKOUT if is_checkout(CHECKOUT) else Path(__file__).parent) / "workspace.yaml"
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -75,9 +79,15 @@ def run_dev(
         GaelpError: the port is taken.
     """
     _require_free(host, port)
-    environment = {**os.environ, "DAGSTER_HOME": str(prepare_dagster_home(settings))}
+    environment = {
+        **os.environ,
+        **settings.folders(),
+        "DAGSTER_HOME": str(prepare_dagster_home(settings)),
+        # A folder `resources` or `sensors` where the user stands must not be taken for the platform's.
+        "PYTHONSAFEPATH": "1",
+    }
     python, quiet = sys.executable, ["--code-server-log-level", "error"]
-    workspace = ["--workspace", str(WORKSPACE), *quiet]
+    workspace = ["--workspace", str(workspace_file()), *quiet]
     services = {
         "webserver": [python, "-m", "dagster_webserver", *workspace, "--host", host, "--port", str(port),
                       "--dagster-log-level", "warning"],
@@ -149,7 +159,6 @@ def _processes(
             process = subprocess.Popen(  # noqa: S603 - the commands are our own
                 list(command),
                 env=dict(environment),
-                cwd=CHECKOUT,
                 start_new_session=True,
                 preexec_fn=_default_signals,
             )
