@@ -14,9 +14,9 @@ import sys
 import time
 import urllib.request
 import zipfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -174,25 +174,36 @@ def test_the_ui_starts_anywhere_and_ends_with_ctrl_c(installed: Installed) -> No
     assert ["media", "frames"] in keys, "the user's table is an asset"
 
 
-def _fetch(process: subprocess.Popen[bytes], url: str, body: object = None) -> dict[str, object]:
+LOCATION = "locationEntries { loadStatus locationOrLoadError { __typename ... on PythonError { message } } }"
+QUERY = "{ assetNodes { assetKey { path } } workspaceOrError { ... on Workspace { " + LOCATION + " } } }"
+
+
+def _asset_keys(process: subprocess.Popen[bytes], port: int) -> list[list[str]]:
+    """The keys of all assets, once the code location is loaded, which is after the UI answers."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        data = _fetch(process, f"http://127.0.0.1:{port}/graphql", {"query": QUERY})["data"]
+        if data["assetNodes"]:
+            return [node["assetKey"]["path"] for node in data["assetNodes"]]
+        assert "PythonError" not in str(data), data
+        assert time.monotonic() < deadline, data
+        time.sleep(0.5)
+
+
+def _fetch(process: subprocess.Popen[bytes], url: str, body: object = None) -> dict[str, Any]:
+    """What the server answers, once it does."""
     deadline = time.monotonic() + SECONDS
     request = urllib.request.Request(url, headers={"Content-Type": "application/json"})
+    data = None if body is None else json.dumps(body).encode()
     while True:
         assert process.poll() is None, "gaelp dev has ended"
         try:
-            data = None if body is None else json.dumps(body).encode()
             with urllib.request.urlopen(request, data, timeout=10) as answer:
-                found: dict[str, object] = json.load(answer)
+                found: dict[str, Any] = json.load(answer)
                 return found
         except OSError:
             assert time.monotonic() < deadline, f"no answer of {url}"
             time.sleep(0.5)
-
-
-def _asset_keys(process: subprocess.Popen[bytes], port: int) -> Sequence[list[str]]:
-    query = {"query": "{ assetNodes { assetKey { path } } }"}
-    answer = _fetch(process, f"http://127.0.0.1:{port}/graphql", query)
-    return [node["assetKey"]["path"] for node in answer["data"]["assetNodes"]]  # type: ignore[index]
 
 
 def test_nothing_was_written_among_the_installed_packages_nor_where_the_user_stands(
