@@ -1,7 +1,4 @@
-"""Builds the native decoder (`native/`) into the package, where there is a C++ compiler; elsewhere the package works without it.
-
-A wheel also takes along `workspace.yaml`, which lies beside the package in a checkout.
-"""
+"""Builds the native decoder (`native/`) into the package, where there is a C++ compiler; elsewhere the package works without it."""
 
 from __future__ import annotations
 
@@ -17,7 +14,6 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 LIBRARY = "gaelp_assets/ingest/decode/_native.so"
-WORKSPACE = "workspace.yaml"
 SOURCE = "native/decoder.cpp"
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra")
 
@@ -56,10 +52,8 @@ def build(root: Path, library: Path) -> str | None:
 class NativeDecoderHook(BuildHookInterface[Any]):
     """Hatchling's hook: a wheel with the library is one for this platform, and for any Python."""
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - the editable install needs it too
         """Builds before the files of a wheel are collected."""
-        if version == "standard":  # an editable install reads the checkout's own
-            build_data["force_include"][WORKSPACE] = f"gaelp_assets/cli/{WORKSPACE}"
         reason = build(Path(self.root), Path(self.root, LIBRARY))
         if reason is not None:
             self.app.display_warning(f"{reason}: files will be proven in Python alone, more slowly")

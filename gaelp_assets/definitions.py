@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -22,9 +22,6 @@ from sensors.refresh import refresh_sensor
 
 if TYPE_CHECKING:
     from dagster import AssetsDefinition, AssetSpec
-
-LOCATION: Final = "gaelp_assets"
-"""The code location's name, in `workspace.yaml` too: run history and sensor state are kept by it."""
 
 
 def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.Definitions:

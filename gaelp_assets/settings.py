@@ -18,6 +18,8 @@ from gaelp_assets.errors import GaelpError, Problem, unknown
 T = TypeVar("T")
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
 """The folder that holds the package: a checkout of the repository, if `is_checkout` says so, or else where packages are installed."""
+LOCATION: Final = "gaelp_assets"
+"""The name of Dagster's code location: run history and sensor state are kept by it."""
 VARIABLES: Final = {
     "GAELP_HOME": "a folder, where the embedded default keeps everything",
     "GAELP_CATALOG": f"folders of relations, the first read first, with {os.pathsep!r} between them",

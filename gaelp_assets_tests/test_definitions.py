@@ -15,10 +15,10 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog
-from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, workspace_file
-from gaelp_assets.definitions import LOCATION, build_definitions
+from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
+from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.settings import CHECKOUT, Settings, load_settings
+from gaelp_assets.settings import CHECKOUT, LOCATION, Settings, load_settings
 
 SOURCES = 180
 VIEWS = 74
@@ -198,12 +198,17 @@ def test_loading_the_location_imports_no_library_of_a_single_asset() -> None:
     assert done.stderr == ""
 
 
-def test_the_workspace_names_the_location_of_the_definitions() -> None:
-    origin = WorkspaceFileTarget(paths=[str(workspace_file())]).create_origins()[0]
-    assert origin.location_name == LOCATION
-    target = origin.loadable_target_origin
-    assert target is not None
-    assert target.module_name == "gaelp_assets.definitions"
+def test_the_workspaces_of_the_checkout_and_of_gaelp_dev_name_one_location(tmp_path: Path) -> None:
+    """Run history is kept by the location's name: another one would lose it."""
+    own = load_settings({"GAELP_HOME": str(tmp_path / "50% of # homes: yes")})
+    prepare_dagster_home(own)
+    for file in (CHECKOUT / "workspace.yaml", write_workspace(own)):
+        [origin] = WorkspaceFileTarget(paths=[str(file)]).create_origins()
+        assert origin.location_name == LOCATION
+        target = origin.loadable_target_origin
+        assert target is not None
+        assert target.module_name == "gaelp_assets.definitions"
+    assert target.working_directory == str(own.dagster_home)
 
 
 def test_the_instance_template_is_written_once_and_is_one_that_dagster_takes(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.settings import CHECKOUT, Settings, is_checkout
+from gaelp_assets.settings import LOCATION, Settings
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -28,9 +29,20 @@ GRACE_SECONDS: Final = 20
 POLL_SECONDS: Final = 0.2
 
 
-def workspace_file() -> Path:
-    """What tells Dagster which code to load: the checkout's own file, or the one that an installed package brings along."""
-    return (CHECKOUT if is_checkout(CHECKOUT) else Path(__file__).parent) / "workspace.yaml"
+def write_workspace(settings: Settings) -> Path:
+    """Writes what tells Dagster which code to load, at every start; the file.
+
+    The working directory, where Dagster looks for modules first, is the instance's own: a folder `resources` or `sensors` where the user
+    stands must not be taken for the platform's.
+    """
+    module = {
+        "module_name": "gaelp_assets.definitions",
+        "location_name": LOCATION,
+        "working_directory": str(settings.dagster_home),
+    }
+    file = settings.dagster_home / "workspace.yaml"
+    file.write_text(json.dumps({"load_from": [{"python_module": module}]}, indent=2) + "\n", encoding="utf-8")
+    return file
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -83,11 +95,10 @@ def run_dev(
         **os.environ,
         **settings.folders(),
         "DAGSTER_HOME": str(prepare_dagster_home(settings)),
-        # A folder `resources` or `sensors` where the user stands must not be taken for the platform's.
-        "PYTHONSAFEPATH": "1",
+        "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
     }
     python, quiet = sys.executable, ["--code-server-log-level", "error"]
-    workspace = ["--workspace", str(workspace_file()), *quiet]
+    workspace = ["--workspace", str(write_workspace(settings)), *quiet]
     services = {
         "webserver": [python, "-m", "dagster_webserver", *workspace, "--host", host, "--port", str(port),
                       "--dagster-log-level", "warning"],
