@@ -137,9 +137,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(env)
         if name.startswith("GAELP_") and name not in VARIABLES
     ]
-    home = Path(env.get("GAELP_HOME") or default_home()).expanduser().absolute()
-    if home.exists() and not home.is_dir():
-        problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
         value = env.get(name)
@@ -151,6 +148,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(_wrong(name, value, str(error)))
             return default
 
+    home = read("GAELP_HOME", _folder, default_home())
+    if home.exists() and not home.is_dir():
+        problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
     gateway: LocalGateway | GcsGateway = LocalGateway(home / "export_gateway")
     warehouse: DuckDBAddress | BigQueryAddress = DuckDBAddress(home / "warehouse.duckdb")
     settings = Settings(
@@ -175,11 +175,18 @@ def _wrong(name: str, value: str, why: str) -> Problem:
     return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
 
 
+def _folder(value: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names the home of a user that there is none of") from None
+
+
 def _folders(value: str) -> tuple[Path, ...]:
     names = value.split(os.pathsep)
     if not all(name.strip() for name in names):
         raise ValueError("has an empty name")
-    return tuple(Path(name).expanduser().absolute() for name in names)
+    return tuple(map(_folder, names))
 
 
 def _gateway(value: str) -> LocalGateway | GcsGateway:

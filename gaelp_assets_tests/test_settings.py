@@ -54,6 +54,7 @@ def test_addresses_of_production() -> None:
         ("GAELP_FIRST_DATE", "2025-02-30", "YYYY-MM-DD"),
         ("GAELP_WAREHOSE", "duckdb:///file", "did you mean 'GAELP_WAREHOUSE'?"),
         ("GAELP_HOME", __file__, "is not a folder"),
+        ("GAELP_HOME", "~nobody-here/home", "names the home of a user"),
         ("GAELP_CATALOG", f"/one{os.pathsep}{os.pathsep}/two", "has an empty name"),
     ],
 )

@@ -40,7 +40,7 @@ def new_relation(
             Problem(f"{name!r} is no name", expected="DATASET.NAME in lower case, such as media.frames")
         )
     dataset, last = match.groups()
-    if dataset in PLATFORM_DATASETS and folder.resolve() != FOLDER:
+    if dataset in PLATFORM_DATASETS and folder.resolve() != FOLDER.resolve():
         raise GaelpError(
             Problem(f"the dataset {dataset!r} is the platform's own", expected="a dataset of another name")
         )
