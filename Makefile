@@ -4,14 +4,15 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-chaos test-native fuzz check docs bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-wheel test-chaos test-native fuzz check docs bench format lock
 
 help:
-	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training"
+	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training (ARGS=\"--port 3117\")"
 	@echo "make dev-gcp the same on emulators of BigQuery and Google Cloud Storage (needs Python 3.13)"
 	@echo "make demo    the same work once, without the UI"
 	@echo "make test    set up and run the tests, those on emulators too (BigQuery's needs Python 3.13)"
 	@echo "make test-emulator  only the tests on BigQuery's emulator"
+	@echo "make test-wheel  build the wheel, install it elsewhere, and run it there"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
 	@echo "make test-native  the native decoder's own tests, under sanitizers (needs no Python)"
 	@echo "make fuzz    feed the native decoder changed lines under sanitizers (SECONDS=600: for longer)"
@@ -32,19 +33,22 @@ setup: .venv/.installed
 	touch $@
 
 dev: setup
-	$(BIN)/gaelp dev
+	$(BIN)/gaelp dev $(ARGS)
 
 dev-gcp: setup
 	$(BIN)/python -m gaelp_assets_tests.emulators $(BIN)/gaelp dev $(ARGS)
 
 demo: setup
-	$(BIN)/gaelp demo
+	$(BIN)/gaelp demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not wheel"
 
 test-emulator: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m emulator
+
+test-wheel: setup
+	$(BIN)/pytest -m wheel gaelp_assets_tests/wheel
 
 test-chaos: setup
 	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) gaelp_assets_tests/chaos

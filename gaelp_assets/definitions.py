@@ -6,7 +6,7 @@ Each part is made elsewhere (`assets`, `sensors`, `resources`); here they are on
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,8 +16,9 @@ from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
+from gaelp_assets.catalog.folders import catalog_folders
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
-from resources.platform import PlatformResource
+from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
 from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
@@ -25,16 +26,13 @@ from sensors.refresh import refresh_sensor
 if TYPE_CHECKING:
     from dagster import AssetsDefinition, AssetSpec
 
-LOCATION: Final = "gaelp_assets"
-"""The code location's name, in `workspace.yaml` too: run history and sensor state are kept by it."""
-
 
 def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.Definitions:
     """The Dagster definitions of a catalogue.
 
     Args:
         settings: where the gateway and the warehouse are. Neither is touched yet.
-        catalog: its relations become assets; the committed catalogue if none is given.
+        catalog: its relations become assets; the catalogue that the settings name if none is given.
 
     Raises:
         GaelpError: the catalogue has problems; all of them at once.
@@ -42,16 +40,16 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
     if catalog is None:
         from gaelp_assets.platform import read_catalog
 
-        catalog = read_catalog()
+        catalog = read_catalog(catalog_folders(settings))
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
-    store, address = _gateway_words(settings)
-    platform = PlatformResource(settings, catalog)
+    store = "filesystem" if isinstance(settings.gateway, LocalGateway) else "gcs"
+    platform = platform_resource(settings, catalog)
     sources = column_sources(catalog, settings.home / "cache" / "column_lineage.json")
     # Backfill policies are what lets a range be one run, and Dagster calls them beta.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
         assets: list[AssetsDefinition | AssetSpec] = [
-            gateway_asset(address, store),
+            gateway_asset(settings.gateway.url, store),
             *ledger_assets(catalog, engine),
         ]
         assets += [table_asset(relation, catalog, engine, settings.first_date) for relation in catalog.loaded]
@@ -72,12 +70,6 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
             resources={"platform": platform},
             executor=dg.in_process_executor,
         )
-
-
-def _gateway_words(settings: Settings) -> tuple[str, str]:
-    if isinstance(settings.gateway, LocalGateway):
-        return "filesystem", settings.gateway.folder.as_uri()
-    return "gcs", f"gs://{settings.gateway.bucket}/{settings.gateway.prefix}"
 
 
 @dg.definitions

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
-from gaelp_assets.catalog.load import FOLDER
+from gaelp_assets.catalog.folders import FOLDER, catalog_folders
 from gaelp_assets.catalog.references import references
 from gaelp_assets.clients import bigquery_client, storage_client
 from gaelp_assets.errors import GaelpError, Problem
@@ -67,13 +67,13 @@ class Platform:
         self.warehouse.ensure([self.catalog.find(name) for name in sorted(names)])
 
 
-def read_catalog(folder: Path = FOLDER) -> Catalog:
-    """The catalogue, its check rules looked at too.
+def read_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Catalog:
+    """The shipped catalogue (or another `folder` in its place) with the users' folders over it, its check rules looked at too.
 
     Raises:
         GaelpError: with every problem of every file.
     """
-    return load_catalog(folder, check_problems)
+    return load_catalog(folder, check_problems, users=users)
 
 
 def open_platform(
@@ -87,7 +87,7 @@ def open_platform(
 
     `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project (default: those of `clients`).
     """
-    catalog = catalog if catalog is not None else read_catalog()
+    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
     return Platform(
         settings=settings,
         catalog=catalog,

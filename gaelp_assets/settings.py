@@ -1,4 +1,4 @@
-"""The only reader of the environment: where the gateway and the warehouse are, and since when there is data."""
+"""The only reader of the environment: where the catalogue, the gateway and the warehouse are, and since when there is data."""
 
 from __future__ import annotations
 
@@ -11,12 +11,18 @@ from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from platformdirs import user_data_path
+
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 T = TypeVar("T")
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
+"""The folder that holds the package: a checkout of the repository, if `is_checkout` says so, or else where packages are installed."""
+LOCATION: Final = "gaelp_assets"
+"""The name of Dagster's code location: run history and sensor state are kept by it."""
 VARIABLES: Final = {
     "GAELP_HOME": "a folder, where the embedded default keeps everything",
+    "GAELP_CATALOG": f"folders of relations, the first read first, with {os.pathsep!r} between them",
     "GAELP_GATEWAY": "file:///folder or gs://bucket/prefix",
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
@@ -30,6 +36,11 @@ class LocalGateway:
 
     folder: Path
 
+    @property
+    def url(self) -> str:
+        """As in `GAELP_GATEWAY`."""
+        return self.folder.as_uri()
+
 
 @dataclass(frozen=True)
 class GcsGateway:
@@ -38,12 +49,22 @@ class GcsGateway:
     bucket: str
     prefix: str
 
+    @property
+    def url(self) -> str:
+        """As in `GAELP_GATEWAY`."""
+        return f"gs://{self.bucket}/{self.prefix}".rstrip("/")
+
 
 @dataclass(frozen=True)
 class DuckDBAddress:
     """The embedded warehouse: one DuckDB file."""
 
     file: Path
+
+    @property
+    def url(self) -> str:
+        """As in `GAELP_WAREHOUSE`."""
+        return self.file.as_uri().replace("file:", "duckdb:", 1)
 
 
 @dataclass(frozen=True)
@@ -54,6 +75,11 @@ class BigQueryAddress:
     location: str
     dataset_prefix: str
 
+    @property
+    def url(self) -> str:
+        """As in `GAELP_WAREHOUSE`."""
+        return f"bigquery://{self.project}?location={self.location}&dataset_prefix={self.dataset_prefix}"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -63,6 +89,18 @@ class Settings:
     gateway: LocalGateway | GcsGateway
     warehouse: DuckDBAddress | BigQueryAddress
     first_date: dt.date
+    catalog: tuple[Path, ...] = ()
+    """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
+
+    @property
+    def home_catalog(self) -> Path:
+        """The user's own catalogue folder where `GAELP_CATALOG` names none. It need not be there."""
+        return self.home / "catalog"
+
+    def folders(self) -> dict[str, str]:
+        """The variables that name folders, in full: for processes that may stand elsewhere."""
+        catalog = {"GAELP_CATALOG": os.pathsep.join(map(str, self.catalog))} if self.catalog else {}
+        return {"GAELP_HOME": str(self.home), **catalog}
 
     @property
     def dagster_home(self) -> Path:
@@ -73,6 +111,18 @@ class Settings:
     def staging(self) -> Path:
         """Where proven rows wait, as Parquet, for their commit."""
         return self.home / "staging"
+
+
+def is_checkout(folder: Path) -> bool:
+    """Whether the folder is a checkout of the repository, rather than one that packages are installed into."""
+    return (folder / "pyproject.toml").is_file() and any(
+        (folder / name).exists() for name in (".git", "workspace.yaml")
+    )
+
+
+def default_home(folder: Path = CHECKOUT) -> Path:
+    """The home where `GAELP_HOME` names none: `.gaelp` in a checkout, else the user's data folder of this operating system."""
+    return folder / ".gaelp" if is_checkout(folder) else user_data_path("gaelp", appauthor=False)
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -87,9 +137,6 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         for name in sorted(env)
         if name.startswith("GAELP_") and name not in VARIABLES
     ]
-    home = Path(env.get("GAELP_HOME") or CHECKOUT / ".gaelp").expanduser().absolute()
-    if home.exists() and not home.is_dir():
-        problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
         value = env.get(name)
@@ -101,6 +148,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
             problems.append(_wrong(name, value, str(error)))
             return default
 
+    home = read("GAELP_HOME", _folder, default_home())
+    if home.exists() and not home.is_dir():
+        problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
     gateway: LocalGateway | GcsGateway = LocalGateway(home / "export_gateway")
     warehouse: DuckDBAddress | BigQueryAddress = DuckDBAddress(home / "warehouse.duckdb")
     settings = Settings(
@@ -108,6 +158,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         gateway=read("GAELP_GATEWAY", _gateway, gateway),
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
+        catalog=read("GAELP_CATALOG", _folders, ()),
     )
     if problems:
         raise GaelpError(*problems)
@@ -122,6 +173,20 @@ def bigquery_emulator(environ: Mapping[str, str] | None = None) -> str | None:
 
 def _wrong(name: str, value: str, why: str) -> Problem:
     return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
+
+
+def _folder(value: str) -> Path:
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise ValueError("names the home of a user that there is none of") from None
+
+
+def _folders(value: str) -> tuple[Path, ...]:
+    names = value.split(os.pathsep)
+    if not all(name.strip() for name in names):
+        raise ValueError("has an empty name")
+    return tuple(map(_folder, names))
 
 
 def _gateway(value: str) -> LocalGateway | GcsGateway:

@@ -12,7 +12,7 @@ from gaelp_assets.platform import read_catalog
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, ndjson, rows
-from resources.platform import PlatformResource
+from resources.platform import platform_resource
 
 NAME = f"training/checkpoints/{SLICE.path}/a.ndjson"
 
@@ -39,7 +39,7 @@ def test_a_file_in_a_bucket_is_loaded_and_archived(tmp_path: Path, monkeypatch: 
         settings = load_settings(
             {"GAELP_HOME": str(tmp_path), "GAELP_GATEWAY": f"gs://{server.bucket}/exports"}
         )
-        platform = PlatformResource(settings, read_catalog()).open()
+        platform = platform_resource(settings, read_catalog()).open()
         lines = [checkpoint(1), checkpoint(2), "{"]
         assert platform.gateway.store.create(f"cloud_ready/{NAME}", [ndjson(lines)]) is not None
         [(relation_id, slice_)] = platform.gateway.pending_slices()

@@ -15,10 +15,10 @@ from dagster._core.workspace.load_target import WorkspaceFileTarget
 from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog
-from gaelp_assets.cli.dev import TEMPLATE, WORKSPACE, prepare_dagster_home
-from gaelp_assets.definitions import LOCATION, build_definitions
+from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
+from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.settings import CHECKOUT, Settings, load_settings
+from gaelp_assets.settings import CHECKOUT, LOCATION, Settings, load_settings
 
 SOURCES = 180
 VIEWS = 74
@@ -127,9 +127,10 @@ def test_a_derived_column_names_its_sources_in_lineage_and_description(large: dg
 def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(
     tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache, tmp_path = tmp_path / "lineage.json", tmp_path / "catalog"
+    tmp_path.mkdir()
     write_table(tmp_path, "lab", "source", 0)
     write_view(tmp_path, "view", "lab.source")
-    cache = tmp_path / "lineage.json"
     computed = column_sources(load_catalog(tmp_path), cache)
     assert computed == {"marts.view": {"id": [("lab.source", "id")]}}
     with monkeypatch.context() as patched:
@@ -157,6 +158,23 @@ def test_a_large_location_can_be_served(large: dg.Definitions) -> None:
     assert len(text) < 20_000 * (SOURCES + VIEWS)
 
 
+def test_one_name_in_two_datasets_is_two_assets_with_steps_and_checks_of_their_own(
+    tmp_path: Path, settings: Settings
+) -> None:
+    write_table(tmp_path, "lab", "runs", 0)
+    write_table(tmp_path, "factory", "runs", 2)
+    write_view(tmp_path, "runs", "lab.runs")
+    catalog = load_catalog(tmp_path)
+    definitions = build_definitions(settings, catalog)
+    job = definitions.resolve_implicit_global_asset_job_def()
+    names = {node.name for node in job.nodes}
+    assert {"lab__runs", "factory__runs", "marts__runs", "lab__runs_CHECKS", "factory__runs_CHECKS"} <= names
+    graph = definitions.resolve_asset_graph()
+    [factory, lab, marts] = [dg.AssetKey([name, "runs"]) for name in ("factory", "lab", "marts")]
+    assert [graph.get(key).group_name for key in (factory, lab, marts)] == ["factory", "lab", "marts"]
+    assert graph.get(marts).parent_keys == {lab}
+
+
 def test_a_catalogue_with_problems_fails_with_all_of_them(tmp_path: Path, settings: Settings) -> None:
     write_table(tmp_path, "lab", "good", 0)
     write(tmp_path / "lab" / "typo.json", {"description": "x", "owner": "team:a", "feilds": []})
@@ -180,12 +198,17 @@ def test_loading_the_location_imports_no_library_of_a_single_asset() -> None:
     assert done.stderr == ""
 
 
-def test_the_workspace_names_the_location_of_the_definitions() -> None:
-    origin = WorkspaceFileTarget(paths=[str(WORKSPACE)]).create_origins()[0]
-    assert origin.location_name == LOCATION
-    target = origin.loadable_target_origin
-    assert target is not None
-    assert target.module_name == "gaelp_assets.definitions"
+def test_the_workspaces_of_the_checkout_and_of_gaelp_dev_name_one_location(tmp_path: Path) -> None:
+    """Run history is kept by the location's name: another one would lose it."""
+    own = load_settings({"GAELP_HOME": str(tmp_path / "50% of # homes: yes")})
+    prepare_dagster_home(own)
+    for file in (CHECKOUT / "workspace.yaml", write_workspace(own)):
+        [origin] = WorkspaceFileTarget(paths=[str(file)]).create_origins()
+        assert origin.location_name == LOCATION
+        target = origin.loadable_target_origin
+        assert target is not None
+        assert target.module_name == "gaelp_assets.definitions"
+    assert target.working_directory == str(own.dagster_home)
 
 
 def test_the_instance_template_is_written_once_and_is_one_that_dagster_takes(tmp_path: Path) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 from pathlib import Path
 
 import pytest
+from platformdirs import user_data_path
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import (
+    CHECKOUT,
     BigQueryAddress,
     DuckDBAddress,
     GcsGateway,
     LocalGateway,
     bigquery_emulator,
+    default_home,
+    is_checkout,
     load_settings,
 )
 
@@ -49,6 +54,8 @@ def test_addresses_of_production() -> None:
         ("GAELP_FIRST_DATE", "2025-02-30", "YYYY-MM-DD"),
         ("GAELP_WAREHOSE", "duckdb:///file", "did you mean 'GAELP_WAREHOUSE'?"),
         ("GAELP_HOME", __file__, "is not a folder"),
+        ("GAELP_HOME", "~nobody-here/home", "names the home of a user"),
+        ("GAELP_CATALOG", f"/one{os.pathsep}{os.pathsep}/two", "has an empty name"),
     ],
 )
 def test_a_wrong_value_is_named_with_the_right_ones(name: str, value: str, expected: str) -> None:
@@ -62,6 +69,56 @@ def test_all_wrong_values_come_at_once() -> None:
     with pytest.raises(GaelpError) as caught:
         load_settings({"GAELP_GATEWAY": "x", "GAELP_WAREHOUSE": "y", "GAELP_FIRST_DATE": "z"})
     assert len(caught.value.problems) == 3
+
+
+def test_the_home_is_beside_a_checkout_and_elsewhere_in_the_users_data_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed package kept everything in `site-packages/.gaelp`."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    packages, checkout = tmp_path / "site-packages", tmp_path / "checkout"
+    packages.mkdir()
+    assert default_home(packages) == user_data_path("gaelp", appauthor=False)
+    (packages / ".git").mkdir()
+    assert not is_checkout(packages), "a repository of somebody else's, who keeps an environment in it"
+    checkout.mkdir()
+    (checkout / "pyproject.toml").write_text("")
+    assert not is_checkout(checkout)
+    (checkout / "workspace.yaml").write_text("")
+    assert default_home(checkout) == checkout / ".gaelp"
+    assert is_checkout(CHECKOUT)
+
+
+def test_folders_are_named_in_full_to_processes_that_may_stand_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings({"GAELP_HOME": "home", "GAELP_CATALOG": f"one{os.pathsep}two"})
+    assert settings.folders() == {
+        "GAELP_HOME": f"{tmp_path}/home",
+        "GAELP_CATALOG": f"{tmp_path}/one{os.pathsep}{tmp_path}/two",
+    }
+    assert load_settings({"GAELP_HOME": "home"}).folders() == {"GAELP_HOME": f"{tmp_path}/home"}
+
+
+@pytest.mark.parametrize(
+    ("variables", "gateway", "warehouse"),
+    [
+        ({}, "file:///h%20o/export_gateway", "duckdb:///h%20o/warehouse.duckdb"),
+        (
+            {"GAELP_GATEWAY": "gs://b/p", "GAELP_WAREHOUSE": "bigquery://p?location=EU"},
+            "gs://b/p",
+            "bigquery://p?location=EU&dataset_prefix=",
+        ),
+    ],
+)
+def test_an_address_is_shown_as_its_variable_takes_it(
+    variables: dict[str, str], gateway: str, warehouse: str
+) -> None:
+    settings = load_settings({"GAELP_HOME": "/h o", **variables})
+    assert (settings.gateway.url, settings.warehouse.url) == (gateway, warehouse)
+    again = load_settings({"GAELP_GATEWAY": gateway, "GAELP_WAREHOUSE": warehouse})
+    assert (again.gateway, again.warehouse) == (settings.gateway, settings.warehouse)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from gaelp_assets.assets.metadata import table
-from gaelp_assets.assets.partitions import PartitionRange, asset_key, partitions_def, scopes, slices_of
+from gaelp_assets.assets.partitions import (
+    PartitionRange,
+    asset_key,
+    op_name,
+    partitions_def,
+    scopes,
+    slices_of,
+)
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
 from gaelp_assets.errors import GaelpError
@@ -54,7 +61,7 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         )
 
     @dg.multi_asset_check(
-        name=f"{relation.name}_in_warehouse",
+        name=f"{op_name(relation)}_CHECKS",  # a relation's own step has no capitals
         specs=[
             dg.AssetCheckSpec(name, asset=key, description=description)
             for name, (description, _) in checks.items()
@@ -62,7 +69,7 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         can_subset=True,
     )
     def in_warehouse(
-        context: dg.AssetCheckExecutionContext, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetCheckExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult]:
         slices = slices_of(context.run.tags, partitions_def(relation, first_date), context.instance)
         opened = platform.open()

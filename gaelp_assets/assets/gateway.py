@@ -46,7 +46,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
         ],
     )
     def export_gateway(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
         from gaelp_assets.ingest.sort import sort_raw
 

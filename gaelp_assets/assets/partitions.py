@@ -33,6 +33,11 @@ def asset_key(relation: Relation) -> dg.AssetKey:
     return dg.AssetKey([relation.dataset, relation.name])
 
 
+def op_name(relation: Relation) -> str:
+    """`dataset__name`: what the relation's step is called, and its place in a run's config."""
+    return f"{relation.dataset}__{relation.name}"
+
+
 def partition_set(relation: Relation) -> str:
     """`date|environment`, `date`, or `whole`: relations of the same set can share a run of one slice.
 

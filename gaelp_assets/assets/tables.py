@@ -26,6 +26,7 @@ from gaelp_assets.assets.partitions import (
     PartitionRange,
     asset_key,
     empty_selection,
+    op_name,
     partitions_def,
 )
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
@@ -62,7 +63,7 @@ def table_asset(
     key = asset_key(relation)
 
     @dg.multi_asset(
-        name=relation.name,
+        name=op_name(relation),
         specs=[
             dg.AssetSpec(
                 key,
@@ -89,7 +90,7 @@ def table_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def load(
-        context: dg.AssetExecutionContext, config: LoadConfig, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetExecutionContext, config: LoadConfig, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
         rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
         slices = _slices(context)

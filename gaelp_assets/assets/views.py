@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import dagster as dg
 
 from gaelp_assets.assets.metadata import ColumnSources, definition_metadata, describe, failure
-from gaelp_assets.assets.partitions import asset_key, empty_selection, partitions_def
+from gaelp_assets.assets.partitions import asset_key, empty_selection, op_name, partitions_def
 from gaelp_assets.assets.tables import freshness_policy, row_count
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.slices import parse_partition_key
@@ -41,7 +41,7 @@ def view_asset(
     upstream = [catalog[relation_id] for relation_id in sorted(catalog.upstream[relation.id])]
 
     @dg.multi_asset(
-        name=relation.name,
+        name=op_name(relation),
         specs=[
             dg.AssetSpec(
                 key,
@@ -59,7 +59,7 @@ def view_asset(
         backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def refresh(
-        context: dg.AssetExecutionContext, platform: dg.ResourceParam[PlatformResource]
+        context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         read_until = newest_event(context.instance, upstream)
         partitioned = context.assets_def.partitions_def is not None

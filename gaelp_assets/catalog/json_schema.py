@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
-from gaelp_assets.catalog.load import FOLDER, SCHEMA_FILE
+from gaelp_assets.catalog.folders import FOLDER, SCHEMA_FILE
 from gaelp_assets.catalog.model import FROM_PLACE, Relation
 
 
@@ -27,6 +28,10 @@ def json_schema_text() -> str:
     return json.dumps(json_schema(), indent=2) + "\n"
 
 
-def write_json_schema() -> None:
-    """Writes the committed schema anew."""
-    (FOLDER / SCHEMA_FILE).write_text(json_schema_text(), encoding="utf-8")
+def write_json_schema(folder: Path = FOLDER) -> Path:
+    """Writes this version's schema into a catalogue folder, where its files point at it; the path."""
+    path = folder / SCHEMA_FILE
+    text = json_schema_text()
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+    return path

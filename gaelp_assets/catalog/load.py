@@ -1,32 +1,23 @@
-"""Reads a folder of catalogue files. All problems of all files are reported at once."""
+"""Reads the catalogue: the shipped folder, and the users' folders over it. All problems of all files are reported at once."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Final
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
-
-from gaelp_assets.catalog.model import (
-    FROM_PLACE,
-    Chart,
-    Check,
-    Field,
-    ForeignKey,
-    Latest,
-    Partitioning,
-    Relation,
+from gaelp_assets.catalog.folders import (
+    FOLDER,
+    PLATFORM_DATASETS,
+    list_files,
+    named_folder_problem,
+    shown,
 )
+from gaelp_assets.catalog.model import Relation
+from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.catalog.references import topological_order
 from gaelp_assets.catalog.validate import CheckProblems, cross_file_problems, upstream_of
 from gaelp_assets.errors import GaelpError, Problem, unknown
-
-FOLDER: Final = Path(__file__).parent
-SCHEMA_FILE: Final = "relation.schema.json"
 
 
 class Catalog:
@@ -49,20 +40,29 @@ class Catalog:
         return self.relations[relation_id]
 
     @cached_property
-    def by_name(self) -> Mapping[str, Relation]:
-        """The relations by the last part of their id, which is unique in the whole catalogue."""
-        return {relation.name: relation for relation in self}
+    def _by_name(self) -> Mapping[str, tuple[Relation, ...]]:
+        found: dict[str, tuple[Relation, ...]] = {}
+        for relation in self:
+            found[relation.name] = (*found.get(relation.name, ()), relation)
+        return found
+
+    def named(self, name: str) -> tuple[Relation, ...]:
+        """The relations whose id ends with that name, one for each dataset that has one."""
+        return self._by_name.get(name, ())
 
     def find(self, name: str) -> Relation:
-        """The relation written as `dataset.name` or `name`.
+        """The relation written as `dataset.name`, or as `name` where a single dataset has one of that name.
 
         Raises:
-            GaelpError: there is none; the known ones are listed.
+            GaelpError: there is none, and the known ones are listed; or several datasets have one.
         """
-        relation = self.relations.get(name) or self.by_name.get(name)
-        if relation is None:
+        found = (self.relations[name],) if name in self.relations else self.named(name)
+        if len(found) > 1:
+            ids = ", ".join(relation.id for relation in found)
+            raise GaelpError(Problem(f"{len(found)} relations are called {name!r}", expected=f"one of {ids}"))
+        if not found:
             raise GaelpError(unknown("relation", name, self.relations))
-        return relation
+        return found[0]
 
     @property
     def loaded(self) -> list[Relation]:
@@ -89,89 +89,99 @@ class Catalog:
         return result
 
 
-def load_catalog(folder: Path = FOLDER, check_problems: CheckProblems | None = None) -> Catalog:
-    """The catalogue in that folder: `DATASET/NAME.json`, and `NAME.sql` beside it for a derived relation.
+def load_catalog(
+    folder: Path = FOLDER, check_problems: CheckProblems | None = None, *, users: Sequence[Path] = ()
+) -> Catalog:
+    """The catalogue in a folder (the shipped one if none is given), with the relations of the `users` folders over it.
 
-    `check_problems` says what is wrong with a check rule (`validation.rules.check_problems`); without it rules are not looked at.
+    A folder holds `DATASET/NAME.json`, and `NAME.sql` beside it for a derived relation. A later folder adds relations, and replaces one
+    of an earlier folder only where it says `"overrides": true`.
+
+    Args:
+        folder: the catalogue that the others add to.
+        check_problems: what is wrong with a check rule (`validation.rules.check_problems`); without it rules are not looked at.
+        users: folders in the order in which they are read; each must exist and hold a relation, and none of `PLATFORM_DATASETS`.
 
     Raises:
-        GaelpError: with every problem of every file.
+        GaelpError: with every problem of every file of every folder.
     """
     problems: list[Problem] = []
-    relations: list[Relation] = []
-    for path in sorted(folder.glob("*/*.json")):
-        relation = _read_relation(path, folder, problems)
-        if relation is not None:
-            relations.append(relation)
-    problems += [
-        Problem("SQL without a description", _where(path, folder), f"{path.stem}.json beside it")
-        for path in sorted(folder.glob("*/*.sql"))
-        if not path.with_suffix(".json").exists()
-    ]
-    unread = {path.stem for path in folder.glob("*/*.json")} - {relation.name for relation in relations}
+    unread: set[str] = set()
+    layers = [_read_folder(folder, problems, unread)]
+    seen = {folder.resolve()}
+    for users_folder in users:
+        problem = named_folder_problem(users_folder)
+        if problem is None and users_folder.resolve() in seen:
+            what = "the shipped catalogue" if users_folder.resolve() == folder.resolve() else "named already"
+            problem = Problem(
+                f"the folder is {what}", shown(users_folder), "each folder once, the shipped one not at all"
+            )
+        if problem is not None:
+            problems.append(problem)
+            continue
+        seen.add(users_folder.resolve())
+        layers.append(_without_the_platforms(_read_folder(users_folder, problems, unread), problems, unread))
+    relations = _merged(layers, problems, unread)
     problems += cross_file_problems(relations, check_problems, unread=unread)
     if problems:
         raise GaelpError(*problems)
     return Catalog(relations, upstream_of(relations))
 
 
-def _where(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
+def _read_folder(folder: Path, problems: list[Problem], unread: set[str]) -> list[Relation]:
+    """The folder's relations; the ids of those that have problems of their own go to `unread`."""
+    files = list_files(folder)
+    problems += files.problems
+    relations = []
+    for path in files.relations:
+        found = read_relation(path)
+        if isinstance(found, Relation):
+            relations.append(found)
+        else:
+            problems += found
+            unread.add(f"{path.parent.name}.{path.stem}")
+    return relations
 
 
-def _read_relation(path: Path, folder: Path, problems: list[Problem]) -> Relation | None:
-    where = _where(path, folder)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        problems.append(Problem(f"not JSON: {error}", where, "one JSON object"))
-        return None
-    if not isinstance(content, dict):
-        problems.append(Problem("not a JSON object", where, "one JSON object"))
-        return None
-    content.pop("$schema", None)
-    sql_file = path.with_suffix(".sql")
-    sql = sql_file.read_text(encoding="utf-8") if sql_file.exists() else None
-    try:
-        return Relation.model_validate(
-            {**content, "dataset": path.parent.name, "name": path.stem, "sql": sql}
-        )
-    except ValidationError as error:
-        problems.extend(_explain(detail, where) for detail in error.errors())
-        return None
-
-
-def _explain(detail: ErrorDetails, where: str) -> Problem:
-    """A pydantic error in the words of this project: which key, what was found, what is allowed."""
-    *parents, key = detail["loc"] or ("the file",)
-    where = ", ".join([where, ".".join(str(part) for part in detail["loc"])]) if detail["loc"] else where
-    if detail["type"] == "extra_forbidden":
-        return unknown("key", str(key), _known_keys(parents), where=where)
-    found = detail["input"]
-    shown = f" (found {found!r})" if isinstance(found, str | int | float | bool) else ""
-    return Problem(f"{detail['msg']}{shown}", where)
-
-
-def _known_keys(parents: Sequence[int | str]) -> list[str]:
-    """The keys that the model allows at a place in the file."""
-    model: type[BaseModel] = Relation
-    for part in parents:
-        if part in model.model_fields:
-            model = next(
-                (
-                    m
-                    for m in (Check, Field, ForeignKey, Partitioning, Latest, Chart)
-                    if _mentions(model, str(part), m)
-                ),
-                model,
+def _without_the_platforms(
+    relations: Iterable[Relation], problems: list[Problem], unread: set[str]
+) -> list[Relation]:
+    kept = []
+    for relation in relations:
+        if relation.dataset not in PLATFORM_DATASETS:
+            kept.append(relation)
+            continue
+        unread.add(relation.id)
+        problems.append(
+            Problem(
+                f"the dataset {relation.dataset!r} is the platform's own: it holds {PLATFORM_DATASETS[relation.dataset]}",
+                relation.where(),
+                "a dataset of another name",
             )
-    keys = [name for name in model.model_fields if model is not Relation or name not in FROM_PLACE]
-    return [*keys, "$schema"] if model is Relation else keys
+        )
+    return kept
 
 
-def _mentions(model: type[BaseModel], key: str, part: type[BaseModel]) -> bool:
-    annotation = model.model_fields[key].annotation
-    return part.__name__ in str(annotation)
+def _merged(
+    layers: Iterable[Iterable[Relation]], problems: list[Problem], unread: set[str]
+) -> list[Relation]:
+    """The relations of all folders: nothing is replaced that the later file does not say it overrides."""
+    merged: dict[str, Relation] = {}
+    for relation in (relation for layer in layers for relation in layer):
+        earlier = merged.get(relation.id)
+        if earlier is not None and not relation.overrides:
+            problems.append(
+                Problem(
+                    f"{relation.id} is described twice",
+                    f"{relation.where()}, {earlier.where()}",
+                    'one of them, or "overrides": true in the first',
+                )
+            )
+            continue
+        if earlier is None and relation.overrides and relation.id not in unread:
+            problems.append(unknown("relation", relation.id, merged, where=f"{relation.where()}, overrides"))
+        merged[relation.id] = relation
+    return list(merged.values())
 
 
 def with_upstream(catalog: Catalog, relations: Sequence[Relation]) -> list[Relation]:

@@ -18,7 +18,7 @@ TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN"
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
 # Keys of a relation that come from the places of its files, not from their content.
-FROM_PLACE: Final = ("dataset", "name", "sql")
+FROM_PLACE: Final = ("dataset", "name", "sql", "file")
 
 
 class Kind(StrEnum):
@@ -137,11 +137,13 @@ class Chart(CatalogModel):
 
 
 class Relation(CatalogModel):
-    """A table, view, materialized view or derived table. `dataset`, `name` and `sql` come from the files' places."""
+    """A table, view, materialized view or derived table. `dataset`, `name`, `sql` and `file` come from the files' places."""
 
     dataset: Identifier = Described(exclude=True)
     name: Identifier = Described(exclude=True)
     sql: str | None = Described(default=None, exclude=True)
+    file: str = Described(default="", exclude=True, repr=False)
+    """The path of its JSON file, as messages name it; empty for one that no file describes."""
 
     kind: Kind = Kind.TABLE
     description: str = Described(min_length=1)
@@ -155,6 +157,9 @@ class Relation(CatalogModel):
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioning: Partitioning | None = None
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
+    require_partition_filter: bool = Described(
+        default=False, description="whether every query of this partitioned table must name its dates"
+    )
     retention_days: int | None = Described(default=None, ge=1)
     on_key_conflict: Literal["reject"] | Latest = "reject"
     max_reject_fraction: float = Described(
@@ -165,7 +170,12 @@ class Relation(CatalogModel):
     )
     asset_check_severity: Mapping[AssetCheckName, Severity] = Described(default_factory=dict)
     chart: Chart | None = None
-    tags: Mapping[str, str] = Described(default_factory=dict)
+    tags: Mapping[str, str] = Described(
+        default_factory=dict, description="shown in Dagster and as labels of BigQuery; they change nothing"
+    )
+    overrides: bool = Described(
+        default=False, description="whether it replaces the relation of the same name in an earlier folder"
+    )
 
     @property
     def id(self) -> str:
@@ -186,6 +196,11 @@ class Relation(CatalogModel):
     def is_stored(self) -> bool:
         """Whether it holds rows of its own, rather than being evaluated when read."""
         return self.kind is not Kind.VIEW
+
+    def where(self, *, sql: bool = False) -> str:
+        """Its JSON file, or the SQL beside it, as messages name them."""
+        file = self.file or f"{self.dataset}/{self.name}.json"
+        return f"{file.removesuffix('.json')}.sql" if sql else file
 
     def field(self, name: str) -> Field:
         """The top-level field of that name; KeyError if there is none."""

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Final
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Check, Latest, Relation, walk_fields
+
+GENERATED: Final = "Generated from the catalogue by `gaelp catalog pages`; edit the JSON files instead."
 
 
 def pages(catalog: Catalog) -> dict[str, str]:
@@ -19,11 +22,12 @@ def pages(catalog: Catalog) -> dict[str, str]:
 
 
 def write_pages(catalog: Catalog, folder: Path) -> list[Path]:
-    """Writes the pages, removes those of datasets that are gone, and returns the written ones."""
+    """Writes the pages, removes generated ones of datasets that are gone, and returns the written ones."""
     folder.mkdir(parents=True, exist_ok=True)
     texts = pages(catalog)
     for stale in set(folder.glob("*.md")) - {folder / name for name in texts}:
-        stale.unlink()
+        if GENERATED in stale.read_text(encoding="utf-8", errors="replace"):
+            stale.unlink()
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
     return [folder / name for name in texts]
@@ -31,7 +35,7 @@ def write_pages(catalog: Catalog, folder: Path) -> list[Path]:
 
 def _dataset_page(dataset: str, relations: list[Relation], catalog: Catalog) -> Iterator[str]:
     yield f"# {dataset}\n"
-    yield "Generated from the catalogue by `gaelp catalog pages`; edit the JSON files instead.\n"
+    yield f"{GENERATED}\n"
     yield from (f"- [{relation.name}](#{relation.name}): {relation.kind}" for relation in relations)
     for relation in relations:
         yield from _relation_part(relation, catalog)
@@ -57,6 +61,8 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
     reads = sorted(catalog.upstream.get(relation.id, ()))
     if reads:
         yield "- reads: " + ", ".join(_link(catalog[name]) for name in reads)
+    if relation.require_partition_filter:
+        yield "- every query must name its dates"
     if relation.retention_days:
         yield f"- kept for {relation.retention_days} days"
     yield from (f"- rule: {_rule(check)}" for check in relation.checks)

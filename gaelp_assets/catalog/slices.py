@@ -7,11 +7,16 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-# No "/", "|" or space: the id stands in file names, in Dagster's partition keys (joined by "|") and in URLs.
-ENVIRONMENT_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+# No "/", "|" or space: the id stands in file names, in Dagster's partition keys (joined by "|") and in URLs. A dot stands alone and
+# between two others: Dagster reads "..." as a range, also where a range's own dots follow an id's, and no path may hold "..".
+ENVIRONMENT_ID: Final = r"[A-Za-z0-9](?:\.?[A-Za-z0-9_-])*"
+ENVIRONMENT_ID_LENGTH: Final = 100
 ENVIRONMENT_ID_WORDS: Final = (
-    "an environment id of 1 to 100 letters, digits, '.', '_' and '-', starting with a letter or digit"
+    f"an environment id of 1 to {ENVIRONMENT_ID_LENGTH} letters, digits, '.', '_' and '-', starting with a letter or digit, "
+    "each dot between two others"
 )
+ENVIRONMENT_ID_ADVICE: Final = "write '/', ':', '|' and spaces as '.', so that 'ALE/Pong-v5' is 'ALE.Pong-v5'"
+"""One spelling for all producers: two would be two environments of one game."""
 _SEGMENT = re.compile(r"(?P<dimension>date|environment)=(?P<value>[^/]*)")
 
 
@@ -98,8 +103,8 @@ def parse_environment(text: str) -> str:
     """The environment id, if it is one.
 
     Raises:
-        ValueError: it has other characters than those of `ENVIRONMENT_ID`.
+        ValueError: it is not of the form `ENVIRONMENT_ID`, or longer than `ENVIRONMENT_ID_LENGTH`.
     """
-    if not re.fullmatch(ENVIRONMENT_ID, text):
+    if len(text) > ENVIRONMENT_ID_LENGTH or not re.fullmatch(ENVIRONMENT_ID, text):
         raise ValueError(f"{text!r} is not {ENVIRONMENT_ID_WORDS}")
     return text

@@ -16,8 +16,6 @@ PARTITION_TYPES = {"DATE", "TIMESTAMP"}
 # BigQuery clusters by these; [BQ:clustered-tables].
 CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
 KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
-PLATFORM_DATASETS = {"locks", "staging"}
-"""Those in which a warehouse keeps what a write needs while it runs."""
 
 
 def cross_file_problems(
@@ -28,10 +26,11 @@ def cross_file_problems(
 ) -> list[Problem]:
     """Everything that is wrong with these relations, each by itself and among one another.
 
-    `unread` are names of relations whose files could not be read: what refers to them is not called dangling as well.
+    `unread` are ids of relations whose files could not be read: what refers to them is not called dangling as well.
     """
+    unread = {*unread, *map(_last_part, unread)}
     problems = [problem for relation in relations for problem in _relation_problems(relation, check_problems)]
-    problems += _duplicate_names(relations)
+    problems += _colliding_names(relations)
     problems += [
         problem for relation in relations for problem in _foreign_key_problems(relation, relations, unread)
     ]
@@ -41,16 +40,16 @@ def cross_file_problems(
 
 def upstream_of(relations: Iterable[Relation]) -> dict[str, frozenset[str]]:
     """For each derived relation, the ids of the relations that its SQL reads."""
-    by_name = _by_name(relations)
-    return {
-        relation.id: frozenset(by_name[name].id for name in references(relation.sql))
-        for relation in relations
-        if relation.sql is not None
-    }
+    return {relation.id: references(relation.sql) for relation in relations if relation.sql is not None}
 
 
-def _by_name(relations: Iterable[Relation]) -> dict[str, Relation]:
-    return {name: relation for relation in relations for name in (relation.id, relation.name)}
+def _by_name(relations: Iterable[Relation]) -> dict[str, list[Relation]]:
+    """The relations that an id, or the last part of one, can mean."""
+    found: dict[str, list[Relation]] = {}
+    for relation in relations:
+        for name in (relation.id, relation.name):
+            found.setdefault(name, []).append(relation)
+    return found
 
 
 def _last_part(name: str) -> str:
@@ -58,17 +57,11 @@ def _last_part(name: str) -> str:
 
 
 def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
-    file = f"{relation.dataset}/{relation.name}.{'sql' if sql else 'json'}"
+    file = relation.where(sql=sql)
     return f"{file}, {key}" if key else file
 
 
 def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
-    if relation.dataset in PLATFORM_DATASETS:
-        yield Problem(
-            f"the dataset {relation.dataset!r} is the platform's own",
-            _where(relation),
-            "a folder of another name",
-        )
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
     if check_problems is not None:
@@ -94,6 +87,13 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
     if not relation.is_loaded and relation.on_key_conflict != "reject":
         yield Problem(
             f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
+        )
+    if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
+        found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"
+        yield Problem(
+            f"require_partition_filter on {found}",
+            _where(relation, "require_partition_filter"),
+            "a loaded table with partitioning",
         )
 
 
@@ -155,12 +155,16 @@ def _typed_field(relation: Relation, key: str, name: str, types: set[str]) -> It
         )
 
 
-def _duplicate_names(relations: Sequence[Relation]) -> Iterable[Problem]:
-    for name, count in sorted(Counter(relation.name for relation in relations).items()):
-        if count > 1:
-            files = ", ".join(_where(relation) for relation in relations if relation.name == name)
+def _colliding_names(relations: Sequence[Relation]) -> Iterable[Problem]:
+    """Dagster's steps and BigQuery's lock tables are called `DATASET__NAME`."""
+    flat: dict[str, list[Relation]] = {}
+    for relation in relations:
+        flat.setdefault(f"{relation.dataset}__{relation.name}", []).append(relation)
+    for name, found in sorted(flat.items()):
+        if len(found) > 1:
+            files = ", ".join(relation.where() for relation in found)
             yield Problem(
-                f"the name {name!r} is used {count} times", files, "a name unique in the whole catalogue"
+                f"both are called {name} where dataset and name are one word", files, "another name"
             )
 
 
@@ -173,11 +177,16 @@ def _foreign_key_problems(
         for name in key.fields:
             if name not in relation.field_names:
                 yield unknown("field", name, relation.field_names, where=where)
-        target = by_name.get(key.references)
-        if target is None:
-            if _last_part(key.references) not in unread:
+        targets = by_name.get(key.references, [])
+        if len(targets) > 1:
+            ids = ", ".join(target.id for target in targets)
+            yield Problem(f"{len(targets)} relations are called {key.references!r}", where, f"one of {ids}")
+            continue
+        if not targets:
+            if key.references not in unread:
                 yield unknown("relation", key.references, [r.id for r in relations], where=where)
             continue
+        [target] = targets
         if len(key.targets) != len(key.fields):
             yield Problem(
                 f"{len(key.fields)} fields refer to {len(key.targets)}",
@@ -211,13 +220,15 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
         problems += [
             unknown("relation", name, [r.id for r in relations], where=where)
             for name in sorted(read - by_name.keys())
-            if _last_part(name) not in unread
+            if name not in unread
         ]
         problems += [
-            Problem(f"reads {name!r}", where, f"the dataset before it: {by_name[name].id}")
+            Problem(
+                f"reads {name!r}", where, "the dataset before it: " + " or ".join(r.id for r in by_name[name])
+            )
             for name in sorted(read & {r.name for r in relations})
         ]
-        upstream[relation.id] = frozenset(by_name[name].id for name in read if name in by_name)
+        upstream[relation.id] = frozenset(r.id for name in read for r in by_name.get(name, ()))
     try:
         topological_order(upstream)
     except GaelpError as error:

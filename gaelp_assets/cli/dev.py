@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -18,15 +19,30 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.settings import CHECKOUT, Settings
+from gaelp_assets.settings import LOCATION, Settings
 
 if TYPE_CHECKING:
     import dagster as dg
 
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
-WORKSPACE: Final = CHECKOUT / "workspace.yaml"
 GRACE_SECONDS: Final = 20
 POLL_SECONDS: Final = 0.2
+
+
+def write_workspace(settings: Settings) -> Path:
+    """Writes what tells Dagster which code to load, at every start; the file.
+
+    The working directory, where Dagster looks for modules first, is the instance's own: a folder `resources` or `sensors` where the user
+    stands must not be taken for the platform's.
+    """
+    module = {
+        "module_name": "gaelp_assets.definitions",
+        "location_name": LOCATION,
+        "working_directory": str(settings.dagster_home),
+    }
+    file = settings.dagster_home / "workspace.yaml"
+    file.write_text(json.dumps({"load_from": [{"python_module": module}]}, indent=2) + "\n", encoding="utf-8")
+    return file
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -75,9 +91,14 @@ def run_dev(
         GaelpError: the port is taken.
     """
     _require_free(host, port)
-    environment = {**os.environ, "DAGSTER_HOME": str(prepare_dagster_home(settings))}
+    environment = {
+        **os.environ,
+        **settings.folders(),
+        "DAGSTER_HOME": str(prepare_dagster_home(settings)),
+        "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
+    }
     python, quiet = sys.executable, ["--code-server-log-level", "error"]
-    workspace = ["--workspace", str(WORKSPACE), *quiet]
+    workspace = ["--workspace", str(write_workspace(settings)), *quiet]
     services = {
         "webserver": [python, "-m", "dagster_webserver", *workspace, "--host", host, "--port", str(port),
                       "--dagster-log-level", "warning"],
@@ -149,7 +170,6 @@ def _processes(
             process = subprocess.Popen(  # noqa: S603 - the commands are our own
                 list(command),
                 env=dict(environment),
-                cwd=CHECKOUT,
                 start_new_session=True,
                 preexec_fn=_default_signals,
             )

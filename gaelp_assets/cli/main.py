@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import render, render_deploy
+from gaelp_assets.cli import catalog, render, render_deploy
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import load_settings
 
@@ -17,14 +18,13 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
     help="The data platform of GAELP.",
 )
-catalog_app = typer.Typer(no_args_is_help=True, help="The relations that the platform knows.")
 gateway_app = typer.Typer(no_args_is_help=True, help="The files that producers hand over.")
 dead_letter_app = typer.Typer(no_args_is_help=True, help="The lines that were rejected, and why.")
-app.add_typer(catalog_app, name="catalog")
+app.add_typer(catalog.app, name="catalog")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(dead_letter_app, name="dead-letter")
 
@@ -41,6 +41,22 @@ def main() -> None:
     except GaelpError as error:
         render.print_problems(error.problems)
         sys.exit(EXIT_PROBLEM if error.permanent else EXIT_TRY_AGAIN)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        render.print_line(f"gaelp {version('gaelp-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """The data platform of GAELP."""
 
 
 def _platform() -> Platform:
@@ -204,69 +220,6 @@ def query(
     else:
         write(frame)
         render.print_line(f"{frame.height:,} rows in {output}")
-
-
-@catalog_app.command("validate")
-def catalog_validate(
-    folder: Annotated[
-        Path | None, typer.Argument(help="a catalogue folder; the platform's own if left out")
-    ] = None,
-) -> None:
-    """Look for problems in all catalogue files, and report all of them."""
-    from gaelp_assets.catalog.load import FOLDER
-    from gaelp_assets.platform import read_catalog
-
-    catalog = read_catalog(folder or FOLDER)
-    render.print_line(f"{len(catalog)} relations, no problems")
-
-
-@catalog_app.command("list")
-def catalog_list() -> None:
-    """List the relations."""
-    from gaelp_assets.platform import read_catalog
-
-    render.print_relations(list(read_catalog()))
-
-
-@catalog_app.command("show")
-def catalog_show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME")]) -> None:
-    """Show one relation: its fields, rules, keys, slices, what it reads and feeds, and how a view is kept and why."""
-    from gaelp_assets.platform import read_catalog
-    from gaelp_assets.warehouse.bigquery.materialization_rules import decide
-
-    catalog = read_catalog()
-    relation = catalog.find(name)
-    render.print_relation(
-        relation,
-        reads=sorted(catalog.upstream.get(relation.id, ())),
-        feeds=[derived.id for derived in catalog.downstream({relation.id})],
-        decision=decide(relation, catalog) if relation.is_derived and relation.is_stored else None,
-    )
-
-
-@catalog_app.command("new")
-def catalog_new(
-    name: Annotated[str, typer.Argument(help="DATASET.NAME")],
-    view: Annotated[bool, typer.Option("--view", help="a materialized view, with its SQL beside it")] = False,
-) -> None:
-    """Write the file (for a view: the two files) of a new relation, to be filled in."""
-    from gaelp_assets.catalog.new import new_relation
-
-    for path in new_relation(name, view=view):
-        render.print_line(str(path))
-
-
-@catalog_app.command("pages")
-def catalog_pages() -> None:
-    """Write the generated pages of docs/tables and the editors' JSON Schema anew."""
-    from gaelp_assets.catalog.json_schema import write_json_schema
-    from gaelp_assets.catalog.pages import write_pages
-    from gaelp_assets.platform import read_catalog
-    from gaelp_assets.settings import CHECKOUT
-
-    write_json_schema()
-    for path in write_pages(read_catalog(), CHECKOUT / "docs" / "tables"):
-        render.print_line(str(path))
 
 
 @gateway_app.command("list")

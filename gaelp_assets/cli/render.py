@@ -152,6 +152,7 @@ def print_relation(
 
     conflict = relation.on_key_conflict
     facts = [
+        ("file", relation.where()),
         ("kind", relation.kind.value),
         ("description", relation.description),
         ("owner", relation.owner),

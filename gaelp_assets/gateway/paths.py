@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from gaelp_assets.catalog import WHOLE, Catalog, Kind, Relation, Slice
-from gaelp_assets.catalog.slices import ENVIRONMENT_ID_WORDS, parse_slice_path
+from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_slice_path
 from gaelp_assets.errors import GaelpError, Problem, unknown
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.store import StoredObject
@@ -264,7 +264,15 @@ def _ending_of(name: str) -> str:
 def _relation(folders: list[str], name: str, catalog: Catalog) -> Relation | Problem:
     if not folders:
         table = split_name(name)[0]
-        found = catalog.by_name.get(table)
+        same = catalog.named(table)
+        # A view or a ledger of that name takes no files: it makes the name of a table no less clear.
+        same = tuple(relation for relation in same if relation.is_loaded) or same
+        if len(same) > 1:
+            return Problem(
+                f"{len(same)} tables are called {table!r}",
+                expected="the folder of one of them: " + " or ".join(f"{r.dataset}/{r.name}/" for r in same),
+            )
+        found = same[0] if same else None
     elif len(folders) == 1:
         return Problem(
             f"the folder {folders[0]!r} alone does not name a table",
@@ -296,9 +304,14 @@ def _relation(folders: list[str], name: str, catalog: Catalog) -> Relation | Pro
 def _near(table: str, catalog: Catalog) -> list[str]:
     """Up to five loaded tables, those with similar names first."""
     by_id = {relation.id: relation for relation in catalog.loaded}
-    by_name = {relation.name: relation for relation in catalog.loaded}
+    names = {relation.name for relation in catalog.loaded}
     near = [by_id[close] for close in difflib.get_close_matches(table, by_id, n=5)]
-    near += [by_name[close] for close in difflib.get_close_matches(table.rpartition(".")[2], by_name, n=5)]
+    near += [
+        relation
+        for close in difflib.get_close_matches(table.rpartition(".")[2], names, n=5)
+        for relation in catalog.named(close)
+        if relation.is_loaded
+    ]
     near += list(by_id.values())[:3] if not near else []
     return list(dict.fromkeys(f"{relation.dataset}/{relation.name}" for relation in near))[:5] or [
         "(it has none yet)"
@@ -306,8 +319,8 @@ def _near(table: str, catalog: Catalog) -> list[str]:
 
 
 def _likely(name: str, catalog: Catalog) -> str:
-    relation = catalog.by_name.get(name)
-    return f"Did you mean {relation.dataset}/{relation.name}/?" if relation else ""
+    meant = " or ".join(f"{relation.dataset}/{relation.name}/" for relation in catalog.named(name))
+    return f"Did you mean {meant}?" if meant else ""
 
 
 def _slice(relation: Relation, folders: list[str]) -> Slice | Problem:
@@ -316,7 +329,7 @@ def _slice(relation: Relation, folders: list[str]) -> Slice | Problem:
     except ValueError as error:
         remedy = ""
         if any(segment.startswith("environment=") for segment in folders[:-1]):
-            remedy = f'Write {ENVIRONMENT_ID_WORDS}: for "ALE/Pong-v5", "ALE-Pong-v5".'
+            remedy = f"Use {ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}."
         return Problem(str(error), expected=layout(relation), remedy=remedy)
     by = relation.partitioning
     if by is None and slice_ != WHOLE:

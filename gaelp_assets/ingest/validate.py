@@ -15,7 +15,13 @@ import numpy as np
 import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.catalog.slices import ENVIRONMENT_ID, ENVIRONMENT_ID_WORDS, Slice
+from gaelp_assets.catalog.slices import (
+    ENVIRONMENT_ID,
+    ENVIRONMENT_ID_ADVICE,
+    ENVIRONMENT_ID_LENGTH,
+    ENVIRONMENT_ID_WORDS,
+    Slice,
+)
 from gaelp_assets.ingest.decode import native
 from gaelp_assets.ingest.decode.chunks import (
     REJECT_SCHEMA,
@@ -81,8 +87,9 @@ def _slice_rules(
     yield RowRule(
         partitioning.environment,
         "environment_id",
-        f"expected {ENVIRONMENT_ID_WORDS}; write '/', ':', '|' and spaces as '.'",
-        matches(columns["environment"], ENVIRONMENT_ID),
+        f"expected {ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}",
+        matches(columns["environment"], ENVIRONMENT_ID)
+        & (columns["environment"].str.len_bytes() <= ENVIRONMENT_ID_LENGTH),
     )
     if slice_ is not None and slice_.environment is not None:
         text = f"expected {slice_.environment}, the environment of the slice that the file's path names"

@@ -34,8 +34,6 @@ def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple
     result: dict[str, list[tuple[str, str]]] = {}
     try:
         tree = sqlglot.parse_one(relation.sql, dialect="bigquery")
-        for table in tree.find_all(exp.Table):
-            _write_in_full(table, catalog)
         qualified = qualify(tree, schema=schema, dialect="bigquery")
         scope = build_scope(qualified)
         for name in relation.field_names:
@@ -48,16 +46,8 @@ def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple
                     found.add((source, sqlglot.parse_one(node.name).name))
             result[name] = sorted(found)
     except (SqlglotError, ValueError) as error:
-        where = f"{relation.dataset}/{relation.name}.sql"
-        raise GaelpError(
-            Problem(str(error).splitlines()[0], where, "columns that the catalogue has")
-        ) from None
+        problem = Problem(
+            str(error).splitlines()[0], relation.where(sql=True), "columns that the catalogue has"
+        )
+        raise GaelpError(problem) from None
     return result
-
-
-def _write_in_full(table: object, catalog: Catalog) -> None:
-    """A relation may be written by its name alone; the schema knows it by dataset and name."""
-    from sqlglot import exp
-
-    if isinstance(table, exp.Table) and not table.db and table.name in catalog.by_name:
-        table.set("db", exp.to_identifier(catalog.by_name[table.name].dataset))

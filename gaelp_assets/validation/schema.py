@@ -97,18 +97,20 @@ def arrow_schema(relation: Relation) -> pa.Schema:
 
 
 def schema_for(name: str) -> pandera.DataFrameSchema:
-    """The Pandera schema of a relation of the catalogue, by `dataset.name` or `name`.
+    """The Pandera schema of a relation of the catalogue (the users' folders too), by `dataset.name` or `name`.
 
     Where a rule over several fields fails, Pandera 0.35 (`failure_cases_metadata` of its Polars backend) puts the whole failing rows into
     its report, and Polars panics there if they hold arrays whose types cannot be told from their values alone (empty ones, or all NULL,
     beside others). Tables with such rules and with arrays are better judged by `validation.verdict`, which reports the same.
 
     Raises:
-        GaelpError: there is no such relation, or the catalogue is wrong.
+        GaelpError: there is no such relation, or several datasets have one of that name, or the catalogue is wrong.
     """
+    from gaelp_assets.catalog.folders import catalog_folders
     from gaelp_assets.catalog.load import load_catalog
+    from gaelp_assets.settings import load_settings
 
-    return pandera_schema(load_catalog().find(name))
+    return pandera_schema(load_catalog(users=catalog_folders(load_settings())).find(name))
 
 
 def pandera_schema(relation: Relation) -> pandera.DataFrameSchema:

@@ -227,7 +227,7 @@ def test_a_backfill_rebuilds_and_a_single_slice_appends(lab: Lab, how: str) -> N
     if how == "backfill":
         result = lab.materialize(SCORES, **partition, tags={"dagster/backfill": "abcdefgh"})
     else:
-        config = {"ops": {"scores": {"config": {"rebuild": True}}}}
+        config = {"ops": {"lab__scores": {"config": {"rebuild": True}}}}
         result = lab.materialize(SCORES, **partition, run_config=config)
     assert result.success
     assert lab.count("SELECT COUNT(*) FROM lab.scores") == 3

@@ -15,7 +15,7 @@ import pytest
 import xxhash
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.catalog.load import FOLDER
+from gaelp_assets.catalog.folders import FOLDER
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,

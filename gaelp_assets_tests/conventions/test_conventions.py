@@ -101,3 +101,8 @@ def test_importing_the_code_location_reads_no_heavy_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=CHECKOUT
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_the_container_is_built_with_the_uv_of_the_makefile() -> None:
+    [version] = re.findall(r"UV_VERSION := (\S+)", (CHECKOUT / "Makefile").read_text(encoding="utf-8"))
+    assert f"uv=={version}" in (CHECKOUT / "Containerfile").read_text(encoding="utf-8")

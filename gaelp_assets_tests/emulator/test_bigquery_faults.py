@@ -392,6 +392,7 @@ def test_everything_that_bigquery_knows_of_a_table_follows_the_catalogue(
             "fields": (tagged, *rest),
             "clustering": ("environment_id", "episode_id"),
             "retention_days": 30,
+            "require_partition_filter": True,
             "tags": {"layer": "fact"},
         }
     )

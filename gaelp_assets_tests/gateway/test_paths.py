@@ -96,6 +96,29 @@ def test_sound_names_say_table_slice_and_whether_they_can_be_loaded(
     assert found.stage == name.split("/")[0]
 
 
+def test_a_table_alone_names_a_file_only_where_one_dataset_has_a_table_of_that_name() -> None:
+    views = Catalog([*CATALOG, relation("marts", "agents", kind=Kind.VIEW)])
+    found = paths.parse_name(stored("cloud_ready/agents.ndjson"), views)
+    assert isinstance(found, GatewayFile)
+    assert found.relation == AGENTS
+    tables = Catalog([*CATALOG, relation("media", "agents")])
+    unclear = paths.parse_name(stored("cloud_ready/agents.ndjson"), tables)
+    assert isinstance(unclear, Problem)
+    assert unclear.what == "2 tables are called 'agents'"
+    assert unclear.expected == "the folder of one of them: media/agents/ or training/agents/"
+    for dataset in ("media", "training"):
+        placed = paths.parse_name(stored(f"cloud_ready/{dataset}/agents/a.ndjson"), tables)
+        assert isinstance(placed, GatewayFile)
+        assert placed.relation.dataset == dataset
+    near = paths.parse_name(stored("cloud_ready/agents/a.ndjson"), tables)
+    assert isinstance(near, Problem)
+    assert near.remedy == "Did you mean media/agents/ or training/agents/?"
+    near = paths.parse_name(stored("cloud_ready/agentz.ndjson"), tables)
+    assert isinstance(near, Problem)
+    assert "media/agents" in near.expected
+    assert "training/agents" in near.expected
+
+
 @pytest.mark.parametrize(
     ("name", "what", "allowed"),
     [
@@ -134,7 +157,7 @@ def test_sound_names_say_table_slice_and_whether_they_can_be_loaded(
         (
             "cloud_ready/training/episodes/date=2026-11-20/environment=ALE/Pong-v5/a.ndjson",
             "'Pong-v5'",
-            "ALE-Pong-v5",
+            "'ALE/Pong-v5' is 'ALE.Pong-v5'",
         ),
         ("cloud_ready/training/episodes/date=2026-11-20/environment=/a.ndjson", "''", "letters, digits"),
         (

@@ -56,11 +56,6 @@ def test_common_table_expressions_joins_and_stars_are_seen_through() -> None:
     }
 
 
-def test_a_relation_may_be_written_by_its_name_alone() -> None:
-    view, catalog = _view("SELECT run FROM episodes", "run")
-    assert column_lineage(view, catalog) == {"run": [("training.episodes", "run")]}
-
-
 def test_both_sides_of_a_union_count() -> None:
     view, catalog = _view("SELECT run FROM training.episodes UNION ALL SELECT run FROM training.runs", "run")
     assert column_lineage(view, catalog) == {"run": [("training.episodes", "run"), ("training.runs", "run")]}
@@ -79,3 +74,9 @@ def test_an_unknown_column_is_named_with_its_file(sql: str, name: str) -> None:
     view, catalog = _view(sql, name)
     with pytest.raises(GaelpError, match=rf"analytics/curve\.sql: .*{name}"):
         column_lineage(view, catalog)
+
+
+def test_a_common_table_expression_may_be_called_as_a_relation_is() -> None:
+    """The expression's name was taken for the relation's, whose columns are others."""
+    view, catalog = _view("WITH runs AS (SELECT steps AS n FROM training.episodes) SELECT n FROM runs", "n")
+    assert column_lineage(view, catalog) == {"n": [("training.episodes", "steps")]}

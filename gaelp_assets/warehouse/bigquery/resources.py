@@ -65,8 +65,8 @@ def table_resource(names: Names, relation: Relation, datasets: Collection[str]) 
 
 
 def requires_partition_filter(relation: Relation) -> bool:
-    """Whether a query of the table must name its dates: of the loaded facts, which are the large ones."""
-    return relation.is_loaded and relation.partitioning is not None and relation.tags.get("layer") == "fact"
+    """Whether a query of the table must name its dates, as the catalogue says."""
+    return relation.require_partition_filter
 
 
 def field_resource(field: Field) -> Resource:

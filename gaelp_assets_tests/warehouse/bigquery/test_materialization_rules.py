@@ -9,7 +9,7 @@ import pytest
 
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
 from gaelp_assets.catalog.validate import upstream_of
-from gaelp_assets.cli.main import catalog_show
+from gaelp_assets.cli.catalog import show
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.bigquery import materialized_views as views
 from gaelp_assets.warehouse.bigquery.dialect import Names, selected
@@ -28,7 +28,7 @@ COLUMNS = [D, *({"name": name, "type": "INTEGER"} for name in ("k", "x", "y"))]
 FACT: dict[str, Any] = {"primary_key": ["k"], "partitioning": {"date": "d"}, "retention_days": 30}
 T = relation("lab", "t", COLUMNS, **FACT)
 U = relation("lab", "u", COLUMNS, primary_key=["k"])
-STRICT = relation("lab", "strict", COLUMNS, **FACT, tags={"layer": "fact"})
+STRICT = relation("lab", "strict", COLUMNS, **FACT, require_partition_filter=True)
 LISTS = relation(
     "lab", "lists", [{"name": "parts", "type": "STRING", "mode": "REPEATED"}], primary_key=["parts"]
 )
@@ -283,7 +283,7 @@ def test_the_catalogue_shows_the_decision_with_each_reason_and_what_to_change(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def shown(name: str) -> str:
-        catalog_show(name)
+        show(name)
         return " ".join(capsys.readouterr().out.split())
 
     assert "kept by BigQuery as │ an incremental materialized view" in shown("analytics.training_progress")

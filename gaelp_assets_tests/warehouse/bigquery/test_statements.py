@@ -154,7 +154,9 @@ def test_google_accepts_the_other_statements() -> None:
         transaction.replayed_statement(NAMES, dead_letter),
         transaction.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
         transaction.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
-        *_script(EPISODES, CARTPOLE, WriteMode.SORT, dead_letters=NAMES.staged_id("dead_letters_1")).statements(),
+        *_script(
+            EPISODES, CARTPOLE, WriteMode.SORT, dead_letters=NAMES.staged_id("dead_letters_1")
+        ).statements(),
     ):
         if statement not in CONTROL:
             _analyze(gate, statement)
@@ -249,6 +251,7 @@ def test_a_table_says_all_that_the_catalogue_says() -> None:
             "name": "facts",
             "clustering": ["environment_id"],
             "retention_days": 3,
+            "require_partition_filter": True,
             "tags": {"layer": "fact", "Domain": "Größe"},
             "fields": [
                 {**content["fields"][0], "policyTags": {"names": ("projects/p/taxonomies/1/policyTags/2",)}},
@@ -264,7 +267,8 @@ def test_a_table_says_all_that_the_catalogue_says() -> None:
     assert found["schema"]["fields"][0]["policyTags"] == {"names": ["projects/p/taxonomies/1/policyTags/2"]}
     assert [f["name"] for f in found["schema"]["fields"]][-3:] == ["_batch_id", "_loaded_at", "_row_hash"]
     assert table_resource(NAMES, GOOD, DATASETS)["view"]["query"].startswith("SELECT date")
-    assert not table_resource(NAMES, EPISODES, DATASETS)["requirePartitionFilter"]
+    tagged = EPISODES.model_copy(update={"tags": {"layer": "fact"}})
+    assert not table_resource(NAMES, tagged, DATASETS)["requirePartitionFilter"], "a tag changes nothing"
 
 
 def test_labels_keep_to_googles_alphabet() -> None:

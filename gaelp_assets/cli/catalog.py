@@ -1,0 +1,115 @@
+"""`gaelp catalog`: the relations that the platform knows, and the folders in which users keep theirs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gaelp_assets.cli import render
+from gaelp_assets.settings import CHECKOUT, Settings, is_checkout, load_settings
+
+if TYPE_CHECKING:
+    from gaelp_assets.catalog import Catalog
+
+app = typer.Typer(no_args_is_help=True, help="The relations that the platform knows.")
+
+
+def _catalog(settings: Settings) -> Catalog:
+    from gaelp_assets.catalog.folders import catalog_folders
+    from gaelp_assets.platform import read_catalog
+
+    return read_catalog(catalog_folders(settings))
+
+
+@app.command("validate")
+def validate(
+    folder: Annotated[
+        Path | None, typer.Argument(help="a folder of yours, in place of those that GAELP_CATALOG names")
+    ] = None,
+) -> None:
+    """Look for problems in all catalogue files, the shipped and yours, and report all of them."""
+    from gaelp_assets.platform import read_catalog
+
+    catalog = read_catalog([folder]) if folder is not None else _catalog(load_settings())
+    render.print_line(f"{len(catalog)} relations, no problems")
+
+
+@app.command("list")
+def list_relations() -> None:
+    """List the relations."""
+    render.print_relations(list(_catalog(load_settings())))
+
+
+@app.command("show")
+def show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME where one dataset has it")]) -> None:
+    """Show one relation: its file, fields, rules, keys, slices, what it reads and feeds, and how a view is kept and why."""
+    from gaelp_assets.warehouse.bigquery.materialization_rules import decide
+
+    catalog = _catalog(load_settings())
+    relation = catalog.find(name)
+    render.print_relation(
+        relation,
+        reads=sorted(catalog.upstream.get(relation.id, ())),
+        feeds=[derived.id for derived in catalog.downstream({relation.id})],
+        decision=decide(relation, catalog) if relation.is_derived and relation.is_stored else None,
+    )
+
+
+@app.command("new")
+def new(
+    name: Annotated[str, typer.Argument(help="DATASET.NAME")],
+    view: Annotated[bool, typer.Option("--view", help="a materialized view, with its SQL beside it")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            help="where it goes: the first of GAELP_CATALOG if left out, or else $GAELP_HOME/catalog"
+        ),
+    ] = None,
+) -> None:
+    """Write the file (for a view: the two files) of a new relation of yours, to be filled in."""
+    from gaelp_assets.catalog.folders import FOLDER, catalog_folders
+    from gaelp_assets.catalog.new import new_relation
+
+    settings = load_settings()
+    target = folder or (*settings.catalog, settings.home_catalog)[0]
+    for path in new_relation(name, target, view=view, others=[FOLDER, *catalog_folders(settings)]):
+        render.print_line(str(path))
+
+
+@app.command("schema")
+def schema() -> None:
+    """Write the editors' JSON Schema of this version into your catalogue folders, as after an update of the platform."""
+    from gaelp_assets.catalog.folders import catalog_folders
+    from gaelp_assets.catalog.json_schema import write_json_schema
+
+    settings = load_settings()
+    _catalog(settings)
+    for folder in catalog_folders(settings):
+        render.print_line(str(write_json_schema(folder)))
+
+
+@app.command("pages")
+def pages(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(
+            help="where to; in a checkout, if left out, docs/tables, for the shipped relations alone"
+        ),
+    ] = None,
+) -> None:
+    """Write a page of documentation for each dataset; in a checkout also the committed JSON Schema."""
+    from gaelp_assets.catalog.json_schema import write_json_schema
+    from gaelp_assets.catalog.pages import write_pages
+    from gaelp_assets.platform import read_catalog
+
+    if folder is None:
+        if not is_checkout(CHECKOUT):
+            raise typer.BadParameter("name the folder that the pages go to", param_hint="FOLDER")
+        write_json_schema()
+        catalog, folder = read_catalog(), CHECKOUT / "docs" / "tables"
+    else:
+        catalog = _catalog(load_settings())
+    for path in write_pages(catalog, folder):
+        render.print_line(str(path))
