@@ -146,8 +146,8 @@ class NativeRelation:
         return NativeBlock(
             pl.Series(_Exported(rows)).struct.unnest(),
             _integers(hashes),
-            _integers(places.values).reshape(-1, 3).T,
-            _integers(refused.values).reshape(-1, 3).T,
+            _triples(places),
+            _triples(refused),
         )
 
 
@@ -175,3 +175,7 @@ def _imported(array: ctypes.Array[Any], data_type: pa.DataType) -> pa.Array[Any]
 
 def _integers(array: pa.Array[Any]) -> npt.NDArray[np.int64]:
     return np.frombuffer(cast("Any", array.buffers()[1]), np.int64)
+
+
+def _triples(array: pa.Array[Any]) -> npt.NDArray[np.int64]:
+    return _integers(cast("pa.FixedSizeListArray[Any, Any]", array).values).reshape(-1, 3).T
