@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gaelp_assets.platform import Platform, open_platform
+from gaelp_assets.platform_reader import PlatformReader, open_platform_reader
 from gaelp_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -36,5 +36,5 @@ def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.Dat
 
 
 @cache
-def _platform(settings: Settings) -> Platform:
-    return open_platform(settings)
+def _platform(settings: Settings) -> PlatformReader:
+    return open_platform_reader(settings)

@@ -13,7 +13,6 @@ from gaelp_assets.settings import (
     DuckDBAddress,
     GcsGateway,
     LocalGateway,
-    bigquery_emulator,
     load_settings,
 )
 
@@ -74,4 +73,6 @@ def test_all_wrong_values_come_at_once() -> None:
     ],
 )
 def test_an_emulators_address_has_a_scheme(host: str | None, address: str | None) -> None:
-    assert bigquery_emulator({} if host is None else {"BIGQUERY_EMULATOR_HOST": host}) == address
+    variables = {} if host is None else {"BIGQUERY_EMULATOR_HOST": host}
+    settings = load_settings({"GAELP_WAREHOUSE": "bigquery://project", **variables})
+    assert settings.warehouse == BigQueryAddress("project", "US", "", emulator=address)

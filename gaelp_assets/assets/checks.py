@@ -21,7 +21,7 @@ from resources.platform import PlatformResource
 if TYPE_CHECKING:
     import polars as pl
 
-    from gaelp_assets.platform import Platform
+    from gaelp_assets.platform_reader import PlatformReader
     from gaelp_assets.warehouse.schema.model import RelationPlan
 
 SAMPLE_ROWS: Final = 20_000
@@ -34,7 +34,7 @@ CheckOutcome = tuple[bool, dict[str, Any]]
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
     """The checks of one loaded table, for the slice or the range of a run, or else the whole table."""
     key = asset_key(relation)
-    checks: dict[str, tuple[str, Callable[[Platform, Sequence[PartitionRange]], CheckOutcome]]] = {
+    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {
         AssetCheckName.SCHEMA_CONFORMANCE.value: (
             "Nobody has changed the table away from the catalogue, and the first "
             f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
@@ -103,7 +103,7 @@ def _result(
 
 
 def schema_conformance(
-    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
     """The catalogue against the table as it is (one look at its description), and the first rows of each rectangle against the
     Pandera schema. Descriptions, labels and the like that drifted are shown, and fail nothing."""
@@ -173,7 +173,7 @@ def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, 
 
 
 def key_uniqueness(
-    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
     """Counts keys that several rows of a rectangle have."""
     keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
@@ -193,13 +193,12 @@ def key_uniqueness(
 
 
 def foreign_keys(
-    platform: "Platform", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
     """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
     rows: list[dict[str, Any]] = []
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
-        platform.warehouse.ensure([target])
         missing = sum(_missing(platform, relation, foreign, target, scope) for scope in covered)
         rows.append(
             {
@@ -217,7 +216,11 @@ def foreign_keys(
 
 
 def _missing(
-    platform: "Platform", relation: Relation, foreign: ForeignKey, target: Relation, scope: PartitionRange
+    platform: "PlatformReader",
+    relation: Relation,
+    foreign: ForeignKey,
+    target: Relation,
+    scope: PartitionRange,
 ) -> int:
     condition, parameters = scope.condition(relation, "c")
     # All of the target's dates: only so that tables which insist on a filter of their partitions have one.

@@ -16,8 +16,8 @@ from gaelp_assets.catalog.new import new_relation
 from gaelp_assets.catalog.validate import PLATFORM_DATASETS
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.platform import read_catalog
+from gaelp_assets.warehouse.bigquery.datasets import LOCKS
 from gaelp_assets.warehouse.bigquery.dialect import STAGING
-from gaelp_assets.warehouse.bigquery.tables import LOCKS
 
 TABLE: dict[str, Any] = {
     "description": "Frames of a camera.",

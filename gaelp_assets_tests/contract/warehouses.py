@@ -46,16 +46,14 @@ def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
 
 def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:
     """On the emulator; a place is a prefix of datasets."""
-    from gaelp_assets.settings import BigQueryAddress
     from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-    from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
+    from gaelp_assets_tests.emulators.bigquery import NoPython, address
 
+    prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
     try:
-        emulator()
+        return BigQueryWarehouse(address(prefix), catalog)
     except NoPython as reason:
         pytest.skip(str(reason))
-    prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
-    return BigQueryWarehouse(BigQueryAddress(PROJECT, "US", prefix), catalog)
 
 
 ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {
