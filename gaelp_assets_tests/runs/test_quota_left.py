@@ -15,7 +15,7 @@ from gaelp_assets.cli import render
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.runs.planning import SLOT_TAG
 from gaelp_assets.runs.plans import plan_loads
-from gaelp_assets.warehouse.duckdb.reader import CAPABILITIES
+from gaelp_assets.warehouse.duckdb.reader import CAPABILITIES, DuckDBReader
 from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets.warehouse.protocol import Capabilities
 from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
@@ -118,5 +118,5 @@ def test_the_status_shows_what_is_left(lab: Lab, use: Use, capsys: pytest.Captur
 
 def test_an_engine_without_limits_is_not_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_status(lab.platform).quota_left is None
-    monkeypatch.delattr(DuckDBWarehouse, "quota_left")
+    monkeypatch.delattr(DuckDBReader, "quota_left")
     assert _backfill(lab).success
