@@ -15,7 +15,7 @@ from gaelp_assets.assets.metadata import table
 from gaelp_assets.assets.partitions import PartitionRange, asset_key, partitions_def, scopes, slices_of
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -175,7 +175,12 @@ def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, 
 def key_uniqueness(
     platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """Counts keys that several rows of a rectangle have."""
+    """Counts keys that several rows of a rectangle have.
+
+    Raises:
+        GaelpError: there is no such table.
+    """
+    _check_there(platform, relation)
     keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
     repeated = surplus = 0
     for scope in covered:
@@ -195,7 +200,14 @@ def key_uniqueness(
 def foreign_keys(
     platform: "PlatformReader", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
+    """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL.
+
+    A table that is referred to and not there is an empty one.
+
+    Raises:
+        GaelpError: there is no such table.
+    """
+    _check_there(platform, relation)
     rows: list[dict[str, Any]] = []
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
@@ -238,6 +250,17 @@ def _missing(
         labels={"asset": relation.id, "purpose": "foreign_keys"},
     ).frame
     return int(frame.item())
+
+
+def _check_there(platform: "PlatformReader", relation: Relation) -> None:
+    """A table that is not there reads as empty: no row of it is wrong, and none was looked at."""
+    from gaelp_assets.warehouse.schema.model import SchemaScope, Status
+
+    (planned,) = platform.warehouse.diff([relation], scope=SchemaScope.ROWS)
+    if planned.status is Status.CREATE:
+        raise GaelpError(
+            Problem("is not in the warehouse", relation.id, "a table", "Load it, or run `gaelp deploy`.")
+        )
 
 
 def _quoted(relation: Relation) -> str:
