@@ -34,6 +34,9 @@ from gaelp_assets_tests.contract.warehouses import (
     open_engine,
     write,
 )
+from gaelp_assets_tests.contract.warehouses import (
+    relation as relation_of,
+)
 
 READS: Final[dict[str, Callable[[Reader], object]]] = {
     "query": lambda reader: [reader.query(f"SELECT COUNT(*) AS n FROM {each.id}") for each in RELATIONS],
@@ -182,6 +185,16 @@ def test_a_question_of_any_form_finds_missing_relations_empty(engine: str, tmp_p
     warehouse = open_engine(engine, tmp_path)
     assert warehouse.query(sql).frame.is_empty()
     assert warehouse.query(sql, row_limit=5).frame.is_empty()
+
+
+def test_missing_relations_whose_names_run_together_are_told_apart(engine: str, tmp_path: Path) -> None:
+    fields = ({"name": "a", "type": "STRING"}, {"name": "b", "type": "INTEGER"})
+    relations = [
+        relation_of("lab_x", "y", fields[:1], primary_key=["a"]),
+        relation_of("lab", "x_y", fields[1:], primary_key=["b"]),
+    ]
+    warehouse = ENGINES[engine](tmp_path, Catalog(relations), 5)
+    assert warehouse.query("SELECT y.a, x_y.b FROM lab_x.y, lab.x_y").frame.is_empty()
 
 
 def test_missing_relations_are_empty_beside_those_that_are_there(warehouse: Warehouse, stage: Stager) -> None:

@@ -134,7 +134,7 @@ class DuckDBReader(DuckDBEngine):
         for relation in lacking(
             self._catalog, read, is_view=_is_view, is_there=lambda relation: relation.id in there
         ):
-            name = f"_lacking_{relation.dataset}_{relation.name}"
+            name = f"_lacking_{len(made)}"
             text = empty_select(relation)
             if _is_view(relation):
                 assert relation.sql is not None
