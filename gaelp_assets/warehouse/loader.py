@@ -75,7 +75,7 @@ class Loader(Protocol):
         ...
 
     def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a stored derived relation anew for a slice, in one transaction; the number of rows that it then holds there."""
+        """Computes a slice of a stored derived relation again, in one transaction; the number of rows that it then holds."""
         ...
 
     def mark_replayed(

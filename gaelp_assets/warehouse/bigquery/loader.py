@@ -70,7 +70,7 @@ class BigQueryLoader(BigQueryEngine):
             )
 
     def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a stored derived relation anew for a slice; the number of rows that it then holds there."""
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
