@@ -65,11 +65,10 @@ def _warehouse(engine: str, folder: Path, catalog: Catalog) -> Any:
         from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
         return DuckDBWarehouse(folder / "warehouse.duckdb", catalog)
-    from gaelp_assets.settings import BigQueryAddress
     from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-    from gaelp_assets_tests.emulators.bigquery import PROJECT
+    from gaelp_assets_tests.emulators.bigquery import address
 
-    return BigQueryWarehouse(BigQueryAddress(PROJECT, "US", "bench_"), catalog)
+    return BigQueryWarehouse(address("bench_"), catalog)
 
 
 def measure(engine: str) -> dict[str, Any]:

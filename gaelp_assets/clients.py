@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from gaelp_assets.settings import BigQueryAddress, GcsGateway, Settings, bigquery_emulator
+from gaelp_assets.settings import BigQueryAddress, GcsGateway, Settings
 
 
 def storage_client(settings: Settings) -> Callable[[], Any] | None:
@@ -30,7 +30,7 @@ def bigquery_client(settings: Settings) -> Callable[[], Any] | None:
     None for an emulator too: dagster-gcp's resource knows no endpoints and insists on credentials.
     """
     warehouse = settings.warehouse
-    if not isinstance(warehouse, BigQueryAddress) or bigquery_emulator() is not None:
+    if not isinstance(warehouse, BigQueryAddress) or warehouse.emulator is not None:
         return None
 
     def make() -> Any:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gaelp_assets.platform import Platform, open_platform
+from gaelp_assets.platform_reader import PlatformReader, open_platform_reader
 from gaelp_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -50,5 +50,5 @@ def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.Dat
 
 
 @cache
-def _platform(settings: Settings) -> Platform:
-    return open_platform(settings)
+def _platform(settings: Settings) -> PlatformReader:
+    return open_platform_reader(settings)

@@ -6,7 +6,7 @@ import datetime as dt
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -27,6 +27,7 @@ VARIABLES: Final = {
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
 }
+EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 DEFAULT_FIRST_DATE: Final = dt.date(2025, 1, 1)
 
 
@@ -74,6 +75,8 @@ class BigQueryAddress:
     project: str
     location: str
     dataset_prefix: str
+    emulator: str | None = None
+    """The address of an emulator, with its scheme; None for BigQuery itself."""
 
     @property
     def url(self) -> str:
@@ -162,13 +165,14 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     )
     if problems:
         raise GaelpError(*problems)
+    host = env.get(EMULATOR_VARIABLE)
+    if host and isinstance(settings.warehouse, BigQueryAddress):
+        return replace(settings, warehouse=replace(settings.warehouse, emulator=_emulator(host)))
     return settings
 
 
-def bigquery_emulator(environ: Mapping[str, str] | None = None) -> str | None:
-    """The address of a BigQuery emulator that `BIGQUERY_EMULATOR_HOST` names, with its scheme; None for BigQuery itself."""
-    host = (os.environ if environ is None else environ).get("BIGQUERY_EMULATOR_HOST")
-    return (host if "://" in host else f"http://{host}") if host else None
+def _emulator(host: str) -> str:
+    return host if "://" in host else f"http://{host}"
 
 
 def _wrong(name: str, value: str, why: str) -> Problem:

@@ -24,11 +24,12 @@ def test_local_addresses_need_no_google_client() -> None:
 
 
 def test_an_emulator_of_bigquery_is_not_reached_through_dagster_gcp(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = load_settings({"GAELP_WAREHOUSE": "bigquery://project"})
-    monkeypatch.delenv("BIGQUERY_EMULATOR_HOST", raising=False)
-    assert bigquery_client(settings) is not None
-    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "http://127.0.0.1:9")
-    assert bigquery_client(settings) is None
+    variables = {"GAELP_WAREHOUSE": "bigquery://project"}
+    assert bigquery_client(load_settings(variables)) is not None
+    emulated = load_settings({**variables, "BIGQUERY_EMULATOR_HOST": "http://127.0.0.1:9"})
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", "of no account once the settings are loaded")
+    assert bigquery_client(emulated) is None
+    assert bigquery_client(load_settings(variables)) is not None
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")

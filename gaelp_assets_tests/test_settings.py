@@ -16,7 +16,6 @@ from gaelp_assets.settings import (
     DuckDBAddress,
     GcsGateway,
     LocalGateway,
-    bigquery_emulator,
     default_home,
     is_checkout,
     load_settings,
@@ -131,4 +130,6 @@ def test_an_address_is_shown_as_its_variable_takes_it(
     ],
 )
 def test_an_emulators_address_has_a_scheme(host: str | None, address: str | None) -> None:
-    assert bigquery_emulator({} if host is None else {"BIGQUERY_EMULATOR_HOST": host}) == address
+    variables = {} if host is None else {"BIGQUERY_EMULATOR_HOST": host}
+    settings = load_settings({"GAELP_WAREHOUSE": "bigquery://project", **variables})
+    assert settings.warehouse == BigQueryAddress("project", "US", "", emulator=address)

@@ -17,7 +17,7 @@ from gaelp_assets.catalog.model import Chart
 if TYPE_CHECKING:
     import polars as pl
 
-    from gaelp_assets.platform import Platform
+    from gaelp_assets.platform_reader import PlatformReader
 
 # Okabe and Ito's palette (2008), which readers with any kind of colour vision tell apart; without its yellow and black.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -27,7 +27,7 @@ PANELS: Final = 12
 SERIES: Final = len(PALETTE) * len(STYLES)
 
 
-def chart_frame(platform: Platform, relation: Relation, environment: str | None) -> pl.DataFrame:
+def chart_frame(platform: PlatformReader, relation: Relation, environment: str | None) -> pl.DataFrame:
     """The rows to draw: one environment's, or all, over all dates.
 
     Args:

@@ -23,13 +23,13 @@ from gaelp_assets.assets.partitions import (
 )
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from gaelp_assets.platform import Platform
+    from gaelp_assets.platform_reader import PlatformReader
     from gaelp_assets.warehouse.schema.model import RelationPlan
 
 SAMPLE_ROWS: Final = 20_000
@@ -42,7 +42,7 @@ CheckOutcome = tuple[bool, dict[str, Any]]
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
     """The checks of one loaded table, for the slice or the range of a run, or else the whole table."""
     key = asset_key(relation)
-    checks: dict[str, tuple[str, Callable[[Platform, Sequence[PartitionRange]], CheckOutcome]]] = {
+    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {
         AssetCheckName.SCHEMA_CONFORMANCE.value: (
             "Nobody has changed the table away from the catalogue, and the first "
             f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
@@ -111,7 +111,7 @@ def _result(
 
 
 def schema_conformance(
-    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
     """Compares the table as it is with the catalogue, and validates the first `SAMPLE_ROWS` rows of each rectangle.
 
@@ -183,9 +183,14 @@ def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, 
 
 
 def key_uniqueness(
-    platform: "Platform", relation: Relation, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """Counts keys that several rows of a rectangle have."""
+    """Counts keys that several rows of a rectangle have.
+
+    Raises:
+        GaelpError: there is no such table.
+    """
+    _check_there(platform, relation)
     keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
     repeated = surplus = 0
     for scope in covered:
@@ -203,13 +208,19 @@ def key_uniqueness(
 
 
 def foreign_keys(
-    platform: "Platform", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
+    platform: "PlatformReader", relation: Relation, catalog: Catalog, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL."""
+    """Counts the rows whose foreign key finds nothing; a key with a NULL in it refers to nothing, as in SQL.
+
+    A table that is referred to and not there is an empty one.
+
+    Raises:
+        GaelpError: there is no such table.
+    """
+    _check_there(platform, relation)
     rows: list[dict[str, Any]] = []
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
-        platform.warehouse.ensure([target])
         missing = sum(_missing(platform, relation, foreign, target, scope) for scope in covered)
         rows.append(
             {
@@ -227,7 +238,11 @@ def foreign_keys(
 
 
 def _missing(
-    platform: "Platform", relation: Relation, foreign: ForeignKey, target: Relation, scope: PartitionRange
+    platform: "PlatformReader",
+    relation: Relation,
+    foreign: ForeignKey,
+    target: Relation,
+    scope: PartitionRange,
 ) -> int:
     condition, parameters = scope.condition(relation, "c")
     # All of the target's dates: only so that tables which insist on a filter of their partitions have one.
@@ -245,6 +260,17 @@ def _missing(
         labels={"asset": relation.id, "purpose": "foreign_keys"},
     ).frame
     return int(frame.item())
+
+
+def _check_there(platform: "PlatformReader", relation: Relation) -> None:
+    """A table that is not there reads as empty: no row of it is wrong, and none was looked at."""
+    from gaelp_assets.warehouse.schema.model import SchemaScope, Status
+
+    (planned,) = platform.warehouse.diff([relation], scope=SchemaScope.ROWS)
+    if planned.status is Status.CREATE:
+        raise GaelpError(
+            Problem("is not in the warehouse", relation.id, "a table", "Load it, or run `gaelp deploy`.")
+        )
 
 
 def _quoted(relation: Relation) -> str:

@@ -36,6 +36,7 @@ EXITS_OF_DEPLOY = {"done": 0, "problem": EXIT_PROBLEM, "changes": 2, "try again"
 
 def main() -> None:
     """Runs the command line; a user's mistake ends with its problems on stderr and no traceback."""
+    render.show_notices()
     try:
         app()
     except GaelpError as error:
@@ -163,8 +164,9 @@ def deploy(
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.rebuildable import check_rebuildable
+    from gaelp_assets.platform import open_platform
 
-    platform = _platform()
+    platform = open_platform(load_settings())
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
         check_rebuildable(platform, relation)
@@ -210,16 +212,9 @@ def query(
     limit: Annotated[int | None, typer.Option(help="rows at most; 1,000 on the screen")] = None,
 ) -> None:
     """Run a GoogleSQL query and print the result, or write it to a file."""
-    from gaelp_assets.operations.export import writer_for
+    from gaelp_assets.cli import query as reading
 
-    write = writer_for(output) if output is not None else None
-    platform = _platform()
-    frame = platform.query(sql, row_limit=limit if write or limit else 1000)
-    if write is None:
-        render.print_frame(frame)
-    else:
-        write(frame)
-        render.print_line(f"{frame.height:,} rows in {output}")
+    reading.query(sql, output, limit)
 
 
 @gateway_app.command("list")
@@ -253,9 +248,10 @@ def dead_letter_list(
     ] = False,
 ) -> None:
     """List rejected lines with file, line number and reasons."""
+    from gaelp_assets.cli.query import platform_reader
     from gaelp_assets.operations.replay import dead_letters
 
-    platform = _platform()
+    platform = platform_reader()
     relation = platform.catalog.find(table) if table else None
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -30,10 +32,11 @@ if TYPE_CHECKING:
     from gaelp_assets.catalog import Relation
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
     from gaelp_assets.operations.status import PlatformStatus
-    from gaelp_assets.platform import Platform
+    from gaelp_assets.platform_reader import PlatformReader
     from gaelp_assets.runs.in_process import RunResult
     from gaelp_assets.warehouse.bigquery.materialization_rules import Decision
     from gaelp_assets.warehouse.quotas import QuotaLeft
+    from gaelp_assets.warehouse.reader import Cost
 
 # Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
 WIDTH_OF_FILES: Final = 240
@@ -55,6 +58,27 @@ def print_problems(problems: Sequence[Problem]) -> None:
     """Problems, each on a line of its own, on stderr."""
     for problem in problems:
         _err.print(f"[bold red]error:[/] {escape(str(problem))}", highlight=False)
+
+
+class _Notices(logging.Handler):
+    """Shows warnings of the platform's own as notices."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _err.print(f"[yellow]notice:[/] {escape(record.getMessage())}", highlight=False)
+
+
+def show_notices() -> None:
+    """From now on, what the platform warns of is shown on stderr."""
+    logging.getLogger("gaelp_assets").addHandler(_Notices(logging.WARNING))
+
+
+def print_cost(rows: int, cost: Cost) -> None:
+    """What a query cost, on stderr: rows, seconds and, where the engine tells, bytes."""
+    parts = [f"{rows:,} {'row' if rows == 1 else 'rows'} in {cost.seconds:.2f} s"]
+    for label, size in (("read", cost.bytes_read), ("billed", cost.bytes_billed)):
+        if size is not None:
+            parts.append(f"{decimal(size)} {label}")
+    _err.print(f"[dim]{escape(', '.join(parts))}[/]", highlight=False)
 
 
 @contextmanager
@@ -214,7 +238,7 @@ def print_runs(results: Sequence[RunResult]) -> None:
             _err.print(f"[yellow]{escape(result.slot)}:[/] {escape(text)}", highlight=False)
 
 
-def print_summary(platform: Platform) -> None:
+def print_summary(platform: PlatformReader) -> None:
     """What is now where: tables and views with their rows, and where the warehouse and the gateway are."""
     from gaelp_assets.operations.status import read_status
 

@@ -9,7 +9,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.errors import Problem
-from gaelp_assets.warehouse.protocol import LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
 
 REASON_SCHEMA = {"field": pl.String, "rule": pl.String, "message": pl.String, "lines": pl.Int64}
 

@@ -17,7 +17,7 @@ from typing import Final
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.protocol import Warehouse
+from gaelp_assets.warehouse.protocol import Reader, Warehouse
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
     ObjectType,
@@ -107,9 +107,7 @@ def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
     return DeployStatus.TRY_AGAIN if all(result.transient for result in failed) else DeployStatus.PROBLEM
 
 
-def plan(
-    warehouse: Warehouse, catalog: Catalog, *, jobs: int, replace: Sequence[Relation] = ()
-) -> DeployPlan:
+def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Relation] = ()) -> DeployPlan:
     """Compares the whole catalogue with the warehouse, and changes nothing. The relations of `anew` are to be dropped and made again.
 
     Raises:

@@ -6,11 +6,11 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Stage
 from gaelp_assets.gateway.paths import archived_name
-from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import LEDGER, WriteMode
+from gaelp_assets.platform_reader import PlatformReader
+from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
 
 
-def check_rebuildable(platform: Platform, relation: Relation) -> None:
+def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
     """Nothing, if a rebuild of all slices would bring every loaded row back.
 
     Raises:
@@ -18,7 +18,6 @@ def check_rebuildable(platform: Platform, relation: Relation) -> None:
     """
     if not relation.is_loaded:
         return
-    platform.warehouse.ensure([platform.catalog[LEDGER]])
     ledger = platform.warehouse.query(
         f"SELECT slice_date, slice_environment, batch_id, file, loaded FROM {LEDGER} WHERE dataset = @dataset "
         "AND `table` = @table_name AND mode <> @sort AND loaded > 0 ORDER BY slice_date, slice_environment, file",

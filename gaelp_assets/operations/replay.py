@@ -14,7 +14,8 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import DEAD_LETTER
+from gaelp_assets.platform_reader import PlatformReader
+from gaelp_assets.warehouse.ledger import DEAD_LETTER
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,6 @@ def replay(
     platform: Platform, *, relation: Relation | None = None, rule: str | None = None
 ) -> list[Replayed]:
     """Replays dead letters that have not been replayed: all, or those of one table, or those that one rule rejected."""
-    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
     conditions, parameters = _conditions(relation, rule)
     batches = platform.warehouse.query(
         f"SELECT dataset, `table`, batch_id FROM {DEAD_LETTER} WHERE {conditions} "
@@ -47,10 +47,9 @@ def replay(
 
 
 def dead_letters(
-    platform: Platform, *, relation: Relation | None = None, limit: int = 50, raw: bool = False
+    platform: PlatformReader, *, relation: Relation | None = None, limit: int = 50, raw: bool = False
 ) -> pl.DataFrame:
     """Rejected lines that have not been replayed, newest first: where they stood and why; with `raw`, what they said."""
-    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
     conditions, parameters = _conditions(relation, None)
     frame = platform.warehouse.query(
         "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, file, line_number, byte_offset, reasons"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
-from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.protocol import LEDGER
+from gaelp_assets.platform_reader import PlatformReader
+from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.quotas import QuotaLeft
 
 STUCK_AFTER: Final = dt.timedelta(minutes=15)
@@ -42,7 +42,7 @@ class PlatformStatus:
     """What is left of the day's limits of an engine that has such."""
 
 
-def read_status(platform: Platform) -> PlatformStatus:
+def read_status(platform: PlatformReader) -> PlatformStatus:
     """Reads gateway and ledger; changes nothing."""
     now = dt.datetime.now(dt.UTC)
     queued = platform.gateway.pending().files + platform.gateway.unsorted().files
@@ -56,8 +56,7 @@ def read_status(platform: Platform) -> PlatformStatus:
     )
 
 
-def _tables(platform: Platform, now: dt.datetime) -> list[TableStatus]:
-    platform.warehouse.ensure([platform.catalog[LEDGER]])
+def _tables(platform: PlatformReader, now: dt.datetime) -> list[TableStatus]:
     ledger = platform.warehouse.query(
         "SELECT CONCAT(dataset, '.', `table`) AS relation_id, SUM(loaded) AS loaded_rows, COUNT(*) AS files, "
         "COUNT(DISTINCT IF(mode = 'sort', NULL, "

@@ -7,7 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.protocol import LineCounts, StagedBatch
+from gaelp_assets.warehouse.ledger import LineCounts
+from gaelp_assets.warehouse.loader import StagedBatch
 
 Known = Mapping[str, tuple[LineCounts, dt.datetime]]
 """The batches that the ledger holds, by id: their fates, and when each was first loaded."""

@@ -1,4 +1,4 @@
-"""Which engine the settings mean: one registry line each."""
+"""Which engine the settings mean: one registry line each, for all of a warehouse. What only reads opens it by `open_reader`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from gaelp_assets.catalog import Catalog
-from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import BigQueryAddress, DuckDBAddress
+from gaelp_assets.warehouse.open_reader import Opener, opener
 from gaelp_assets.warehouse.protocol import Warehouse
 
 
@@ -23,10 +23,7 @@ def _bigquery(address: BigQueryAddress, catalog: Catalog, bigquery: Callable[[],
     return BigQueryWarehouse(address, catalog, factory=bigquery)
 
 
-ENGINES: Final[Mapping[type, Callable[[Any, Catalog, Callable[[], Any] | None], Warehouse]]] = {
-    DuckDBAddress: _duckdb,
-    BigQueryAddress: _bigquery,
-}
+ENGINES: Final[Mapping[type, Opener[Warehouse]]] = {DuckDBAddress: _duckdb, BigQueryAddress: _bigquery}
 
 
 def open_warehouse(address: object, catalog: Catalog, bigquery: Callable[[], Any] | None = None) -> Warehouse:
@@ -37,13 +34,4 @@ def open_warehouse(address: object, catalog: Catalog, bigquery: Callable[[], Any
     Raises:
         GaelpError: there is no engine for such an address.
     """
-    engine = ENGINES.get(type(address))
-    if engine is None:
-        raise GaelpError(
-            Problem(
-                f"no engine for a {type(address).__name__}",
-                "GAELP_WAREHOUSE",
-                "one of " + ", ".join(sorted(known.__name__ for known in ENGINES)),
-            )
-        )
-    return engine(address, catalog, bigquery)
+    return opener(ENGINES, address)(address, catalog, bigquery)

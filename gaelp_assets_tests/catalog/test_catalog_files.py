@@ -17,9 +17,9 @@ from gaelp_assets.catalog.pages import write_pages
 from gaelp_assets.catalog.read import known_keys
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.platform import read_catalog
+from gaelp_assets.warehouse.bigquery.datasets import LOCKS
 from gaelp_assets.warehouse.bigquery.dialect import STAGING
-from gaelp_assets.warehouse.bigquery.tables import LOCKS
-from gaelp_assets.warehouse.protocol import LEDGER
+from gaelp_assets.warehouse.ledger import LEDGER
 
 TABLE: dict[str, Any] = {
     "description": "Frames of a camera.",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import duckdb
 import pytest
 
-from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, load, ndjson, platform_in
+from gaelp_assets.cli import render
+from gaelp_assets.warehouse.reader import Cost
+from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
 
 
 def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -43,6 +47,43 @@ def test_a_table_that_holds_nothing_yet_is_empty_and_no_error(tmp_path: Path) ->
     answer = gaelp(tmp_path, "query", "SELECT COUNT(*) AS n FROM training.episodes")
     assert answer.returncode == 0
     assert "│ 0 │" in answer.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("query", "SELECT * FROM analytics.learning_curves"),
+        ("dead-letter", "list"),
+        ("deploy", "--dry-run"),
+    ],
+    ids=lambda arguments: str(arguments[0]),
+)
+def test_commands_that_only_look_make_nothing_in_an_empty_home(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    answer = gaelp(tmp_path / "home", *arguments)
+    assert answer.returncode in {0, 2}, answer.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_query_ends_with_what_it_cost_and_says_which_table_differs(tmp_path: Path) -> None:
+    load(platform_in(tmp_path))
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as con:
+        con.execute(f"ALTER TABLE {TABLE} DROP COLUMN format")
+    before = (tmp_path / "warehouse.duckdb").read_bytes()
+    answer = gaelp(tmp_path, "query", f"SELECT bytes FROM {TABLE}")
+    assert answer.returncode == 0, answer.stderr
+    said, cost = answer.stderr.splitlines()
+    assert said.startswith(f"notice: {TABLE}: differs from the catalogue (")
+    assert "gaelp deploy" in said
+    assert re.fullmatch(r"0 rows in \d+\.\d\d s", cost)
+    assert "notice" not in answer.stdout
+    assert (tmp_path / "warehouse.duckdb").read_bytes() == before
+
+
+def test_what_bigquery_read_and_billed_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    render.print_cost(1, Cost(0.5, bytes_read=1_500_000, bytes_billed=10_000_000))
+    assert capsys.readouterr().err == "1 row in 0.50 s, 1.5 MB read, 10.0 MB billed\n"
 
 
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])

@@ -46,16 +46,14 @@ def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
 
 def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:
     """On the emulator; a place is a prefix of datasets."""
-    from gaelp_assets.settings import BigQueryAddress
     from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-    from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
+    from gaelp_assets_tests.emulators.bigquery import NoPython, address
 
+    prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
     try:
-        emulator()
+        return BigQueryWarehouse(address(prefix), catalog)
     except NoPython as reason:
         pytest.skip(str(reason))
-    prefix = f"t{hashlib.sha256(str(place).encode()).hexdigest()[:12]}_"
-    return BigQueryWarehouse(BigQueryAddress(PROJECT, "US", prefix), catalog)
 
 
 ENGINES: Final[Mapping[str, Callable[[Path, Catalog, float], Warehouse]]] = {
@@ -75,6 +73,9 @@ GAPS: Final[Mapping[tuple[str, str], str]] = {
     ),
     ("bigquery", "test_a_new_nullable_field_is_added_and_old_rows_lack_it[bigquery]"): (
         "emulator: a nested field that was added is in the schema, and no query finds it"
+    ),
+    ("bigquery", "test_a_view_of_a_table_that_is_gone_is_there_and_has_no_rows[bigquery]"): (
+        "emulator: a view whose table is gone is not found any more"
     ),
 }
 """What an engine does not do, by the test that asks for it: strictly, so that a gap that closes is noticed."""

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gaelp_assets.settings import BigQueryAddress
-from gaelp_assets.warehouse.bigquery import jobs
+from gaelp_assets.warehouse.bigquery import retry
 from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets_tests.contract.warehouses import CATALOG, RELATIONS, Stager
 from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
@@ -39,8 +39,8 @@ def client(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
     from google.auth.credentials import AnonymousCredentials
     from google.cloud import bigquery
 
-    monkeypatch.setattr(jobs, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(jobs, "_LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(retry, "LONGEST_PAUSE", 0.05)
 
     def make() -> Any:
         credentials = AnonymousCredentials()  # type: ignore[no-untyped-call]

@@ -32,6 +32,7 @@ from gaelp_assets_tests.contract.warehouses import (
     write,
 )
 from gaelp_assets_tests.emulators.bigquery import PROJECT, NoPython, emulator
+from gaelp_assets_tests.emulators.bigquery import address as address_of
 
 PROGRESS = BEST.model_copy(update={"name": "progress", "kind": type(BEST.kind)("materialized_view")})
 LAGGING = PROGRESS.model_copy(update={"name": "lagging", "sql": f"{BEST.sql} HAVING SUM(step) >= 0"})
@@ -46,10 +47,9 @@ ABOVE = BEST.model_copy(
 @pytest.fixture
 def address(tmp_path: Path) -> BigQueryAddress:
     try:
-        emulator()
+        return address_of(f"v{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
     except NoPython as reason:
         pytest.skip(str(reason))
-    return BigQueryAddress(PROJECT, "US", f"v{hashlib.sha256(str(tmp_path).encode()).hexdigest()[:12]}_")
 
 
 def _open(address: BigQueryAddress, *more: Relation) -> BigQueryWarehouse:

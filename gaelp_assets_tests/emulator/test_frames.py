@@ -18,7 +18,6 @@ from gaelp_assets.warehouse.bigquery.jobs import client_factory
 from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets_tests.contract.warehouses import CATALOG
 from gaelp_assets_tests.emulators.bigquery import (
-    HOST_VARIABLE,
     PROJECT,
     Emulator,
     NoPython,
@@ -95,7 +94,6 @@ def test_large_results_come_through_the_storage_read_api_and_small_ones_do_not(
     from google.cloud.bigquery_storage import BigQueryReadClient
     from google.cloud.bigquery_storage_v1.services.big_query_read.transports import BigQueryReadGrpcTransport
 
-    monkeypatch.setenv(HOST_VARIABLE, own.address)
     monkeypatch.setattr(read, "STORAGE_API_ROWS", MANY)
     made: list[Any] = []
 
@@ -105,7 +103,7 @@ def test_large_results_come_through_the_storage_read_api_and_small_ones_do_not(
         made.append(client(transport=BigQueryReadGrpcTransport(channel=channel)))
         return made[-1]
 
-    address = BigQueryAddress(PROJECT, "US", "frames_")
+    address = BigQueryAddress(PROJECT, "US", "frames_", emulator=own.address)
     warehouse = BigQueryWarehouse(address, CATALOG, factory=client_factory(address), reader=reader)
     sql = f"SELECT n, CONCAT('ü', CAST(n AS STRING)) AS s, JSON '{{\"a\": 1}}' AS j FROM UNNEST(GENERATE_ARRAY(1, {rows})) AS n"
     frame = warehouse.query(sql).frame.sort("n")

@@ -12,10 +12,9 @@ import pytest
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.settings import BigQueryAddress
-from gaelp_assets.warehouse.bigquery import staging
-from gaelp_assets.warehouse.bigquery import warehouse as engine
+from gaelp_assets.warehouse.bigquery import retry, staging
+from gaelp_assets.warehouse.bigquery.changes import TableChanges
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
-from gaelp_assets.warehouse.bigquery.tables import Tables
 from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -147,7 +146,7 @@ def test_whoever_never_gets_a_turn_may_try_again_later(
     work: str,
 ) -> None:
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
-    monkeypatch.setattr(engine, "WRITE_ROUNDS", 3)
+    monkeypatch.setattr(retry, "WRITE_ROUNDS", 3)
     fault = Fault(JOBS, ALWAYS, 400, "invalidQuery", CONFLICT, body=COMMIT)
     proxy.faults.append(fault)
     more = stage(EPISODES, encode(episodes(range(7))))
@@ -195,15 +194,15 @@ def test_what_is_loaded_between_the_drop_of_a_table_and_the_last_word_on_its_loa
 ) -> None:
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([99])), rejects=[b"["])], CARTPOLE)
     batch = stage(EPISODES, encode(episodes(range(5))), rejects=[b"{"])
-    drop = Tables.drop
+    drop = TableChanges.drop
 
-    def drop_and_load(tables: Tables, relation: Relation) -> None:
+    def drop_and_load(tables: TableChanges, relation: Relation) -> None:
         drop(tables, relation)
         warehouse.ensure(RELATIONS)
         write(warehouse, EPISODES, [batch], CARTPOLE)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Tables, "drop", drop_and_load)
+        patch.setattr(TableChanges, "drop", drop_and_load)
         warehouse.drop(EPISODES)
     assert warehouse.ledger(EPISODES, CARTPOLE)["batch_id"].to_list() == [batch.batch_id]
     assert warehouse.query("SELECT batch_id FROM ops.dead_letter").frame.item() == batch.batch_id

@@ -24,6 +24,8 @@ from typing import Final
 
 from filelock import FileLock
 
+from gaelp_assets.settings import BigQueryAddress
+
 CHECKOUT: Final = Path(__file__).parents[2]
 LOCK_FILE: Final = CHECKOUT / "requirements-emulator.lock"
 ENVIRONMENT: Final = CHECKOUT / ".venv-bigquery"
@@ -55,6 +57,15 @@ def emulator() -> str:
     address = stack.enter_context(running()).address
     os.environ[HOST_VARIABLE] = address
     return address
+
+
+def address(dataset_prefix: str) -> BigQueryAddress:
+    """Datasets of that prefix on the emulator, which is started if need be.
+
+    Raises:
+        NoPython: no Python 3.13 is installed.
+    """
+    return BigQueryAddress(PROJECT, "US", dataset_prefix, emulator=emulator())
 
 
 @dataclass(frozen=True)

@@ -34,11 +34,12 @@ class Fault:
 
 @dataclass
 class Proxy:
-    """The proxy's address, its faults in order, and the requests that it saw, as `METHOD path`."""
+    """The proxy's address, its faults in order, and the requests that it saw, as `METHOD path`, with their bodies in `bodies`."""
 
     address: str
     faults: list[Fault] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
 
     def fault_of(self, request: str, body: bytes) -> Fault | None:
         for fault in self.faults:
@@ -62,6 +63,7 @@ def proxying(target: str) -> Iterator[Proxy]:
             request = f"{self.command} {self.path}"
             with lock:
                 proxy.seen.append(request)
+                proxy.bodies.append(body)
                 fault = proxy.fault_of(request, body)
             if fault is not None and fault.status:
                 error = {"reason": fault.reason, "message": fault.message}

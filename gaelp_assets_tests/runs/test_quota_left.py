@@ -15,7 +15,8 @@ from gaelp_assets.cli import render
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.runs.planning import SLOT_TAG
 from gaelp_assets.runs.plans import plan_loads
-from gaelp_assets.warehouse.duckdb import warehouse as engine
+from gaelp_assets.warehouse.duckdb.reader import CAPABILITIES, DuckDBReader
+from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets.warehouse.protocol import Capabilities
 from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
 from gaelp_assets_tests.assets.test_asset_runs import SCORES, Lab, failure_of, range_tags, rows
@@ -39,15 +40,15 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
 def use(monkeypatch: pytest.MonkeyPatch) -> Use:
     """Says how many of the day's load jobs are used."""
 
-    def capabilities(_: engine.DuckDBWarehouse) -> Capabilities:
-        return dataclasses.replace(engine.CAPABILITIES, limits=LIMITS)
+    def capabilities(_: DuckDBWarehouse) -> Capabilities:
+        return dataclasses.replace(CAPABILITIES, limits=LIMITS)
 
     def say(used: int | None) -> QuotaLeft:
         room = QuotaLeft(
             LIMITS, dt.datetime.now(dt.UTC), used, "" if used is not None else "no right to look"
         )
-        monkeypatch.setattr(engine.DuckDBWarehouse, "capabilities", property(capabilities))
-        monkeypatch.setattr(engine.DuckDBWarehouse, "quota_left", lambda _: room)
+        monkeypatch.setattr(DuckDBWarehouse, "capabilities", property(capabilities))
+        monkeypatch.setattr(DuckDBWarehouse, "quota_left", lambda _: room)
         return room
 
     return say
@@ -117,5 +118,5 @@ def test_the_status_shows_what_is_left(lab: Lab, use: Use, capsys: pytest.Captur
 
 def test_an_engine_without_limits_is_not_asked(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_status(lab.platform).quota_left is None
-    monkeypatch.delattr(engine.DuckDBWarehouse, "quota_left")
+    monkeypatch.delattr(DuckDBReader, "quota_left")
     assert _backfill(lab).success

@@ -11,10 +11,11 @@ import pytest
 from gaelp_assets.catalog import WHOLE, Field, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import load_settings
-from gaelp_assets.warehouse import DEAD_LETTER, LEDGER, open_warehouse
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, googlesql_type
 from gaelp_assets.warehouse.duckdb.ddl import create_statements, slice_predicate
 from gaelp_assets.warehouse.duckdb.dialect import DUCKDB, duckdb_type, literal, quote
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
+from gaelp_assets.warehouse.open import open_warehouse
 from gaelp_assets_tests.contract.warehouses import CATALOG, DAY, EPISODES, EVENTS, VERSIONS, relation
 
 NESTED = Field.model_validate(

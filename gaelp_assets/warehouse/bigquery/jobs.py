@@ -6,15 +6,14 @@ refuses to do it twice (https://cloud.google.com/bigquery/docs/reliability-intro
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
-from gaelp_assets.settings import BigQueryAddress, bigquery_emulator
-from gaelp_assets.warehouse.bigquery import errors
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.bigquery import errors, retry
 from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
 
 # What one statement may read at most; at 6.25 USD per TiB on demand this is about 0.6 USD.
@@ -24,32 +23,26 @@ API_DEADLINE: Final = 90.0
 JOB_ATTEMPTS: Final = 5
 # Within one upload; then the whole upload is begun anew, unless its job is found.
 UPLOAD_RETRIES: Final = 3
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 16.0
 
 ClientFactory = Callable[[], Any]
 """Makes a `google.cloud.bigquery.Client`."""
 
 
 def client_factory(address: BigQueryAddress) -> ClientFactory:
-    """The one place where a client is made: with the application default credentials or, for an emulator, none.
-
-    `BIGQUERY_EMULATOR_HOST` must have a scheme (`http://127.0.0.1:9050`), for the sake of Google's client.
-    """
+    """The one place where a client is made: with the application default credentials or, for an emulator, none."""
 
     def make() -> Any:
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import bigquery
 
-        endpoint = bigquery_emulator()
-        if endpoint is None:
+        if address.emulator is None:
             return bigquery.Client(project=address.project, location=address.location)
         return bigquery.Client(
             project=address.project,
             location=address.location,
             credentials=cast("Any", AnonymousCredentials)(),
-            client_options=ClientOptions(api_endpoint=endpoint),
+            client_options=ClientOptions(api_endpoint=address.emulator),
         )
 
     return make
@@ -65,11 +58,14 @@ class Jobs:
         *,
         max_bytes_billed: int = MAX_BYTES_BILLED,
         deadline: float = API_DEADLINE,
+        storage_api: bool = True,
     ) -> None:
         self._factory = factory
         self._where = where
         self._max_bytes_billed = max_bytes_billed
         self._deadline = deadline
+        self.storage_api = storage_api
+        """Whether large results may come through Google's Storage Read API: not those of an emulator, beside which it would be Google's."""
         self._lock = threading.Lock()
         self._client: Any = None
 
@@ -93,8 +89,8 @@ class Jobs:
 
         return Retry(
             predicate=errors.can_pass,
-            initial=_FIRST_PAUSE,
-            maximum=_LONGEST_PAUSE,
+            initial=retry.FIRST_PAUSE,
+            maximum=retry.LONGEST_PAUSE,
             multiplier=2,
             timeout=self._deadline,
         )
@@ -199,7 +195,7 @@ class Jobs:
                         raise
                 else:
                     return job
-            pause(attempt)
+            time.sleep(retry.pause_after(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     def _submitted(self, submit: Callable[[str], Any], job_id: str) -> Any:
@@ -219,7 +215,7 @@ class Jobs:
                     return found
                 if attempt == JOB_ATTEMPTS:
                     raise
-            pause(attempt)
+            time.sleep(retry.pause_after(attempt))
         raise AssertionError("the last attempt returns or raises")
 
     def _find(self, job_id: str) -> Any:
@@ -238,11 +234,11 @@ class Jobs:
             except Exception as error:
                 if job.error_result is not None or attempt == JOB_ATTEMPTS or not errors.can_pass(error):
                     raise
-                pause(attempt)
+                time.sleep(retry.pause_after(attempt))
             else:
                 return
 
 
-def pause(attempt: int) -> None:
-    """Waits longer after each attempt, by chance, so that those who met once do not meet again."""
-    time.sleep(random.uniform(0, min(_LONGEST_PAUSE, _FIRST_PAUSE * 2**attempt)))  # noqa: S311 - not a secret
+def as_script(statements: Sequence[str]) -> str:
+    """Statements as one text to run."""
+    return ";\n".join(statements) + ";"

@@ -89,16 +89,6 @@ def decide(relation: Relation, catalog: Catalog) -> Decision:
     return Decision(worst, tuple(sorted(reasons, key=lambda reason: -_ORDER.index(reason.leaves))))
 
 
-def native_views(catalog: Catalog) -> dict[str, Decision]:
-    """The relations of which BigQuery keeps a materialized view of its own, by id."""
-    decisions = {
-        relation.id: decide(relation, catalog)
-        for relation in catalog.derived
-        if relation.kind is Kind.MATERIALIZED_VIEW
-    }
-    return {relation_id: decision for relation_id, decision in decisions.items() if decision.is_native}
-
-
 _ORDER: Final = list(Materialization)
 _WORDS: Final = {
     Materialization.INCREMENTAL: "an incremental materialized view: BigQuery adds what new rows bring",

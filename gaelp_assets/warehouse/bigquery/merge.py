@@ -10,7 +10,8 @@ from typing import Any
 import polars as pl
 
 from gaelp_assets.warehouse.batches import Known
-from gaelp_assets.warehouse.protocol import LineCounts, StagedBatch
+from gaelp_assets.warehouse.ledger import LineCounts
+from gaelp_assets.warehouse.loader import StagedBatch
 
 
 @dataclass

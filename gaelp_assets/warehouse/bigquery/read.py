@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import polars as pl
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.settings import bigquery_emulator
 from gaelp_assets.warehouse.bigquery import errors
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
 
@@ -79,7 +78,7 @@ def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.Da
         large = (rows.total_rows or 0) >= STORAGE_API_ROWS
         table = rows.to_arrow(
             bqstorage_client=reader() if large and reader is not None else None,
-            create_bqstorage_client=large and reader is None and bigquery_emulator() is None,
+            create_bqstorage_client=large and reader is None and jobs.storage_api,
         )
     frame = pl.from_arrow(without_extensions(table))
     assert isinstance(frame, pl.DataFrame)
@@ -97,7 +96,7 @@ def pandas_of(jobs: Jobs, job: Any) -> pd.DataFrame:
             f"{table.project}.{table.dataset_id}.{table.table_id}",
             project_id=jobs.client.project,
             bigquery_client=jobs.client,
-            use_bqstorage_api=(rows.total_rows or 0) >= STORAGE_API_ROWS and bigquery_emulator() is None,
+            use_bqstorage_api=(rows.total_rows or 0) >= STORAGE_API_ROWS and jobs.storage_api,
             progress_bar_type=None,
         )
     return cast("pd.DataFrame", frame)

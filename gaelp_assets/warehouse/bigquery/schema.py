@@ -13,7 +13,7 @@ from gaelp_assets.catalog.model import TYPE_ALIASES
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, quote
 from gaelp_assets.warehouse.bigquery.materialized_views import DEFINITION
 from gaelp_assets.warehouse.bigquery.resources import DAY_MS, Resource
-from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, ObjectType, TableSchema
+from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, ObjectType, Refusal, TableSchema
 
 _FORMS: Final = {
     "TABLE": ObjectType.TABLE,
@@ -52,6 +52,18 @@ def shape_of(resource: Resource) -> TableSchema:
             resource.get("requirePartitionFilter") or by_time.get("requirePartitionFilter")
         ),
         clustering=tuple((resource.get("clustering") or {}).get("fields", ())),
+    )
+
+
+def wrong_location(dataset_id: str, found: str | None, wanted: str) -> Refusal | None:
+    """Why a dataset cannot be used, if it is in another location than the warehouse."""
+    if not found or found.lower() == wanted.lower():
+        return None
+    return Refusal(
+        dataset_id,
+        f"the dataset is in {found}",
+        wanted=f"the location {wanted}, which GAELP_WAREHOUSE names",
+        remedy=f"Set location={found} there, or another dataset_prefix; a dataset cannot be moved.",
     )
 
 

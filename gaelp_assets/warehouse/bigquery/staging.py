@@ -15,8 +15,8 @@ from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery.dialect import slice_condition
 from gaelp_assets.warehouse.bigquery.resources import Resource, field_resource
-from gaelp_assets.warehouse.bigquery.transaction import STAGED_AS_TEXT
-from gaelp_assets.warehouse.protocol import StagedBatch
+from gaelp_assets.warehouse.bigquery.staged_values import STAGED_AS_TEXT
+from gaelp_assets.warehouse.loader import StagedBatch
 from gaelp_assets.warehouse.slices import day_of
 
 # Raw lines are fetched so many at a time, so that a load full of conflicts does not fill the memory.

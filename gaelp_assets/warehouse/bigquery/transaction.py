@@ -12,25 +12,17 @@ Aliases start with an underscore: a column of the catalogue that is called `s` m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from gaelp_assets.catalog import Field, Relation, Slice
+from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.catalog.slices import WHOLE
-from gaelp_assets.warehouse.bigquery.dialect import (
-    Names,
-    columns,
-    googlesql_type,
-    literal,
-    quote,
-    slice_condition,
-)
+from gaelp_assets.warehouse.bigquery.dialect import Names, columns, literal, quote, slice_condition
 from gaelp_assets.warehouse.bigquery.errors import CHANGED
-from gaelp_assets.warehouse.protocol import SliceWrite, WriteMode
-
-# A Parquet file cannot bring these into BigQuery unaltered; they are staged as text.
-STAGED_AS_TEXT = ("BYTES", "JSON", "TIME")
+from gaelp_assets.warehouse.bigquery.ledger import of_slice, of_table
+from gaelp_assets.warehouse.bigquery.staged_values import as_text, fits, unstaged
+from gaelp_assets.warehouse.ledger import WriteMode
+from gaelp_assets.warehouse.loader import SliceWrite
 
 
 @dataclass(frozen=True)
@@ -201,10 +193,10 @@ class WriteScript:
     def _key(self, prefix: str, *, staged: bool) -> str:
         """The key as one text: whatever its types, it can be compared, grouped and joined."""
         fields = [self.write.relation.field(name) for name in self.write.relation.primary_key]
-        return _as_text(fields, prefix, staged=staged)
+        return as_text(fields, prefix, staged=staged)
 
     def _content(self, prefix: str, *, staged: bool) -> str:
-        return _as_text(self.write.relation.fields, prefix, staged=staged)
+        return as_text(self.write.relation.fields, prefix, staged=staged)
 
     def _fit(self) -> str:
         """The condition of staged rows whose JSON BigQuery can hold exactly."""
@@ -311,115 +303,3 @@ def refresh_statements(names: Names, relation: Relation, slice_: Slice, lock: st
         f"INSERT INTO {table} ({fields}) SELECT {fields} FROM (\n{query}\n) WHERE {condition}",
         "COMMIT TRANSACTION",
     ]
-
-
-def ledger_query(
-    names: Names, ledger: Relation, relation: Relation, slice_: Slice, *, sorts: bool = False
-) -> str:
-    """The ledger's rows of a slice (or of sorted raw files), in order of loading."""
-    return (
-        f"SELECT {columns(ledger.fields)} FROM {names.table(ledger)} WHERE {of_slice(relation, slice_, sorts=sorts)} "
-        "ORDER BY position, loaded_at, batch_id"
-    )
-
-
-def loads_query(names: Names, ledger: Relation, relation: Relation) -> str:
-    """The ids of the batches that were loaded into a table, as `batch_id`."""
-    return f"SELECT DISTINCT batch_id FROM {names.table(ledger)} WHERE {_loads(relation)}"
-
-
-def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
-    """The transaction that takes a dropped table's loads out of ledger and dead letter; its sorted raw files stay.
-
-    Parameter: `batches`, a JSON array of the ids of those that the table held. What has been loaded since it was made anew stays.
-    """
-    batches = "batch_id IN UNNEST(JSON_VALUE_ARRAY(@batches))"
-    return [
-        "BEGIN TRANSACTION",
-        f"DELETE FROM {names.table(dead_letter)} WHERE {_of_relation(relation)} AND {batches}",
-        f"DELETE FROM {names.table(ledger)} WHERE {_loads(relation)} AND {batches}",
-        "COMMIT TRANSACTION",
-    ]
-
-
-def _of_relation(relation: Relation) -> str:
-    return f"dataset = {literal(relation.dataset)} AND `table` = {literal(relation.name)}"
-
-
-def _loads(relation: Relation) -> str:
-    return f"{_of_relation(relation)} AND mode <> {literal(WriteMode.SORT.value)}"
-
-
-def replayed_statement(names: Names, dead_letter: Relation) -> str:
-    """Parameters: `dataset`, `table_name`, `batch_id`, `replayed_at`, and `lines`, a JSON array of line numbers."""
-    return (
-        f"UPDATE {names.table(dead_letter)} SET replayed_at = @replayed_at "
-        "WHERE dataset = @dataset AND `table` = @table_name AND batch_id = @batch_id "
-        "AND CAST(line_number AS STRING) IN UNNEST(JSON_VALUE_ARRAY(@lines))"
-    )
-
-
-def script(statements: Sequence[str]) -> str:
-    """Statements as one text to run."""
-    return ";\n".join(statements) + ";"
-
-
-def of_slice(relation: Relation, slice_: Slice, prefix: str = "", *, sorts: bool = False) -> str:
-    """The condition of the ledger's rows of a slice's batches or (with `sorts`) of the table's sorted raw files."""
-    return f"{of_table(relation, slice_, prefix)} AND {prefix}mode {'=' if sorts else '<>'} {literal(WriteMode.SORT.value)}"
-
-
-def of_table(relation: Relation, slice_: Slice, prefix: str = "") -> str:
-    """The condition of the dead letter's (and the ledger's) rows of a slice."""
-    parts = [f"{prefix}dataset = {literal(relation.dataset)}", f"{prefix}`table` = {literal(relation.name)}"]
-    for name, value in (("slice_date", slice_.date), ("slice_environment", slice_.environment)):
-        parts.append(f"{prefix}{name} IS NULL" if value is None else f"{prefix}{name} = {literal(value)}")
-    return " AND ".join(parts)
-
-
-def unstaged(field: Field, expression: str, depth: int = 0) -> str:
-    """A staged value in the field's own type. JSON that `fits` refuses is NULL."""
-    if not _has_text(field):
-        return expression
-    if field.repeated:
-        element, offset = f"_element_{depth}", f"_offset_{depth}"
-        single = field.model_copy(update={"mode": "NULLABLE"})
-        inner = unstaged(single, element, depth + 1)
-        return f"ARRAY(SELECT {inner} FROM UNNEST({expression}) AS {element} WITH OFFSET AS {offset} ORDER BY {offset})"
-    if field.type == "RECORD":
-        parts = ", ".join(
-            f"{unstaged(part, f'{expression}.{quote(part.name)}', depth + 1)} AS {quote(part.name)}"
-            for part in field.fields
-        )
-        return f"IF({expression} IS NULL, CAST(NULL AS {googlesql_type(field)}), STRUCT({parts}))"
-    if field.type == "JSON":
-        return f"SAFE.PARSE_JSON({expression}, wide_number_mode=>'exact')"
-    if field.type == "BYTES":
-        return f"FROM_BASE64({expression})"
-    return f"CAST({expression} AS TIME)"
-
-
-def fits(field: Field, expression: str, depth: int = 0) -> str:
-    """The condition that each JSON number in a staged value is one that BigQuery holds exactly; empty where there is no JSON."""
-    if field.repeated:
-        element = f"_element_{depth}"
-        inner = fits(field.model_copy(update={"mode": "NULLABLE"}), element, depth + 1)
-        return inner and f"NOT EXISTS (SELECT 1 FROM UNNEST({expression}) AS {element} WHERE NOT ({inner}))"
-    if field.type == "RECORD":
-        parts = [fits(part, f"{expression}.{quote(part.name)}", depth + 1) for part in field.fields]
-        return " AND ".join(part for part in parts if part)
-    if field.type == "JSON":
-        return f"({expression} IS NULL OR {unstaged(field, expression)} IS NOT NULL)"
-    return ""
-
-
-def _as_text(fields: Sequence[Field], prefix: str, *, staged: bool) -> str:
-    values = ", ".join(
-        f"{unstaged(f, prefix + quote(f.name)) if staged else prefix + quote(f.name)} AS {quote(f.name)}"
-        for f in fields
-    )
-    return f"TO_JSON_STRING(STRUCT({values}))"
-
-
-def _has_text(field: Field) -> bool:
-    return field.type in STAGED_AS_TEXT or any(_has_text(part) for part in field.fields)

@@ -6,7 +6,9 @@ lock beside the file (shared to read, exclusive to write), opens, works and clos
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,6 +27,7 @@ MEMORY_LIMIT: Final = "320MB"
 _NO_SPACE = re.compile(
     r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
 )
+_NO_FILE: Final = ":memory:"
 _FOREIGN_LOCK = "Could not set lock on file"
 _HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 # The messages of these speak of statements and files. Those of others may quote a row's values.
@@ -48,14 +51,30 @@ class DuckDBFile:
         self._timeout = lock_timeout
         self._turns = FairFileLock(file, lock_timeout)
 
+    def exists(self) -> bool:
+        """Whether there is a file.
+
+        Raises:
+            GaelpError: nobody may look (a `TransientError` where its folder is out of reach).
+        """
+        try:
+            return self.file.exists()
+        except OSError as error:
+            problem = Problem(f"cannot be looked for: {error.strerror}", str(self.file))
+            raise of_the_system(error, problem) from error
+
     @contextmanager
     def reading(self, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        """A connection that only reads, beside others that read. The file must exist.
+        """A connection that only reads, beside others that read. A file that does not exist is an empty one, and is not made.
 
         Raises:
             TransientError: somebody writes for longer than the timeout, or the disk is full.
             GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
         """
+        if not self.exists():
+            with self._session(True, purpose, time.monotonic() + self._timeout, _NO_FILE) as con:
+                yield con
+            return
         with (
             self._turns.acquire(write=False, purpose=purpose) as deadline,
             self._session(True, purpose, deadline) as con,
@@ -109,11 +128,13 @@ class DuckDBFile:
             con.begin()
 
     @contextmanager
-    def _session(self, read_only: bool, purpose: str, deadline: float) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _session(
+        self, read_only: bool, purpose: str, deadline: float, database: str = ""
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
             if not read_only and not self.file.exists():
                 self._make()
-            con = self._open(read_only, purpose, deadline)
+            con = self._open(read_only, purpose, deadline, database or str(self.file))
             try:
                 con.execute("SET TimeZone = 'UTC'")
                 yield con
@@ -133,7 +154,9 @@ class DuckDBFile:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
 
-    def _open(self, read_only: bool, purpose: str, deadline: float) -> duckdb.DuckDBPyConnection:
+    def _open(
+        self, read_only: bool, purpose: str, deadline: float, database: str
+    ) -> duckdb.DuckDBPyConnection:
         config: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
             # As many as the rest of the load uses; DuckDB itself does not heed which processors the process may use.
@@ -145,6 +168,9 @@ class DuckDBFile:
             # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
             "preserve_insertion_order": read_only,
         }
+        if read_only and not os.access(self.file.parent, os.W_OK):
+            # DuckDB makes this folder when it first spills, and removes it.
+            config["temp_directory"] = str(Path(tempfile.gettempdir(), f"gaelp-duckdb-{os.getpid()}"))
         patiently = Retrying(
             retry=retry_if_exception(_is_held_elsewhere),
             wait=wait_random_exponential(multiplier=0.02, max=1),
@@ -152,7 +178,9 @@ class DuckDBFile:
             reraise=True,
         )
         try:
-            return patiently(duckdb.connect, str(self.file), read_only=read_only, config=config)
+            return patiently(
+                duckdb.connect, database, read_only=read_only and database != _NO_FILE, config=config
+            )
         except duckdb.IOException as error:
             if not _is_held_elsewhere(error):
                 raise

@@ -119,6 +119,12 @@ def create_statements(relation: Relation) -> list[str]:
     return [schema, f"CREATE TABLE {table_name(relation)} ({columns})", _comment(relation), *described]
 
 
+def empty_select(relation: Relation) -> str:
+    """A query without rows that has the columns of the relation's table."""
+    columns = ", ".join(f"NULL::{duckdb_type(f)} AS {quote(f.name)}" for f in stored_fields(relation))
+    return f"SELECT {columns} WHERE FALSE"
+
+
 def statements(planned: RelationPlan) -> list[str]:
     """What carries out a plan without refusals; nothing if the relation is what the catalogue says."""
     relation = planned.relation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -31,9 +32,12 @@ class FairFileLock:
     def acquire(self, *, write: bool, purpose: str) -> Iterator[float]:
         """Waits for a turn and holds it; yields the moment (`time.monotonic`) until which the caller may go on waiting for others.
 
+        A reader that may not write beside the file does without a turn: whoever opens the file waits for those that have it open, as
+        DuckDB's own lock has it.
+
         Raises:
             TransientError: no turn within the timeout; it names who has it, where that is known.
-            GaelpError: the folder cannot be written to (a `TransientError` where its disk is full).
+            GaelpError: a writer, and the folder cannot be written to (a `TransientError` where its disk is full).
         """
         deadline = time.monotonic() + self._timeout
         with self._holding(write, purpose, deadline):
@@ -59,7 +63,8 @@ class FairFileLock:
             except Timeout:
                 raise TransientError(self._busy(purpose)) from None
             except (OSError, sqlite3.Error) as error:
-                raise self._cannot_lock(error) from error
+                if write or not _not_permitted(error):
+                    raise self._cannot_lock(error) from error
             yield
 
     def _wait(self, lock: ReadWriteLock, write: bool, deadline: float) -> None:
@@ -96,3 +101,11 @@ class FairFileLock:
             expected="a turn within that time",
             remedy="Try again later, or end that process if it hangs.",
         )
+
+
+def _not_permitted(error: OSError | sqlite3.Error) -> bool:
+    """Whether the folder, or a lock's file in it, cannot be written to by whoever asks."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return code in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY}

@@ -14,10 +14,11 @@ from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import check_balance
 from gaelp_assets.warehouse.duckdb.connection import scalar
-from gaelp_assets.warehouse.duckdb.ddl import names, table_name
+from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
-from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, StagedBatch, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
+from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
@@ -53,7 +54,7 @@ class SliceLedger:
         self._write = write
         self._sorts = write.mode is WriteMode.SORT
         self._slice = WHOLE if self._sorts else write.slice
-        self._of_slice = of_slice(write.relation, self._slice, sorts=self._sorts)
+        self._of_slice = _of_slice(write.relation, self._slice, sorts=self._sorts)
 
     def known(self) -> dict[str, tuple[LineCounts, dt.datetime]]:
         """The batches that the ledger holds, by id, with the moment when each was first loaded."""
@@ -207,17 +208,9 @@ class SliceLedger:
         self._con.unregister("_ledger_row")
 
 
-def of_slice(relation: Relation, slice_: Slice, *, sorts: bool = False) -> str:
+def _of_slice(relation: Relation, slice_: Slice, *, sorts: bool = False) -> str:
     """The condition of the ledger's rows of a slice's batches or (with `sorts`) of the table's sorted raw files."""
     return f"{_of_table(relation, slice_)} AND mode {'=' if sorts else '<>'} {literal(WriteMode.SORT.value)}"
-
-
-def ledger_query(ledger: Relation, relation: Relation, slice_: Slice) -> str:
-    """The ledger's rows of a slice, in order of loading."""
-    return (
-        f"SELECT {names(ledger.fields)} FROM {table_name(ledger)} WHERE {of_slice(relation, slice_)} "
-        "ORDER BY position, loaded_at, batch_id"
-    )
 
 
 def forget_statements(ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:

@@ -27,7 +27,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.duckdb.connection import first_row, scalar
 from gaelp_assets.warehouse.duckdb.ddl import names, table_name
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, literal, quote
-from gaelp_assets.warehouse.protocol import StagedBatch
+from gaelp_assets.warehouse.loader import StagedBatch
 
 # Rows of the slice stand before all batches of the load.
 _HELD = -1

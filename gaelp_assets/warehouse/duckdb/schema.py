@@ -29,6 +29,11 @@ _RELATIONS: Final = (
 )
 
 
+def ids(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
+    """The ids of all tables and views in the file."""
+    return frozenset(str(found) for (found,) in con.execute(f"SELECT id FROM ({_RELATIONS})").fetchall())
+
+
 def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, TableSchema]:
     """The shapes of those relations that the file holds, by id."""
     ids = [relation.id for relation in relations]
@@ -58,6 +63,8 @@ def compared(
     con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], scope: SchemaScope = SchemaScope.ALL
 ) -> list[RelationPlan]:
     """What brings each of these relations up to the catalogue."""
+    if not relations:
+        return []
     schema = shapes(con, relations)
     return [
         diff(

@@ -14,7 +14,8 @@ from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.warehouse.bigquery import transaction as transaction
+from gaelp_assets.warehouse.bigquery import ledger as ledger_sql
+from gaelp_assets.warehouse.bigquery import transaction
 from gaelp_assets.warehouse.bigquery.dialect import Names, literal, selected
 from gaelp_assets.warehouse.bigquery.resources import (
     clean_labels,
@@ -149,11 +150,11 @@ def test_google_accepts_the_other_statements() -> None:
     gate = _write_gate(EPISODES)
     ledger, dead_letter = CATALOG[LEDGER], CATALOG[DEAD_LETTER]
     for statement in (
-        transaction.loads_query(NAMES, ledger, EPISODES),
-        *transaction.forget_statements(NAMES, ledger, dead_letter, EPISODES),
-        transaction.replayed_statement(NAMES, dead_letter),
-        transaction.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
-        transaction.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
+        ledger_sql.loads_query(NAMES, ledger, EPISODES),
+        *ledger_sql.forget_statements(NAMES, ledger, dead_letter, EPISODES),
+        ledger_sql.replayed_statement(NAMES, dead_letter),
+        ledger_sql.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
+        ledger_sql.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
         *_script(
             EPISODES, CARTPOLE, WriteMode.SORT, dead_letters=NAMES.staged_id("dead_letters_1")
         ).statements(),

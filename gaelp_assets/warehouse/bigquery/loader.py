@@ -1,0 +1,242 @@
+"""Loads a project's tables: each write is a transaction that first asserts that the ledger is still the one that it was planned with.
+
+A write is: read the ledger, load the staged rows (free), settle their keys by a query, load the dead letters, and enter everything
+in one multi-statement transaction.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import os
+import tempfile
+import threading
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.settings import BigQueryAddress
+from gaelp_assets.warehouse.batches import check_balance, counts_by_batch, unique_batches
+from gaelp_assets.warehouse.bigquery import ledger, retry, staging, transaction
+from gaelp_assets.warehouse.bigquery.datasets import Datasets, Locks
+from gaelp_assets.warehouse.bigquery.dialect import selected, slice_condition
+from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
+from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
+from gaelp_assets.warehouse.bigquery.materialization_rules import Materialization
+from gaelp_assets.warehouse.bigquery.materialized_views import needs_refresh, refresh_statement
+from gaelp_assets.warehouse.bigquery.merge import MergeResult, fates_of, known_batches, ledger_entry
+from gaelp_assets.warehouse.bigquery.read import ReaderFactory
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
+from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+from gaelp_assets.warehouse.slices import check_dimensions
+
+
+class BigQueryLoader(BigQueryEngine):
+    """Keeps `loader.Loader`."""
+
+    def __init__(
+        self,
+        address: BigQueryAddress,
+        catalog: Catalog,
+        *,
+        factory: ClientFactory | None = None,
+        reader: ReaderFactory | None = None,
+    ) -> None:
+        super().__init__(address, catalog, factory=factory, reader=reader)
+        datasets = Datasets(self._jobs, self._names, address.location)
+        self._locks = Locks(self._jobs, self._names, self._tables, datasets)
+
+    def write(self, write: SliceWrite) -> list[LineCounts]:
+        """Carries out a `SliceWrite` in one transaction; plans again whenever another write of the relation came first."""
+        if write.mode is not WriteMode.SORT:
+            check_dimensions(write.relation, write.slice)
+        with tempfile.TemporaryDirectory(prefix="gaelp-bigquery-") as folder:
+            return retry.until_undisturbed(
+                lambda: self._write(write, Path(folder)),
+                Problem(
+                    f"other writes came first {retry.WRITE_ROUNDS} times",
+                    f"{write.relation.id} {write.slice}",
+                    "a turn within that many attempts",
+                    "Load fewer slices of this table at the same time.",
+                ),
+                rounds=retry.WRITE_ROUNDS,
+            )
+
+    def refresh(self, relation: Relation, slice_: Slice) -> int:
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
+        if not (relation.is_derived and relation.is_stored):
+            raise GaelpError(
+                Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
+            )
+        assert relation.sql is not None
+        if self._tables.keeping(relation) is not None:
+            self._refresh_native(relation)
+            return self._count(relation, slice_condition(relation, slice_))
+        query = self._names.qualify(selected(relation.sql), self._dataset_names)
+        statements = transaction.refresh_statements(
+            self._names, relation, slice_, self._locks.of(relation), query
+        )
+        labels = {"asset": relation.id, "slice": str(slice_)}
+        action = f"refresh {relation.id} {slice_}"
+        retry.until_undisturbed(
+            lambda: self._run(as_script(statements), action, {"holder": _holder()}, labels),
+            Problem(
+                f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {slice_}", "a turn"
+            ),
+            rounds=retry.WRITE_ROUNDS,
+        )
+        return self._count(relation, slice_condition(relation, slice_))
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters that their lines went back into the gateway."""
+        parameters = {
+            "dataset": relation.dataset,
+            "table_name": relation.name,
+            "batch_id": batch_id,
+            "lines": json.dumps([str(line) for line in lines]),
+            "replayed_at": replayed_at,
+        }
+        statement = ledger.replayed_statement(self._names, self._catalog[DEAD_LETTER])
+        retry.until_undisturbed(
+            lambda: self._run(statement, "mark dead letters as replayed", parameters, {}),
+            Problem(f"other writes came first {retry.WRITE_ROUNDS} times", self.location, "a turn"),
+            rounds=retry.WRITE_ROUNDS,
+        )
+
+    def _write(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
+        held = self._ledger(write)
+        known = known_batches(held)
+        rebuilds = write.mode is WriteMode.REBUILD
+        if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
+            raise SliceChanged(
+                f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
+            )
+        new = unique_batches(write.batches, () if rebuilds else known.keys())
+        if not new and not rebuilds:
+            return [known[batch.batch_id][0] for batch in write.batches]
+        script = transaction.WriteScript(
+            self._names,
+            write,
+            self._catalog[LEDGER],
+            self._catalog[DEAD_LETTER],
+            self._locks.of(write.relation),
+        )
+        labels = {"asset": write.relation.id, "slice": str(write.slice), "run": write.run_id}
+        rows = None
+        if write.mode is not WriteMode.SORT:
+            rows = staging.stage_rows(write.relation, write.slice, new, folder)
+        settled = MergeResult()
+        if rows is not None:
+            script = replace(
+                script, rows=self._load(rows.file, "rows", staging.row_schema(write.relation), labels)
+            )
+            settled = self._settle(script, new, staging.fingerprint(held), labels)
+            for batch_id, lines in rows.refused.items():
+                settled.refused.setdefault(batch_id, []).extend(lines)
+        counts = [fates_of(batch, rows.counts if rows else {}, settled) for batch in new]
+        dead_letters = staging.stage_dead_letters(write.relation, new, settled.refused, folder)
+        check_balance(new, counts)
+        if dead_letters is not None:
+            script = replace(
+                script, dead_letters=self._load(dead_letters, "letters", staging.dead_letter_schema(), labels)
+            )
+        script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
+        first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        entries = [
+            ledger_entry(
+                batch,
+                fate,
+                known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
+                position,
+            )
+            for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
+        ]
+        parameters = {
+            "seen": staging.fingerprint(held),
+            "holder": _holder(),
+            "run_id": write.run_id,
+            "ledger": json.dumps(entries),
+            "replaced": json.dumps(
+                [{"batch_id": batch, "rows": rows} for batch, rows in sorted(settled.replaced.items())]
+            ),
+            "known": json.dumps(sorted(known)),
+        }
+        text = as_script(script.statements())
+        self._run(text, f"{write.mode.value} {write.relation.id} {write.slice}", parameters, labels)
+        return counts_by_batch(write.batches, {fate.batch_id: fate for fate in counts}, known)
+
+    def _settle(
+        self,
+        script: transaction.WriteScript,
+        batches: Sequence[StagedBatch],
+        seen: str,
+        labels: Mapping[str, str],
+    ) -> MergeResult:
+        text = script.merge_query()
+        order = json.dumps([batch.batch_id for batch in batches])
+        name = f"fates_{staging.digest([text, order, seen])[:40]}"
+        table = self._names.staged_id(name)
+        self._run(text, f"settle {script.write.relation.id}", {"batches": order}, labels, destination=table)
+        settled = MergeResult()
+        script = replace(script, counts=table)
+        for row in self._rows(script.count_fates(), labels):
+            settled.counts = table
+            if row["_held"]:
+                if row["_fate"] == "replaced":
+                    settled.replaced[row["_batch_id"]] = row["_rows"]
+            elif row["_fate"] in {"duplicate", "replaced"}:
+                batch_id = row["_batch_id"]
+                settled.duplicate[batch_id] = settled.duplicate.get(batch_id, 0) + row["_rows"]
+            elif row["_fate"] != "loaded":
+                settled.refused[row["_batch_id"]] = []
+        if settled.refused:
+            for row in self._rows(script.refused(), labels):
+                settled.refused[row["_batch_id"]].append(
+                    (row["_line_number"], row["_byte_offset"], row["_fate"])
+                )
+        return settled
+
+    def _load(self, file: Path, kind: str, schema: Any, labels: Mapping[str, str]) -> str:
+        """Loads a staged file into the table that its bytes name, once: whoever loads the same bytes finds the table."""
+        name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
+        table = self._names.staged_id(name)
+        for attempt in range(retry.WRITE_ROUNDS):
+            self._jobs.load(file, table, schema, f"gaelp_{name}_{attempt}", labels)
+            if self._jobs.call("look up a staged table", self._jobs.client.get_table, table) is not None:
+                return table
+        raise TransientError(
+            Problem("vanishes as soon as it is loaded", table, "a staging dataset that is left alone")
+        )
+
+    def _ledger(self, write: SliceWrite) -> pl.DataFrame:
+        sorts = write.mode is WriteMode.SORT
+        slice_ = WHOLE if sorts else write.slice
+        text = ledger.ledger_query(self._names, self._catalog[LEDGER], write.relation, slice_, sorts=sorts)
+        return self._frame(text, {"asset": LEDGER}, f"read the ledger of {write.relation.id}")
+
+    def _count(self, relation: Relation, condition: str) -> int:
+        text = f"SELECT COUNT(*) AS n FROM {self._names.table(relation)} WHERE {condition}"
+        return int(self._frame(text, {"asset": relation.id}).item())
+
+    def _refresh_native(self, relation: Relation) -> None:
+        """Brings a materialized view of BigQuery's own up to its tables. An incremental one always is, and so is one that was refreshed
+        after they last changed."""
+        if self._tables.keeping(relation) is not Materialization.MAX_STALENESS:
+            return
+        view = self._tables.find(relation)
+        if view is not None and needs_refresh(view.to_api_repr(), self._tables.bases(relation)):
+            statement = refresh_statement(self._names, relation)
+            self._jobs.query(statement, f"gaelp_refresh_{uuid.uuid4().hex}", f"refresh {relation.id}")
+
+
+def _holder() -> str:
+    return f"process {os.getpid()}, thread {threading.get_ident()}"

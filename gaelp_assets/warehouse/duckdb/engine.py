@@ -1,0 +1,26 @@
+"""What reader, loader and migrator of the embedded warehouse share: one DuckDB file and the catalogue."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from gaelp_assets.catalog import Catalog
+from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
+
+# A commit of ten million rows takes about ten seconds; a few of them may stand in line.
+LOCK_TIMEOUT: Final = 120.0
+
+
+class DuckDBEngine:
+    """One file that any number of processes share, one short operation at a time.
+
+    Args:
+        file: The warehouse, made by the first operation that writes.
+        catalog: The relations.
+        lock_timeout: How long, in seconds, an operation waits for others that use the file before it raises `TransientError`.
+    """
+
+    def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
+        self._file = DuckDBFile(file, lock_timeout)
+        self._catalog = catalog

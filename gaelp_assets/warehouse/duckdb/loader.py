@@ -1,0 +1,91 @@
+"""Loads the embedded warehouse: one transaction under the lock of the file for each write."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+
+import duckdb
+
+from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
+from gaelp_assets.warehouse.duckdb.connection import scalar
+from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, table_name, view_sql
+from gaelp_assets.warehouse.duckdb.dialect import literal
+from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
+from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
+from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
+from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+
+
+class DuckDBLoader(DuckDBEngine):
+    """Keeps `loader.Loader`."""
+
+    def write(self, write: SliceWrite) -> list[LineCounts]:
+        """Carries out a `SliceWrite` in one transaction."""
+        with self._file.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
+            ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
+            known = ledger.known()
+            if write.mode is WriteMode.REBUILD:
+                if known.keys() - {batch.batch_id for batch in write.batches}:
+                    raise SliceChanged(
+                        f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
+                    )
+                new = unique_batches(write.batches, frozenset())
+                ledger.clear()
+                predicate = slice_predicate(write.relation, write.slice)
+                con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
+            else:
+                new = unique_batches(write.batches, known.keys())
+            if not new and write.mode is not WriteMode.REBUILD:
+                return [known[batch.batch_id][0] for batch in write.batches]
+            moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
+            settled = self._settle(con, write, new, moments)
+            ledger.add_dead_letters(new, moments, settled)
+            written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
+        return counts_by_batch(write.batches, written, known)
+
+    def refresh(self, relation: Relation, slice_: Slice) -> int:
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
+        if not (relation.is_derived and relation.is_stored):
+            raise GaelpError(
+                Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
+            )
+        table, columns = table_name(relation), names(relation.fields)
+        predicate, sql = slice_predicate(relation, slice_), view_sql(relation)
+        with self._file.writing(f"refresh {relation.id} {slice_}") as con:
+            con.execute(f"DELETE FROM {table} WHERE {predicate}")
+            con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
+            return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters that their lines went back into the gateway."""
+        with self._file.writing("mark dead letters as replayed") as con:
+            con.execute(
+                f"UPDATE {table_name(self._catalog[DEAD_LETTER])} SET replayed_at = $replayed_at "
+                'WHERE dataset = $dataset AND "table" = $table_name AND batch_id = $batch_id '
+                "AND line_number IN (SELECT unnest($lines::BIGINT[]))",
+                {
+                    "replayed_at": replayed_at,
+                    "dataset": relation.dataset,
+                    "table_name": relation.name,
+                    "batch_id": batch_id,
+                    "lines": list(lines),
+                },
+            )
+
+    def _settle(
+        self,
+        con: duckdb.DuckDBPyConnection,
+        write: SliceWrite,
+        batches: Sequence[StagedBatch],
+        moments: Sequence[dt.datetime],
+    ) -> MergeResult:
+        if write.mode is WriteMode.SORT:
+            return MergeResult()
+        predicate = slice_predicate(write.relation, write.slice)
+        return merge_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])

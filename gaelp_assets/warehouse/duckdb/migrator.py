@@ -1,0 +1,73 @@
+"""Makes the embedded warehouse's relations, and lets those that exist follow the catalogue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from gaelp_assets.catalog import Relation
+from gaelp_assets.catalog.load import with_upstream
+from gaelp_assets.warehouse.duckdb import schema
+from gaelp_assets.warehouse.duckdb.ddl import table_name
+from gaelp_assets.warehouse.duckdb.dialect import quote
+from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
+from gaelp_assets.warehouse.duckdb.ledger import forget_statements
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
+from gaelp_assets.warehouse.schema.model import (
+    ObjectType,
+    RelationPlan,
+    SchemaScope,
+    Status,
+    recheck,
+    refuse,
+)
+
+
+class DuckDBMigrator(DuckDBEngine):
+    """Keeps `migrator.Migrator`. Each change takes the file's lock, in one transaction."""
+
+    def ensure(self, relations: Sequence[Relation]) -> None:
+        """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
+        ordered = with_upstream(self._catalog, relations)
+        with self._file.reading("look for changes of the catalogue") as con:
+            plans = schema.compared(con, ordered, SchemaScope.ROWS)
+        if all(planned.status is Status.UNCHANGED for planned in plans):
+            return
+        with self._file.writing("create relations") as con:
+            plans = schema.compared(con, ordered, SchemaScope.ROWS)
+            refuse(plans)
+            for planned in plans:
+                schema.carry_out(con, planned)
+
+    def make_dataset(self, dataset: str) -> None:
+        """Makes a schema; nothing happens if it is there."""
+        with self._file.writing(f"make the dataset {dataset}") as con:
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}")
+
+    @contextmanager
+    def changing(self) -> Iterator[Callable[[RelationPlan], RelationPlan]]:
+        """Carries out plans, each in a transaction of its own, under one lock of the file."""
+        with self._file.writing("change relations") as con:
+
+            def apply(planned: RelationPlan) -> RelationPlan:
+                with self._file.savepoint(con, f"change {planned.relation.id}"):
+                    (now,) = schema.compared(con, [planned.relation])
+                    done = recheck(planned, now)
+                    schema.carry_out(con, done)
+                return done
+
+            yield apply
+
+    def drop(self, relation: Relation) -> None:
+        """Removes the relation, its rows, and (for a loaded table) its loads from ledger and dead letter."""
+        if not self._file.exists():
+            return
+        ledger, dead_letter = self._catalog[LEDGER], self._catalog[DEAD_LETTER]
+        with self._file.writing(f"drop {relation.id}") as con:
+            found = schema.shapes(con, [relation, ledger, dead_letter])
+            if relation.id in found:
+                kind = "VIEW" if found[relation.id].object_type is ObjectType.VIEW else "TABLE"
+                con.execute(f"DROP {kind} {table_name(relation)}")
+            if relation.is_loaded and {ledger.id, dead_letter.id} <= found.keys():
+                for statement in forget_statements(ledger, dead_letter, relation):
+                    con.execute(statement)

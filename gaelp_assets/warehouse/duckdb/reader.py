@@ -1,0 +1,175 @@
+"""Answers questions about the embedded warehouse. The file is opened for reading only; one that does not exist is an empty one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import duckdb
+import polars as pl
+
+from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.warehouse.duckdb import schema
+from gaelp_assets.warehouse.duckdb.connection import scalar
+from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form
+from gaelp_assets.warehouse.duckdb.dialect import quote
+from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
+from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
+from gaelp_assets.warehouse.ledger import LEDGER, slice_query
+from gaelp_assets.warehouse.notices import DriftNotices
+from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
+from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
+from gaelp_assets.warehouse.substitutes import lacking, relations_read, substitute
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CAPABILITIES: Final = Capabilities(engine="duckdb", parallel_changes=False)
+
+
+class DuckDBReader(DuckDBEngine):
+    """Keeps `reader.Reader`."""
+
+    def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
+        super().__init__(file, catalog, lock_timeout=lock_timeout)
+        self._notices = DriftNotices()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        return CAPABILITIES
+
+    @property
+    def location(self) -> str:
+        """The path of the file."""
+        return str(self._file.file)
+
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,  # noqa: ARG002 - there is no job that could carry them
+        row_limit: int | None = None,
+    ) -> QueryResult:
+        """The result of one GoogleSQL SELECT, with GoogleSQL's types: INT64 whatever the width that DuckDB computed in.
+
+        What the file lacks is looked for where DuckDB does not find it, and not before: small questions take milliseconds.
+        """
+        from gaelp_assets.sql.transpile import to_duckdb
+
+        translated = to_duckdb(sql).strip().rstrip(";")
+        read = relations_read(self._catalog, sql)
+        started = time.perf_counter()
+        with self._file.reading("query") as con:
+            self._notices.say(schema.compared(con, self._notices.due(read), SchemaScope.ROWS))
+            try:
+                frame = _frame(con, _limited(translated, row_limit), parameters or {})
+            except (duckdb.BinderException, duckdb.CatalogException):
+                substitutes = self._substitutes(con, read)
+                if not substitutes:
+                    raise
+                translated = to_duckdb(substitute(sql, substitutes)).strip().rstrip(";")
+                frame = _frame(con, _limited(translated, row_limit), parameters or {})
+        widened = frame.cast({name: _googlesql_width(dtype) for name, dtype in frame.schema.items()})
+        return QueryResult(widened, Cost(seconds=time.perf_counter() - started))
+
+    def to_pandas(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
+        return pandas_frame(self.query(sql, parameters, labels=labels).frame)
+
+    def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
+        """The ledger's rows of a slice in order of loading."""
+        return self.query(*slice_query(self._catalog[LEDGER], relation, slice_)).frame
+
+    def describe(self, relation: Relation) -> RelationState | None:
+        """What the warehouse holds under the relation's name; None if nothing."""
+        with self._file.reading(f"describe {relation.id}") as con:
+            if relation.id not in schema.ids(con):
+                return None
+            # A view whose table is gone is there all the same.
+            substitutes = self._substitutes(con, [relation])
+            source = quote(substitutes[relation.id]) if substitutes else table_name(relation)
+            columns = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
+            rows = scalar(con, f"SELECT count(*) FROM {source}")
+        return RelationState({name: type_ for name, type_, *_ in columns}, rows)
+
+    def object_type(self, relation: Relation) -> ObjectType:
+        """A table of each stored relation, a view of each other."""
+        return wanted_form(relation)
+
+    def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+        """The schemas of these names, and what lies in each."""
+        with self._file.reading("look for relations") as con:
+            return schema.survey(con, datasets)
+
+    def diff(
+        self,
+        relations: Sequence[Relation],
+        *,
+        scope: SchemaScope = SchemaScope.ALL,
+        jobs: int = 1,  # noqa: ARG002 - one look at the file tells of all of them
+    ) -> list[RelationPlan]:
+        """What brings each of these relations up to the catalogue."""
+        with self._file.reading("look for changes of the catalogue") as con:
+            return schema.compared(con, relations, scope)
+
+    def quota_left(self) -> None:
+        """A file sets no limits."""
+
+    def _substitutes(self, con: duckdb.DuckDBPyConnection, read: Sequence[Relation]) -> dict[str, str]:
+        """Makes temporary views, which live as long as the connection, of what is read and the file lacks; their names by relation."""
+        from gaelp_assets.sql.transpile import to_duckdb
+
+        there = schema.ids(con)
+        made: dict[str, str] = {}
+        for relation in lacking(
+            self._catalog, read, is_view=_is_view, is_there=lambda relation: relation.id in there
+        ):
+            name = f"_lacking_{len(made)}"
+            text = empty_select(relation)
+            if _is_view(relation):
+                assert relation.sql is not None
+                text = to_duckdb(substitute(relation.sql, made)).strip().rstrip(";")
+            con.execute(f"CREATE TEMP VIEW {quote(name)} AS {text}")
+            made[relation.id] = name
+        return made
+
+
+def _limited(sql: str, row_limit: int | None) -> str:
+    return sql if row_limit is None else f"SELECT * FROM ({sql}\n) LIMIT {int(row_limit)}"
+
+
+def _is_view(relation: Relation) -> bool:
+    return wanted_form(relation) is ObjectType.VIEW
+
+
+def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> pl.DataFrame:
+    relation = con.sql(sql, params=dict(parameters) or None)
+    assert relation is not None
+    return cast("pl.DataFrame", relation.pl())
+
+
+def _googlesql_width(dtype: pl.DataType) -> pl.DataType:
+    """The type of a result column in GoogleSQL's terms, which has one width of integers and of floats."""
+    if dtype.is_integer() or dtype == pl.Decimal(38, 0):
+        return pl.Int64()
+    if dtype == pl.Float32:
+        return pl.Float64()
+    if isinstance(dtype, pl.List):
+        return pl.List(_googlesql_width(_instance(dtype.inner)))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(f.name, _googlesql_width(_instance(f.dtype))) for f in dtype.fields])
+    return dtype
+
+
+def _instance(dtype: Any) -> pl.DataType:
+    return cast("pl.DataType", dtype() if isinstance(dtype, type) else dtype)

@@ -1,0 +1,69 @@
+"""The two relations that the platform itself writes, in every warehouse, and what the ledger says.
+
+They are the only catalogue names that code knows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, Final
+
+from gaelp_assets.catalog import Relation, Slice
+
+LEDGER: Final = "ops.import_logs"
+DEAD_LETTER: Final = "ops.dead_letter"
+
+
+class WriteMode(StrEnum):
+    """What a `SliceWrite` does with the rows that the slice holds already; the ledger notes it with each batch."""
+
+    APPEND = "append"
+    REBUILD = "rebuild"
+    SORT = "sort"
+    """No rows: only the rejected lines and the ledger row of a raw file whose other lines go on as files of one slice each."""
+
+
+@dataclass(frozen=True)
+class LineCounts:
+    """What became of a batch's lines. The accounting law: `lines = loaded + duplicate + rejected + sorted`."""
+
+    batch_id: str
+    lines: int
+    loaded: int
+    duplicate: int
+    rejected: int
+    sorted: int = 0
+    already_in_ledger: bool = False
+    """The ledger held the batch for this slice, and nothing was written (never so in a rebuild); the counts are the ledger's.
+    Also true of a batch that stands in `batches` a second time."""
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every line has exactly one fate."""
+        return self.lines == self.loaded + self.duplicate + self.rejected + self.sorted
+
+
+def slice_query(ledger: Relation, relation: Relation, slice_: Slice) -> tuple[str, dict[str, Any]]:
+    """The ledger's rows of the batches that a slice holds, in order of loading, without those of sorted raw files.
+
+    Returns:
+        GoogleSQL and the values of its parameters.
+    """
+    parameters: dict[str, Any] = {
+        "dataset": relation.dataset,
+        "table_name": relation.name,
+        "sort": WriteMode.SORT.value,
+    }
+    conditions = ["dataset = @dataset", "`table` = @table_name", "mode <> @sort"]
+    for name, value in (("slice_date", slice_.date), ("slice_environment", slice_.environment)):
+        if value is None:
+            conditions.append(f"{name} IS NULL")
+        else:
+            conditions.append(f"{name} = @{name}")
+            parameters[name] = value
+    fields = ", ".join(f"`{field.name}`" for field in ledger.fields)
+    return (
+        f"SELECT {fields} FROM {ledger.id} WHERE {' AND '.join(conditions)} ORDER BY position, loaded_at, batch_id",
+        parameters,
+    )

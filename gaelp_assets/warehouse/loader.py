@@ -1,0 +1,85 @@
+"""How rows come into a warehouse. The relations are there already: a `Migrator` has made them.
+
+Rows travel as Parquet files ("staged"), written outside of any lock or transaction. A `SliceWrite` says everything that one
+transaction has to do, so that an engine can hold its lock, or its transaction, for that alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
+
+
+@dataclass(frozen=True)
+class StagedBatch:
+    """One gateway file, read and proven: its clean rows and its rejected lines, staged as Parquet."""
+
+    batch_id: str
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    file: str
+    """The object's name in the gateway, without the stage: `training/episodes/date=.../part-0.ndjson`."""
+    size: int
+    """In bytes, as stored (compressed where it is)."""
+    lines: int
+    """Lines that are not blank. `lines = staged rows + rejected + sorted`."""
+    rejected: int
+    sorted: int = 0
+    """Lines of a raw file that went on, proven and unaltered, into files of one slice each."""
+    rows: tuple[Path, ...] = ()
+    """Parquet: the relation's fields (see `validation.schema.arrow_schema`), `_row_hash`, `_line_number`, `_byte_offset`."""
+    rejects: tuple[Path, ...] = ()
+    """Parquet: `line_number`, `byte_offset`, `raw` (bytes), `reasons` (list of `{field, rule, message}`)."""
+    raw_line: Callable[[int], bytes] = field(default=lambda _: b"", repr=False, compare=False)
+    """The raw line that starts at a byte offset of the (decompressed) file: for lines rejected because of their key."""
+
+
+@dataclass(frozen=True)
+class SliceWrite:
+    """One transaction on one slice of a loaded table, its dead letters and its ledger rows."""
+
+    relation: Relation
+    slice: Slice
+    mode: WriteMode
+    batches: Sequence[StagedBatch]
+    """In the order in which their rows win a key: for a rebuild, the ledger's order, then that in which appends take files."""
+    loaded_at: dt.datetime
+    """UTC. A batch that the ledger holds already keeps its first `loaded_at`."""
+    run_id: str = ""
+
+
+class SliceChanged(Exception):
+    """A rebuild was overtaken: the ledger holds batches of the slice that the rebuild does not know. Read again, and rebuild."""
+
+
+class Loader(Protocol):
+    """A warehouse as rows are written to it.
+
+    Every operation raises `TransientError` where trying again may help (a locked file, a full disk, a busy server), and
+    `GaelpError` where it cannot.
+    """
+
+    def write(self, write: SliceWrite) -> list[LineCounts]:
+        """Carries out a `SliceWrite` in one transaction; a fate count for each batch, in their order.
+
+        APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new to the slice is loaded; one whose
+        key and content are there already is a duplicate; one with other content is rejected with the reason `key_conflict`, or (where the
+        relation keeps the `latest`) replaces the row of the smaller version, whose line then counts as a duplicate of its batch.
+        REBUILD does the same on the emptied slice. Raises `SliceChanged` if the ledger holds batches that `batches` lacks.
+        """
+        ...
+
+    def refresh(self, relation: Relation, slice_: Slice) -> int:
+        """Computes a slice of a stored derived relation again, in one transaction; the number of rows that it then holds."""
+        ...
+
+    def mark_replayed(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters of a loaded table that their lines went back into the gateway, whichever slices they are of."""
+        ...

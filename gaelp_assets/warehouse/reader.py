@@ -1,0 +1,125 @@
+"""What a warehouse answers. Nothing here changes it, and read rights are enough for all of it.
+
+A relation of the catalogue that the warehouse does not hold reads as an empty one with the catalogue's columns; one that differs from
+the catalogue is read as it is, and that is said once, as a warning of `logging`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import polars as pl
+
+from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
+from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine can do, as data."""
+
+    engine: str
+    parallel_changes: bool
+    """Whether several relations can be made or changed at the same time."""
+    limits: Limits | None = None
+    """What can be loaded in a day, and at a time; None for an engine that sets no limits."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a query cost, as far as the engine tells."""
+
+    seconds: float
+    """From the question to the last row."""
+    bytes_read: int | None = None
+    bytes_billed: int | None = None
+
+
+@dataclass(frozen=True)
+class QueryResult:
+    """The rows of a query, and what it cost."""
+
+    frame: pl.DataFrame
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class RelationState:
+    """What the warehouse holds of a relation: its columns (name, engine's type) in order, and its rows."""
+
+    columns: Mapping[str, str]
+    rows: int
+
+
+class Reader(Protocol):
+    """A warehouse as it is looked at. SQL handed in is GoogleSQL (names quoted, values as `@parameters`); the engine translates it.
+
+    Every operation raises `TransientError` where trying again may help (a locked file, a busy server), and `GaelpError` where it
+    cannot.
+    """
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What this engine can do."""
+        ...
+
+    @property
+    def location(self) -> str:
+        """Where the warehouse is, for people."""
+        ...
+
+    def query(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+        row_limit: int | None = None,
+    ) -> QueryResult:
+        """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such."""
+        ...
+
+    def to_pandas(
+        self,
+        sql: str,
+        parameters: Mapping[str, Any] | None = None,
+        *,
+        labels: Mapping[str, str] | None = None,
+    ) -> pd.DataFrame:
+        """The same as a pandas frame, with the types that `pandas-gbq` chooses: a FLOAT's NULL is NaN."""
+        ...
+
+    def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
+        """The ledger's rows of the batches that a slice holds, in order of loading: the fields of `ops.import_logs`.
+
+        Without the rows of `SORT`: a raw file that was sorted has, by that, not been loaded.
+        """
+        ...
+
+    def describe(self, relation: Relation) -> RelationState | None:
+        """What the warehouse holds under the relation's name; None if nothing."""
+        ...
+
+    def object_type(self, relation: Relation) -> ObjectType:
+        """What this engine makes of the relation."""
+        ...
+
+    def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
+        """Those datasets of the catalogue, and everything that lies in each."""
+        ...
+
+    def diff(
+        self, relations: Sequence[Relation], *, scope: SchemaScope = SchemaScope.ALL, jobs: int = 1
+    ) -> list[RelationPlan]:
+        """What brings each of these relations up to the catalogue, in their order, looked up by up to `jobs` threads."""
+        ...
+
+    def quota_left(self) -> QuotaLeft | None:
+        """What is left today of the engine's limits, as it was known a few minutes ago; None without limits. Raises nothing."""
+        ...
