@@ -13,8 +13,8 @@ from typing import Any, Final
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 
 ROLES: Final = (
-    "roles/bigquery.jobUser on the project and, on its datasets, "
-    "roles/bigquery.dataViewer to read or roles/bigquery.dataEditor to load"
+    "roles/bigquery.jobUser on the project and, on its datasets, roles/bigquery.dataViewer to read "
+    "or roles/bigquery.dataEditor to load"
 )
 CLOCK_REASONS: Final = frozenset(
     {"backendError", "internalError", "jobBackendError", "jobInternalError", "tableUnavailable"}
