@@ -20,9 +20,10 @@ from polars.testing import assert_frame_equal
 from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.decode import chunks as chunks_module
 from gaelp_assets.ingest.decode import native
-from gaelp_assets.ingest.decode.chunks import DecodedChunk, NativeDecoder, PythonDecoder
+from gaelp_assets.ingest.decode.chunks import DecodedChunk
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.validate import Validator
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS, staged_schema
@@ -41,12 +42,16 @@ THOROUGH = settings(derandomize=True, deadline=None, database=None, suppress_hea
 
 
 def in_python(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
-    return list(PythonDecoder(relation).chunks(LineReader(io.BytesIO(data), "x.ndjson")))
+    return decoded(data, CompiledRelation(relation, natively=False))
 
 
 def natively(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
-    way = NativeDecoder(relation)
-    return [way.chunk(block) for block in way.blocks(LineReader(io.BytesIO(data), "x.ndjson"))]
+    return decoded(data, CompiledRelation(relation, natively=True))
+
+
+def decoded(data: bytes, compiled: CompiledRelation) -> list[DecodedChunk]:
+    decoder = compiled.decoder
+    return [decoder.chunk(block) for block in decoder.blocks(LineReader(io.BytesIO(data), "x.ndjson"))]
 
 
 def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.DataFrame, int]:
@@ -54,9 +59,7 @@ def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.D
     frames: list[pl.DataFrame] = []
     raw: list[bytes] = []
     for chunk in chunks:
-        keep = np.ones(chunk.frame.height, np.bool_)
-        keep[list(chunk.invalid_rows)] = False
-        frames.append(chunk.frame.filter(keep))
+        frames.append(chunk.frame.filter(chunk.valid_rows))
         raw += chunk.raw.without(chunk.invalid_rows)
     rejects = pl.concat([chunk.rejects for chunk in chunks])
     return pl.concat(frames), raw, rejects, sum(chunk.lines for chunk in chunks)
@@ -245,14 +248,18 @@ def test_chunks_of_a_large_file_are_bounded_and_complete(monkeypatch: pytest.Mon
     )
 
 
-def test_several_threads_prove_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("natively", [True, False])
+def test_several_threads_prove_what_one_does(natively: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 300_000)
     lines = [b'{"id":%d,"s":"%s","d":"2026-11-%02d"}' % (i, b"x" * (i % 50), i % 31) for i in range(40_000)]
     lines[::100] = [b'{"\\u0069d":%d}' % i for i in range(400)]
     chunks = []
     for threads in (1, 4):
         validator = Validator(
-            RELATION, first_date=dt.date.min, last_date=dt.date.max, natively=True, threads=threads
+            CompiledRelation(RELATION, natively=natively),
+            first_date=dt.date.min,
+            last_date=dt.date.max,
+            threads=threads,
         )
         chunks.append(list(validator.validate(LineReader(io.BytesIO(b"\n".join(lines)), "x.ndjson"))))
     assert len(chunks[0]) > 3
