@@ -35,6 +35,7 @@ class CompiledRelation:
             natively = native.library() is not None
         kind = NativeDecoder if natively else PythonDecoder
         self.relation: Final = relation
+        self.natively: Final = natively
         self.rules: Final[tuple[RowRule, ...]] = tuple(row_rules(relation))
         self.value_rules: Final = tuple(rule for rule in self.rules if rule.rule not in ENSURED_BY_DECODING)
         """The rules for the partial rows of rejected lines, in which any field may be missing: each of them holds where it is NULL."""

@@ -77,7 +77,9 @@ class Validator:
         Raises:
             GaelpError: what reading the file raises.
         """
-        yield from ordered_map(self._chunk, self.compiled.decoder.blocks(reader), self.threads)
+        # Python decodes in one thread at a time: several would only wait for each other.
+        threads = self.threads if self.compiled.natively else 1
+        yield from ordered_map(self._chunk, self.compiled.decoder.blocks(reader), threads)
 
     def _chunk(self, block: Block) -> ValidatedChunk:
         chunk = self.compiled.decoder.chunk(block)

@@ -248,15 +248,14 @@ def test_chunks_of_a_large_file_are_bounded_and_complete(monkeypatch: pytest.Mon
     )
 
 
-@pytest.mark.parametrize("natively", [True, False])
-def test_several_threads_prove_what_one_does(natively: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_threads_prove_what_one_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chunks_module, "CHUNK_BYTES", 300_000)
     lines = [b'{"id":%d,"s":"%s","d":"2026-11-%02d"}' % (i, b"x" * (i % 50), i % 31) for i in range(40_000)]
     lines[::100] = [b'{"\\u0069d":%d}' % i for i in range(400)]
     chunks = []
     for threads in (1, 4):
         validator = Validator(
-            CompiledRelation(RELATION, natively=natively),
+            CompiledRelation(RELATION, natively=True),
             first_date=dt.date.min,
             last_date=dt.date.max,
             threads=threads,

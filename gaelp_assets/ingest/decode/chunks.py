@@ -1,9 +1,11 @@
-"""Lines of a file -> rows that wait for their verdict, in chunks, on either of two ways: natively, or in Python alone.
+"""Lines of a file -> chunks of rows that no rule has judged yet. There are two decoders: one native, one in Python alone.
 
-Both yield the same rows and rejects. The native way hands every line that it is not certain of to Python, which decides and explains.
+Both make the same rows and rejects of the same lines. The native one takes only lines that are certain to be rows, and leaves the others to
+the one in Python, which decides, and tells the reasons.
 
-A rejected line that is a JSON object has a remainder: the fields that are fine. Those of a chunk are decoded as lines of another relation,
-in which no field is required, so that rules can judge them, too.
+A rejected line may still have valid fields, and those may break rules, too: all reasons of a line are wanted at once. So the valid fields
+of a chunk's rejected lines are written as lines of a smaller relation, in which no field is required (`compiled.partial_relation`), and
+decoded by a decoder of that relation: the chunk's `PartialRows`. What rules say of rows and partial rows is up to `ingest.validate`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from gaelp_assets.ingest.read.streams import BLOCK_BYTES
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS
 from gaelp_assets.validation.verdict import REASONS, reason_lists
 
+# Enough lines for the fixed costs of decoding and judging not to count, and few enough for several chunks to be in memory at once.
 CHUNK_ROWS: Final = 50_000
 CHUNK_BYTES: Final = 16 << 20
 REJECT_SCHEMA: Final = pl.Schema(
@@ -47,8 +50,9 @@ class DecodedChunk:
     invalid_rows: Sequence[int]
     """Rows that are rejected already, and have stand-ins for values."""
     rejects: pl.DataFrame
-    """`REJECT_SCHEMA`."""
+    """`REJECT_SCHEMA`, in the file's order."""
     lines: int
+    """How many lines were decoded: those of `rejects`, and the rows of `frame` but for `invalid_rows`."""
     partial_rows: PartialRows | None = None
     """What is fine in some of the rejects."""
 
@@ -62,14 +66,14 @@ class DecodedChunk:
 
 @dataclass(frozen=True)
 class PartialRows:
-    """The fields of rejected lines that are fine, as far as rules look at them."""
+    """The valid fields of rejected lines, as far as rules look at them."""
 
     frame: pl.DataFrame
-    """The columns of the relation's `partial_relation`; NULL where a field is not fine."""
+    """The columns of the relation's `partial_relation`; NULL where a field is missing or not valid."""
     rejects: npt.NDArray[np.int64]
     """The reject, by its place among the rejects, that each row is of; ascending."""
     unreported: Sequence[frozenset[str]]
-    """The paths of fields of each row that nothing is to be said about: arrays that are not fine look as if they were empty."""
+    """For each row, the paths of fields that rules must not blame: arrays that are not valid, which look as if they were empty."""
 
 
 class Decoder(Protocol):
@@ -113,10 +117,11 @@ class PythonDecoder:
 
     def complete(self, block: Block, builder: ChunkBuilder) -> DecodedChunk:
         """The block's lines, decoded, together with the rejects that the builder holds already."""
+        rows = self._decoder.writer()
         with self._lock:
             for part in _parts(block):
-                builder.add(part, self._decoder.decode(part))
-        return builder.chunk(self._decoder)
+                builder.add(part, self._decoder.decode(part, rows))
+        return builder.chunk(rows.finish())
 
     def explain(self, line: bytes) -> Explanation | None:
         """Why the line, as stored, is no row of the relation; None if it is one."""
@@ -169,7 +174,7 @@ class NativeDecoder:
         return DecodedChunk(frame, raw, (), others.rejects, native.line_count, others.partial_rows)
 
     def _explained(self, block: Block, refused: npt.NDArray[np.int64], builder: ChunkBuilder) -> list[int]:
-        """Notes the refused lines that are bad, which most are, with their reasons; which of them are fine."""
+        """Adds the refused lines that are no rows, which most are, to the builder's rejects; the places of the others in `refused`."""
         fine = []
         for i, (which, start, end) in enumerate(refused.T.tolist()):
             line = bytes(block.buffer[start:end])
@@ -201,8 +206,7 @@ class ChunkBuilder:
     """Decodes what is fine in rejected lines."""
     lines: int = 0
     _raw: list[bytes] = field(default_factory=list)
-    _unfit: list[int] = field(default_factory=list)
-    _blocks: list[DecodedBlock] = field(default_factory=list)
+    _invalid: list[int] = field(default_factory=list)
     _places: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _rejects: list[tuple[int, int, bytes, Explanation]] = field(default_factory=list)
 
@@ -210,34 +214,32 @@ class ChunkBuilder:
         """Takes the block's rows and rejects."""
         self.lines += len(block)
         indices, lines = decoded.indices, decoded.lines
-        self._unfit += [len(self._raw) + row for row in decoded.dropped]
+        self._invalid += [len(self._raw) + row for row in decoded.dropped]
         for i, explanation in decoded.rejects:
             self.reject(int(block.numbers[i]), int(block.offsets[i]), block.lines[i], explanation)
         hashes = np.fromiter(map(xxh3_64_intdigest, map(bytes.strip, lines)), np.uint64, len(lines))
         self._raw += lines
-        self._blocks.append(decoded)
         self._places.append(np.stack([hashes.view(np.int64), block.numbers[indices], block.offsets[indices]]))
 
     def reject(self, number: int, offset: int, line: bytes, explanation: Explanation) -> None:
         """Takes a line, as stored, that is no row."""
         self._rejects.append((number, offset, line.rstrip(b"\r\n"), explanation))
 
-    def chunk(self, decoder: BlockDecoder) -> DecodedChunk:
-        """All that was added."""
+    def chunk(self, rows: pl.DataFrame) -> DecodedChunk:
+        """All that was added, `rows` being the rows of the added blocks."""
         places = np.concatenate(self._places, axis=1)
         columns = [pl.Series(name, place) for name, place in zip(ORIGIN_COLUMNS, places, strict=True)]
-        frame = decoder.frame(self._blocks).with_columns(columns)
-        return DecodedChunk(frame, StoredLines(self._raw), self._unfit, *self.rejects(self.lines))
+        frame = rows.with_columns(columns)
+        return DecodedChunk(frame, StoredLines(self._raw), self._invalid, *self.rejects(self.lines))
 
     def rejects(self, lines: int) -> tuple[pl.DataFrame, int, PartialRows | None]:
-        """The lines that are rejected, in the file's order; of how many; and their remainders."""
+        """The last three fields of a `DecodedChunk` of so many lines: rejects, lines, and partial rows."""
         if not self._rejects:
             return pl.DataFrame(schema=REJECT_SCHEMA), lines, None
         self._rejects.sort(key=itemgetter(0))
         numbers, offsets, raw, explanation = zip(*self._rejects, strict=True)
-        seen: dict[
-            tuple[Reason, ...], int
-        ] = {}  # spelled out once for each combination: there are far fewer of those
+        # Written out once for each combination of reasons: there are far fewer of those than of lines.
+        seen: dict[tuple[Reason, ...], int] = {}
         which = [seen.setdefault(tuple(reasons), len(seen)) for reasons, _, _ in explanation]
         series = reason_lists(list(seen)).gather(which)
         rejects = pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)

@@ -1,7 +1,7 @@
 """A gateway file's stored bytes -> blocks of lines, with the place of every line, the file's digest and its size.
 
-Compression, byte-order marks and line ends are dealt with here; what a line says is `ingest.decode`'s business. Memory is bounded by
-a block, and a block by `BLOCK_BYTES` or the longest line.
+Compression, byte-order marks and line ends are dealt with here, the bytes below them in `streams`, and `.json` files, which have no lines,
+in `json_array`. What a line says is up to `ingest.decode`. Memory is bounded by a block, and a block by its size or by the longest line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -148,7 +148,11 @@ class LineReader:
         return self.blocks()
 
     def blocks(self, size: int = BLOCK_BYTES, most: int = sys.maxsize) -> Iterator[Block]:
-        """The file's blocks: of about `size` bytes, or a little more than `most` lines, or of one longer line.
+        """The file's blocks.
+
+        Args:
+            size: about how many bytes of text a block has; one line that is longer is a block of its own.
+            most: how many lines a block has at most, give or take those of one read (`BLOCK_BYTES`).
 
         Raises:
             GaelpError: as iterating does.
@@ -217,7 +221,7 @@ def _line_blocks(text: Peeked, offset: int, size: int, most: int) -> Iterator[Bl
     rest = memoryview(b"")
     room = size
     while True:
-        buffer = memoryview(cast("Any", np.empty(len(rest) + room, np.uint8)))
+        buffer = np.empty(len(rest) + room, np.uint8).data
         buffer[: len(rest)] = rest
         filled, lines, more = len(rest), 0, True
         while filled < len(buffer) and lines < most:
