@@ -119,7 +119,7 @@ class PythonDecoder:
         """The block's lines, decoded, together with the rejects that the builder holds already."""
         rows = self._decoder.writer()
         with self._lock:
-            for part in _parts(block):
+            for part in block.parts(BLOCK_BYTES):  # what is decoded of lines takes many times their size
                 builder.add(part, self._decoder.decode(part, rows))
         return builder.chunk(rows.finish())
 
@@ -183,19 +183,6 @@ class NativeDecoder:
             else:
                 fine.append(i)
         return fine
-
-
-def _parts(block: Block) -> Iterator[Block]:
-    """The block in blocks of a size that suits Python: decoded, lines take many times their size."""
-    lines, numbers, offsets = block.lines, block.numbers, block.offsets
-    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
-    start = 0
-    while start < len(lines):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK_BYTES, side="right")))
-        some = lines[start:stop]
-        yield Block(b"".join(some), apart=(some, numbers[start:stop], offsets[start:stop]))
-        start = stop
 
 
 @dataclass

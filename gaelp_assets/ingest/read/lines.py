@@ -90,6 +90,35 @@ class Block:
         """The bytes of `lines` in one piece."""
         return self._split[3]
 
+    def parts(self, size: int) -> Iterator[Block]:
+        """The block in smaller ones, each of at most `size` bytes or of one longer line. Parts of blank lines alone are left out."""
+        return self._whole_parts(size) if self.apart is None else self._parts_apart(size)
+
+    def _whole_parts(self, size: int) -> Iterator[Block]:
+        text = memoryview(self.buffer)
+        number, start = self.number, 0
+        while start < len(text):
+            stop = start + size
+            end = start + _last_line_end(text[start:stop]) if stop < len(text) else len(text)
+            if end == start:  # one line is longer than a part
+                end = _next_line_end(text, stop)
+            part = Block(text[start:end], number, self.offset + start)
+            if not _is_blank(text[start:end]):
+                yield part
+            number += part.data.count(b"\n")
+            start = end
+
+    def _parts_apart(self, size: int) -> Iterator[Block]:
+        lines, numbers, offsets = self.lines, self.numbers, self.offsets
+        ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
+        start = 0
+        while start < len(lines):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
+            some = lines[start:stop]
+            yield Block(b"".join(some), apart=(some, numbers[start:stop], offsets[start:stop]))
+            start = stop
+
     @cached_property
     def _split(self) -> tuple[list[bytes], Places, Places, bytes]:
         if self.apart is not None:
@@ -280,6 +309,16 @@ def _last_line_end(text: memoryview) -> int:
             return start + found + 1
         stop = start
     return 0
+
+
+def _next_line_end(text: memoryview, start: int) -> int:
+    """Where the line ends that goes on at `start`; the end of the text if no line end follows."""
+    while start < len(text):
+        found = bytes(text[start : start + BLOCK_BYTES]).find(b"\n")
+        if found >= 0:
+            return start + found + 1
+        start += BLOCK_BYTES
+    return len(text)
 
 
 def _is_blank(text: memoryview) -> bool:
