@@ -31,10 +31,9 @@ def parsed(benchmark: Benchmark, bad: float) -> pl.DataFrame:
 
     text = b"".join(benchmark.lines(ROWS, bad))
     relation = read_catalog()[benchmark.table]
-    frames = [
-        chunk.frame for chunk in PythonDecoder(relation).chunks(LineReader(BytesIO(text), "part.ndjson"))
-    ]
-    return pl.concat(frames)
+    decoder = PythonDecoder(relation)
+    blocks = decoder.blocks(LineReader(BytesIO(text), "part.ndjson"))
+    return pl.concat([decoder.chunk(block).frame for block in blocks])
 
 
 def milliseconds(judge: Callable[[], Any], calls: int) -> float:

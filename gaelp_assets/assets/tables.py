@@ -150,7 +150,10 @@ class _Loads:
     """The loads of a run's slices, and what is to be said of them."""
 
     def __init__(self, platform: "Platform", relation: Relation) -> None:
+        from gaelp_assets.ingest.validate import Validators
+
         self._platform = platform
+        self._validators = Validators.for_run(platform)
         self._relation = relation
         self.reports: list[SliceReport] = []
         self.published: dict[Slice, dict[str, Any]] = {}
@@ -163,7 +166,12 @@ class _Loads:
 
         try:
             report = load_slice(
-                self._platform, self._relation, slice_, run_id=run_id, rebuild=rebuild, on_progress=None
+                self._platform,
+                self._relation,
+                slice_,
+                run_id=run_id,
+                rebuild=rebuild,
+                validators=self._validators,
             )
             self.reports.append(report)
             if report.files and len(report.set_aside) == len(report.files):

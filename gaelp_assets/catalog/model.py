@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
 from pydantic import Field as Described
@@ -55,7 +55,7 @@ class Check(CatalogModel):
     name: Identifier = Described(
         description="in_range, isin, str_matches, ..., or a rule of gaelp_assets.validation.rules"
     )
-    arguments: Mapping[str, Any] = Described(
+    arguments: Mapping[str, object] = Described(
         default_factory=dict, description="the arguments of that check, by name"
     )
 

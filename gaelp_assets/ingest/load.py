@@ -18,17 +18,18 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
-from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage
+from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.ingest.validate import Validator, Validators
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite, StagedBatch, WriteMode
 
 # What one append holds in staging at a time; a rebuild is one transaction, however large.
 APPEND_BYTES: Final = 1 << 30
 APPEND_FILES: Final = 200
-REBUILD_ATTEMPTS: Final = 20
+ATTEMPTS: Final = 20
 
 
 def load_slice(
@@ -38,11 +39,21 @@ def load_slice(
     *,
     run_id: str,
     rebuild: bool = False,
+    validators: Validators | None = None,
     on_progress: OnFileProgress | None = None,
 ) -> SliceReport:
     """Appends what is pending for the slice or, with `rebuild`, replaces the slice by all of its files in `sent/` and `cloud_ready/`.
 
     A file that cannot be loaded is moved to `failed/` and reported, and the others go on.
+
+    Args:
+        platform: the gateway and the warehouse to load between.
+        relation: the table.
+        slice_: its slice; WHOLE of a table without slices.
+        run_id: what the ledger names as the run that loaded the rows.
+        rebuild: whether to replace the slice.
+        validators: those of the run, if it loads several slices; by default those of a run that starts now.
+        on_progress: called after each chunk of a file.
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
@@ -51,7 +62,8 @@ def load_slice(
     started = time.monotonic()
     platform.ensure(relation)
     mode = WriteMode.REBUILD if rebuild else WriteMode.APPEND
-    work = _Load(platform, relation, slice_, run_id, on_progress)
+    validator = (validators or Validators.for_run(platform)).of(relation, slice_)
+    work = _Load(platform, relation, slice_, validator, run_id, on_progress)
     if rebuild:
         work.rebuild()
     else:
@@ -72,12 +84,14 @@ class _Load:
         platform: Platform,
         relation: Relation,
         slice_: Slice,
+        validator: Validator,
         run_id: str,
         on_progress: OnFileProgress | None,
     ) -> None:
         self._platform = platform
         self._relation = relation
         self._slice = slice_
+        self._validator = validator
         self._run_id = run_id
         self._on_progress = on_progress
         self.reports: list[FileReport] = []
@@ -86,27 +100,36 @@ class _Load:
     def append(self) -> None:
         files = self._files(Stage.CLOUD_READY)
         for group in _groups(files):
-            while not self._append(group):
-                """One of its files was moved or replaced after it was read: the others are staged anew."""
+            self._append(group)
 
-    def _append(self, group: Sequence[GatewayFile]) -> bool:
-        with staging_folder(self._platform) as folder:
-            staged = self._stage(group, folder)
-            try:
-                counts = self._write(_each_batch(staged), WriteMode.APPEND) if staged else []
-            except ObjectChanged:  # a refused line could not be fetched for the dead letter
-                return False
-            self._finish(staged, counts)
-        return True
+    def _append(self, group: Sequence[GatewayFile]) -> None:
+        """Loads the files in one transaction.
+
+        Its dead letters are read from the files once more. If one of these has been moved or replaced since it was staged, the
+        transaction is undone, and the files are staged again: without that one, which is no longer the file that was listed.
+        """
+        for _ in range(ATTEMPTS):
+            with staging_folder(self._platform) as folder, suppress(ObjectChanged):
+                staged = self._stage(group, folder)
+                self._finish(staged, self._write(_each_batch(staged), WriteMode.APPEND) if staged else [])
+                return
+        raise TransientError(
+            Problem(
+                f"files were moved or replaced while they were loaded, in each of {ATTEMPTS} attempts",
+                f"{self._relation.id}, {self._slice}",
+                "files that are written once",
+                "Give new content a new name; load the slice again when its files stay as they are.",
+            )
+        )
 
     def rebuild(self) -> None:
         """Reads `sent/` before `cloud_ready/`: a file that an append moves meanwhile is in the ledger, and is noticed there.
 
         What has been staged stays so through the attempts: each has only the files to read that came since the one before.
         """
-        ready = _Staged(self._platform)
+        ready = _Staged(self._platform.gateway)
         with staging_folder(self._platform) as folder:
-            for _ in range(REBUILD_ATTEMPTS):
+            for _ in range(ATTEMPTS):
                 files = self._files(Stage.SENT) + self._files(Stage.CLOUD_READY)
                 ready.add(self._stage([file for file in files if not ready.has(file)], folder))
                 staged = ready.of(files)
@@ -121,7 +144,7 @@ class _Load:
                     raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))
         raise TransientError(
             Problem(
-                f"the slice changed during each of {REBUILD_ATTEMPTS} attempts to rebuild it",
+                f"the slice changed during each of {ATTEMPTS} attempts to rebuild it",
                 f"{self._relation.id}, {self._slice}",
                 remedy="Run the rebuild again when fewer files arrive.",
             )
@@ -131,11 +154,12 @@ class _Load:
         return self._platform.gateway.slice_files(self._relation, self._slice, stage)
 
     def _stage(self, files: Sequence[GatewayFile], folder: Path) -> list[StagedFile]:
+        gateway = self._platform.gateway
         staged: list[StagedFile] = []
         for file in files:
             try:
                 staged.append(
-                    stage_file(self._platform, file, self._slice, folder, on_progress=self._on_progress)
+                    stage_file(gateway, file, self._validator, folder, on_progress=self._on_progress)
                 )
             except ObjectChanged:
                 continue  # whoever moved it has loaded it, or has set it aside
@@ -144,7 +168,7 @@ class _Load:
                     raise
                 if file.stage is not Stage.SENT:
                     with suppress(ObjectChanged):  # somebody else has set it aside
-                        self._platform.gateway.fail(file, error.problems)
+                        gateway.fail(file, error.problems)
                 self.reports.append(FileReport(file.path, file.stored.size, problems=error.problems))
         return staged
 
@@ -190,8 +214,8 @@ class _Load:
 class _Staged:
     """Files that one rebuild has staged so far, by name; a file that was moved to `sent/` since is still known there."""
 
-    def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
         self._files: dict[str, StagedFile] = {}
 
     def add(self, staged: Sequence[StagedFile]) -> None:
@@ -205,7 +229,7 @@ class _Staged:
         if known is None and file.stage is Stage.SENT:
             for staged_file in list(self._files.values()):
                 if archived_name(staged_file.file, staged_file.batch.batch_id) == file.stored.name:
-                    known = moved(self._platform, staged_file, file)
+                    known = moved(self._gateway, staged_file, file)
                     self.add([known])
                     break
         return known is not None and known.file.stored.version == file.stored.version

@@ -1,4 +1,4 @@
-"""Sorts raw files: proves their rows, and hands each clean line on, unaltered, in a `cloud_ready/` file of one slice.
+"""Sorts raw files: validates their rows, and hands each clean line on, unaltered, in a `cloud_ready/` file of one slice.
 
 A raw file is claimed by moving it to `transformed/`. Its slices' files have names made from their own bytes, so that a sort that was
 killed and runs again publishes the same files, which the ledger then knows as the same batches; and publishes others where
@@ -10,18 +10,20 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from gaelp_assets.catalog import WHOLE, Relation, Slice
+import polars as pl
+
+from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.report import FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
-from gaelp_assets.ingest.validate import ValidatedChunk, slice_columns
+from gaelp_assets.ingest.validate import ValidatedChunk, Validators
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, WriteMode
 
@@ -42,16 +44,21 @@ def sort_raw(
     for stored, problem in (*listing.misplaced, *platform.gateway.pending().misplaced):
         with suppress(ObjectChanged):  # somebody else has set it aside
             platform.gateway.fail(stored, [problem])
-    return [_sort_file(platform, file, run_id, on_progress) for file in listing.files]
+    validators = Validators.for_run(platform)
+    return [_sort_file(platform, file, validators, run_id, on_progress) for file in listing.files]
 
 
 def _sort_file(
-    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnFileProgress | None
+    platform: Platform,
+    file: GatewayFile,
+    validators: Validators,
+    run_id: str,
+    on_progress: OnFileProgress | None,
 ) -> SliceReport:
     started = time.monotonic()
     try:
         file = platform.gateway.claim(file)
-        report = _sort_claimed(platform, file, run_id, on_progress)
+        report = _sort_claimed(platform, file, validators, run_id, on_progress)
     except ObjectChanged:
         report = FileReport(file.path, file.stored.size)  # somebody else sorts it
     except GaelpError as error:
@@ -64,12 +71,19 @@ def _sort_file(
 
 
 def _sort_claimed(
-    platform: Platform, file: GatewayFile, run_id: str, on_progress: OnFileProgress | None
+    platform: Platform,
+    file: GatewayFile,
+    validators: Validators,
+    run_id: str,
+    on_progress: OnFileProgress | None,
 ) -> FileReport:
     platform.ensure(file.relation)
     with staging_folder(platform) as folder:
-        sorter = _Sorter(file.relation, folder)
-        staged = stage_file(platform, file, file.slice, folder, on_chunk=sorter.add, on_progress=on_progress)
+        validator = validators.of(file.relation)
+        sorter = _Sorter(validator.compiled.slice_columns, folder)
+        staged = stage_file(
+            platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
+        )
         for slice_, path in sorter.files.items():
             name = sorted_name(file, _digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
@@ -95,8 +109,8 @@ def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
 class _Sorter:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
-    def __init__(self, relation: Relation, folder: Path) -> None:
-        self._columns = slice_columns(relation)
+    def __init__(self, columns: Mapping[str, pl.Expr], folder: Path) -> None:
+        self._columns = columns
         self._folder = folder
         self.files: dict[Slice, Path] = {}
 

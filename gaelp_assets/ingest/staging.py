@@ -1,4 +1,7 @@
-"""Proves one gateway file and stages it: clean rows and rejected lines as Parquet, ready for one transaction."""
+"""Validates one gateway file and stages it: clean rows and rejected lines as Parquet files on this machine's disk, for one transaction.
+
+Which files are loaded together, and what becomes of them in the gateway, is up to `ingest.load` and `ingest.sort`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Final
 
 import polars as pl
 
-from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.ingest.parallel import ordered_map
@@ -28,12 +31,12 @@ from gaelp_assets.warehouse.protocol import StagedBatch
 LEFTOVER_SECONDS: Final = 24 * 3600
 
 OnFileProgress = Callable[[str, int, int], None]
-"""Called with a file's name, the lines proven so far, and the bytes read so far."""
+"""Called with a file's name, the number of lines validated so far, and the number of stored bytes read so far."""
 
 
 @dataclass(frozen=True)
 class StagedFile:
-    """A gateway file, its proven batch, and why lines of it were rejected (`REASON_SCHEMA`)."""
+    """A gateway file, its staged batch, and why lines of it were rejected (`REASON_SCHEMA`)."""
 
     file: GatewayFile
     batch: StagedBatch
@@ -59,7 +62,7 @@ def staging_folder(platform: Platform) -> Iterator[Path]:
     except (OSError, pl.exceptions.ComputeError) as error:
         raise TransientError(
             Problem(
-                f"proven rows cannot be staged: {error}",
+                f"validated rows cannot be staged: {error}",
                 str(staging),
                 remedy="Free some space, or move GAELP_HOME, then run it again; the files are still in the queue.",
             )
@@ -74,15 +77,15 @@ def _remove_leftovers(staging: Path) -> None:
 
 
 def stage_file(
-    platform: Platform,
+    gateway: Gateway,
     file: GatewayFile,
-    slice_: Slice,
+    validator: Validator,
     folder: Path,
     *,
     on_chunk: Callable[[ValidatedChunk], None] | None = None,
     on_progress: OnFileProgress | None = None,
 ) -> StagedFile:
-    """Reads and proves a file, whose rows must belong to the slice.
+    """Reads and validates a file, and stages its rows and rejects in Parquet files below the folder.
 
     With `on_chunk`, the clean rows go there instead of being staged, and count as sorted.
 
@@ -91,14 +94,12 @@ def stage_file(
         ObjectChanged: somebody else has moved or replaced the file.
     """
     relation = file.relation
-    validator = Validator(relation, first_date=platform.settings.first_date, last_date=platform.last_date)
     parts = Parts(folder)
     lines = 0
-    with platform.gateway.open(file) as stream:
+    with gateway.open(file) as stream:
         reader = LineReader(stream, file.name)
-        chunks = validator.validate(reader, slice_=None if slice_ == WHOLE else slice_)
         write = partial(parts.write, with_rows=on_chunk is None)
-        for written in ordered_map(write, enumerate(chunks), validator.threads):
+        for written in ordered_map(write, enumerate(validator.validate(reader)), validator.threads):
             lines += written.chunk.lines
             parts.add(written)
             if on_chunk is not None:
@@ -117,14 +118,14 @@ def stage_file(
         sorted=lines - rejected if on_chunk is not None else 0,
         rows=tuple(parts.rows),
         rejects=tuple(parts.rejects),
-        raw_line=LineFetcher(platform.gateway, file),
+        raw_line=LineFetcher(gateway, file),
     )
     return StagedFile(file, batch, parts.reasons)
 
 
-def moved(platform: Platform, staged: StagedFile, file: GatewayFile) -> StagedFile:
-    """The same staged batch, of a file that lies elsewhere since."""
-    batch = replace(staged.batch, raw_line=LineFetcher(platform.gateway, file))
+def moved(gateway: Gateway, staged: StagedFile, file: GatewayFile) -> StagedFile:
+    """The same staged batch, whose file lies elsewhere by now."""
+    batch = replace(staged.batch, raw_line=LineFetcher(gateway, file))
     return replace(staged, file=file, batch=batch)
 
 

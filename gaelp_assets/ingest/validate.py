@@ -1,6 +1,8 @@
-"""Proves a gateway file: every line becomes a clean row or a reject with all its reasons, chunk by chunk.
+"""Validates a gateway file: every line becomes a clean row or a reject with all its reasons, chunk by chunk.
 
-Lines are judged in chunks, because a pass of checks has fixed costs; memory is bounded by the few chunks that are under way.
+Here decoded lines meet the rules: those of the relation, and those that the run's days and the file's slice add. How lines are decoded
+stands in `ingest.decode`, where the rows go in `ingest.staging` and `ingest.sort`. Lines are judged in chunks, because a pass of checks
+has fixed costs; memory is bounded by the few chunks that are under way.
 """
 
 from __future__ import annotations
@@ -8,7 +10,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final
 
 import numpy as np
@@ -20,19 +21,14 @@ from gaelp_assets.catalog.slices import (
     ENVIRONMENT_ID_ADVICE,
     ENVIRONMENT_ID_LENGTH,
     ENVIRONMENT_ID_WORDS,
+    WHOLE,
     Slice,
 )
-from gaelp_assets.ingest.decode import native
-from gaelp_assets.ingest.decode.chunks import (
-    REJECT_SCHEMA,
-    DecodedChunk,
-    NativeDecoder,
-    PartialRows,
-    PythonDecoder,
-    value_rules,
-)
+from gaelp_assets.ingest.compiled import CompiledRelation
+from gaelp_assets.ingest.decode.chunks import REJECT_SCHEMA, PartialRows
 from gaelp_assets.ingest.parallel import ordered_map
-from gaelp_assets.ingest.read.lines import LineReader
+from gaelp_assets.ingest.read.lines import Block, LineReader
+from gaelp_assets.platform import Platform
 from gaelp_assets.validation.registry import matches
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.verdict import REASONS, Verdict
@@ -42,7 +38,7 @@ MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one
 
 @dataclass(frozen=True)
 class ValidatedChunk:
-    """Some consecutive lines of a file, proven: `lines = rows.height + rejects.height`."""
+    """Some consecutive lines of a file, validated: `lines = rows.height + rejects.height`."""
 
     rows: pl.DataFrame
     """The clean rows in the file's order: the relation's columns, `_row_hash`, `_line_number`, `_byte_offset`."""
@@ -53,33 +49,106 @@ class ValidatedChunk:
     """The line of each of `rows`, as stored, without its line end."""
 
 
-def slice_columns(relation: Relation) -> dict[str, pl.Expr]:
-    """Expressions of a row's `date` (the UTC day of a TIMESTAMP) and `environment`; those that the relation is sliced by."""
-    if relation.partitioning is None:
-        return {}
-    date = relation.partitioning.date
-    column = pl.col(date)
-    columns = {"date": column.dt.date() if relation.field(date).type == "TIMESTAMP" else column}
-    if relation.partitioning.environment is not None:
-        columns["environment"] = pl.col(relation.partitioning.environment)
-    return columns
+class Validator:
+    """Validates files whose rows belong to one slice of one relation.
+
+    Args:
+        compiled: the relation, compiled.
+        first_date: the first day that a row of a sliced relation may be of.
+        last_date: the last such day, included.
+        slice_: the slice that every row has to belong to; WHOLE takes the rows of all.
+        threads: how many work on chunks at once. By default as many as Polars has (the processors that the process may use, or
+            POLARS_MAX_THREADS), but no more than `MAX_THREADS`.
+    """
+
+    def __init__(
+        self,
+        compiled: CompiledRelation,
+        *,
+        first_date: dt.date,
+        last_date: dt.date,
+        slice_: Slice = WHOLE,
+        threads: int | None = None,
+    ) -> None:
+        self.compiled: Final = compiled
+        self.threads: Final = threads or min(pl.thread_pool_size(), MAX_THREADS)
+        slice_rules = [*_slice_rules(compiled, first_date, last_date, slice_)]
+        # Without a value a row is in no slice; a partial row's missing value has been reported already.
+        strict = [replace(rule, holds=rule.holds.fill_null(value=False)) for rule in slice_rules]
+        self._verdict = Verdict([*compiled.rules, *strict])
+        self._partial_verdict = Verdict([*compiled.value_rules, *slice_rules])
+
+    def validate(self, reader: LineReader) -> Iterator[ValidatedChunk]:
+        """The file's lines as chunks.
+
+        Raises:
+            GaelpError: what reading the file raises.
+        """
+        # Python decodes in one thread at a time: several would only wait for each other.
+        threads = self.threads if self.compiled.natively else 1
+        yield from ordered_map(self._chunk, self.compiled.decoder.blocks(reader), threads)
+
+    def _chunk(self, block: Block) -> ValidatedChunk:
+        chunk = self.compiled.decoder.chunk(block)
+        frame, lines, rejects = chunk.frame, chunk.raw, chunk.rejects
+        if chunk.partial_rows is not None:
+            rejects = _with_reasons(rejects, chunk.partial_rows, self._partial_verdict)
+        keep = chunk.valid_rows
+        broken, reasons = self._verdict.failing(frame)
+        judged = keep[broken.to_numpy()]  # an invalid row has stand-ins for values, which no rule may blame
+        if not judged.all():
+            broken, reasons = broken.filter(pl.Series(judged)), reasons.filter(pl.Series(judged))
+        if broken.len():
+            keep[broken.to_numpy()] = False
+            rejects = _merge(rejects, frame[broken], [lines[i] for i in broken.to_list()], reasons)
+        if not keep.all():
+            frame = frame.filter(pl.Series(keep))
+            lines = lines.without(np.flatnonzero(~keep).tolist())
+        return ValidatedChunk(frame, rejects, chunk.lines, lines)
+
+
+class Validators:
+    """The validators of one run, which share what they can: each relation is compiled once, and all take rows of the same days.
+
+    Belongs to one thread at a time; the validators that it gives do not.
+
+    Args:
+        first_date: the first day that rows may be of.
+        last_date: the last one, included. It stays the same for the whole run, also if that goes on past midnight.
+    """
+
+    def __init__(self, *, first_date: dt.date, last_date: dt.date) -> None:
+        self._first_date = first_date
+        self._last_date = last_date
+        self._compiled: dict[str, CompiledRelation] = {}
+
+    @classmethod
+    def for_run(cls, platform: Platform) -> Validators:
+        """Those of a run that starts now."""
+        return cls(first_date=platform.settings.first_date, last_date=platform.last_date)
+
+    def of(self, relation: Relation, slice_: Slice = WHOLE) -> Validator:
+        """The validator of files of that slice; of WHOLE, of files with rows of any."""
+        compiled = self._compiled.get(relation.id)
+        if compiled is None or compiled.relation is not relation:
+            compiled = self._compiled[relation.id] = CompiledRelation(relation)
+        return Validator(compiled, first_date=self._first_date, last_date=self._last_date, slice_=slice_)
 
 
 def _slice_rules(
-    relation: Relation, first_date: dt.date, last_date: dt.date, slice_: Slice | None
+    compiled: CompiledRelation, first_date: dt.date, last_date: dt.date, slice_: Slice
 ) -> Iterator[RowRule]:
-    partitioning = relation.partitioning
+    partitioning = compiled.relation.partitioning
     if partitioning is None:
         return
-    columns = slice_columns(relation)
-
+    columns = compiled.slice_columns
     yield RowRule(
         partitioning.date,
         "date_out_of_range",
         f"expected a day from {first_date} to {last_date}",
         columns["date"].is_between(first_date, last_date),
     )
-    if slice_ is not None and slice_.date is not None:
+    if slice_.date is not None:
         text = f"expected {slice_.date}, the date of the slice that the file's path names"
         yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)
     if partitioning.environment is None:
@@ -91,77 +160,15 @@ def _slice_rules(
         matches(columns["environment"], ENVIRONMENT_ID)
         & (columns["environment"].str.len_bytes() <= ENVIRONMENT_ID_LENGTH),
     )
-    if slice_ is not None and slice_.environment is not None:
+    if slice_.environment is not None:
         text = f"expected {slice_.environment}, the environment of the slice that the file's path names"
         yield RowRule(
             partitioning.environment, "wrong_slice", text, columns["environment"] == slice_.environment
         )
 
 
-class Validator:
-    """Proves files of one relation. Rows of a sliced relation must lie between two dates, both included.
-
-    `natively`: decode with the native library, or in Python alone; None takes the library if it has been built. `threads` work on
-    chunks at once; by default as many as Polars has (the processors that the process may use, or POLARS_MAX_THREADS).
-    """
-
-    def __init__(
-        self,
-        relation: Relation,
-        *,
-        first_date: dt.date,
-        last_date: dt.date,
-        natively: bool | None = None,
-        threads: int | None = None,
-    ) -> None:
-        self._relation = relation
-        self._first_date = first_date
-        self._last_date = last_date
-        if natively is None:
-            natively = native.library() is not None
-        self._way = NativeDecoder(relation) if natively else PythonDecoder(relation)
-        self.threads = threads or min(pl.thread_pool_size(), MAX_THREADS)
-        self._rules = Verdict.of(relation).rules
-        self._open_rules = value_rules(relation)
-
-    def validate(self, reader: LineReader, *, slice_: Slice | None = None) -> Iterator[ValidatedChunk]:
-        """The file's lines as chunks; with a slice, rows that belong to another one are rejected.
-
-        Raises:
-            GaelpError: what reading the file raises.
-        """
-        slice_rules = [*_slice_rules(self._relation, self._first_date, self._last_date, slice_)]
-        # Without a value a row is in no slice; in a remainder, it has been asked for already.
-        strict = (replace(rule, holds=rule.holds.fill_null(value=False)) for rule in slice_rules)
-        judge = partial(_judge, Verdict([*self._rules, *strict]), Verdict([*self._open_rules, *slice_rules]))
-        way = self._way
-        if isinstance(way, PythonDecoder):
-            yield from map(judge, way.chunks(reader))
-            return
-        yield from ordered_map(lambda block: judge(way.chunk(block)), way.blocks(reader), self.threads)
-
-
-def _judge(verdict: Verdict, of_remainders: Verdict, chunk: DecodedChunk) -> ValidatedChunk:
-    frame, lines, rejects = chunk.frame, chunk.raw, chunk.rejects
-    if chunk.partial_rows is not None:
-        rejects = _with_reasons(rejects, chunk.partial_rows, of_remainders)
-    keep = np.ones(frame.height, np.bool_)
-    keep[list(chunk.invalid_rows)] = False
-    broken, reasons = verdict.failing(frame)
-    judged = keep[broken.to_numpy()]  # a row that does not fit has stand-ins for values
-    if not judged.all():
-        broken, reasons = broken.filter(pl.Series(judged)), reasons.filter(pl.Series(judged))
-    if broken.len():
-        keep[broken.to_numpy()] = False
-        rejects = _merge(rejects, frame[broken], [lines[i] for i in broken.to_list()], reasons)
-    if not keep.all():
-        frame = frame.filter(pl.Series(keep))
-        lines = lines.without(np.flatnonzero(~keep).tolist())
-    return ValidatedChunk(frame, rejects, chunk.lines, lines)
-
-
 def _with_reasons(rejects: pl.DataFrame, partial_rows: PartialRows, verdict: Verdict) -> pl.DataFrame:
-    """The rejects, with the reasons of their remainders after their own."""
+    """The rejects, each with the reasons that rules find in its valid fields after its own."""
     broken, reasons = verdict.failing(partial_rows.frame, partial_rows.unreported)
     if not broken.len():
         return rejects

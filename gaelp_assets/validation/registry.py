@@ -10,10 +10,10 @@ A NULL passes every rule: whether a value may be missing is the field's mode.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Final, Literal, cast
+from typing import Final, Literal, NamedTuple
 
 import polars as pl
 
@@ -26,7 +26,10 @@ ORDERED: Final = NUMBERS | TIMES | {"STRING"}
 ANY: Final = ORDERED | {"BYTES", "BOOLEAN", "JSON", "RECORD"}
 TEXT: Final = frozenset({"STRING"})
 
-OPERATORS: Final[Mapping[str, Callable[[Any, Any], Any]]] = {
+Arguments = Mapping[str, object]
+"""Arguments of a rule by name: as a catalogue file has them or, where a rule is evaluated, with values of the field's type."""
+
+OPERATORS: Final[Mapping[str, Callable[[pl.Expr, pl.Expr], pl.Expr]]] = {
     "<": operator.lt,
     "<=": operator.le,
     "==": operator.eq,
@@ -49,28 +52,49 @@ class Example:
     """Values (for a row rule: rows) of a type that a rule with these arguments passes and rejects."""
 
     type: str
-    passes: Any
-    rejects: Any
-    arguments: Mapping[str, Any] = field(default_factory=dict)
+    passes: object
+    rejects: object
+    arguments: Arguments = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A check rule.
-
-    `expression` gets the value's expression (a row rule gets none) and the arguments; True, or NULL, is a pass.
-    `expected` says in words, from the arguments, what is asked. `built_in`: Pandera's own check of that name does the same.
-    (Not so `str_matches`: it looks at the beginning of the text only.)
-    """
+    """A check rule."""
 
     name: str
     scope: RuleScope
+    """What it looks at: each value (each element, in an array), an array as a whole, or several fields of a row."""
     types: frozenset[str]
+    """The field types that it fits."""
     arguments: Mapping[str, Argument]
     expression: Callable[..., pl.Expr]
+    """Of the value's expression (a row rule gets none) and the arguments by name: True, or NULL, is a pass."""
     expected: Callable[..., str]
+    """What is asked, in words, of the arguments by name."""
     example: Example
     built_in: bool = False
+    """Whether Pandera's own check of that name does the same. (Not so `str_matches`: it looks at the beginning of the text only.)"""
+
+
+class FieldRule(NamedTuple):
+    """A rule of one field that is itself the argument of another rule."""
+
+    name: str
+    field: str
+    arguments: Arguments
+
+
+def field_rule(value: object) -> FieldRule:
+    """The rule that an argument of the kind "rule" stands for.
+
+    Raises:
+        ValueError: it is not an object with the texts `name` and `field` and, if need be, an object `arguments`.
+    """
+    if isinstance(value, Mapping) and {"name", "field"} <= set(value) <= {"name", "field", "arguments"}:
+        name, field, arguments = value["name"], value["field"], value.get("arguments", {})
+        if isinstance(name, str) and isinstance(field, str) and isinstance(arguments, Mapping):
+            return FieldRule(name, field, arguments)
+    raise ValueError("expected an object with name, field and, if need be, arguments")
 
 
 def whole(pattern: str) -> str:
@@ -78,7 +102,7 @@ def whole(pattern: str) -> str:
     return rf"\A(?:{pattern})\z"
 
 
-def expectation(name: str, arguments: Mapping[str, Any]) -> str:
+def expectation(name: str, arguments: Arguments) -> str:
     """What the rule asks with these arguments, in words: `expected a value from 0 to 1`."""
     return f"expected {RULES[name].expected(**arguments)}"
 
@@ -89,7 +113,7 @@ def matches(value: pl.Expr, pattern: str) -> pl.Expr:
 
 
 def in_range(
-    value: pl.Expr, min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True
+    value: pl.Expr, min_value: object, max_value: object, include_min: bool = True, include_max: bool = True
 ) -> pl.Expr:
     """Whether the value lies between two others."""
     low = value.ge(min_value) if include_min else value.gt(min_value)
@@ -97,7 +121,7 @@ def in_range(
 
 
 def _in_range_words(
-    min_value: Any, max_value: Any, include_min: bool = True, include_max: bool = True
+    min_value: object, max_value: object, include_min: bool = True, include_max: bool = True
 ) -> str:
     low = f"from {min_value}" if include_min else f"above {min_value}"
     return f"a value {low} " + (f"to {max_value}" if include_max else f"and below {max_value}")
@@ -154,15 +178,20 @@ def _luhn_sums() -> pl.Series:
     )
 
 
-def when(field: str, equals: Any, then: Mapping[str, Any]) -> pl.Expr:
-    """Whether a field keeps a rule, in the rows where another field has that value."""
-    rule = RULES[then["name"]]
-    return pl.col(field).ne(equals) | rule.expression(pl.col(then["field"]), **then.get("arguments", {}))
+def when(field: str, equals: object, then: object) -> pl.Expr:
+    """Whether a field keeps a rule (`field_rule`), in the rows where another field has that value."""
+    rule = field_rule(then)
+    return pl.col(field).ne(equals) | RULES[rule.name].expression(pl.col(rule.field), **rule.arguments)
+
+
+def _when_words(field: str, equals: object, then: object) -> str:
+    rule = field_rule(then)
+    return f"{RULES[rule.name].expected(**rule.arguments)} where {field} is {equals}"
 
 
 def compare(left: str, operator: str, right: str) -> pl.Expr:
     """Whether one field stands in that relation to another."""
-    return cast("pl.Expr", OPERATORS[operator](pl.col(left), pl.col(right)))
+    return OPERATORS[operator](pl.col(left), pl.col(right))
 
 
 def not_both(first: str, second: str, unless: str | None = None) -> pl.Expr:
@@ -171,7 +200,7 @@ def not_both(first: str, second: str, unless: str | None = None) -> pl.Expr:
     return one if unless is None else one | pl.col(unless)
 
 
-def _one_of(values: Any) -> str:
+def _one_of(values: Iterable[object]) -> str:
     return "one of " + ", ".join(str(value) for value in values)
 
 
@@ -238,7 +267,7 @@ _OWN: Final = (
          lambda min_value=None, max_value=None: _count_words(min_value, max_value, None, "elements"),
          Example("FLOAT", [1.0], [], {"min_value": 1})),
     Rule("when", "row", ANY, {"field": Argument("field"), "equals": Argument("value"), "then": Argument("rule")}, when,
-         lambda field, equals, then: f"{RULES[then['name']].expected(**then.get('arguments', {}))} where {field} is {equals}",
+         _when_words,
          Example("STRING", {"kind": "VIN", "text": "1HGCM82633A004352"}, {"kind": "VIN", "text": "1"},
                  {"field": "kind", "equals": "VIN", "then": {"name": "vin", "field": "text"}})),
     Rule("compare", "row", ORDERED, {"left": Argument("field"), "operator": Argument("operator"), "right": Argument("field")}, compare,
@@ -254,8 +283,8 @@ _OWN: Final = (
 RULES: Final[Mapping[str, Rule]] = {rule.name: rule for rule in (*_BUILT_IN, *_OWN)}
 
 
-def blamed_field(name: str, arguments: Mapping[str, Any]) -> str:
+def blamed_field(name: str, arguments: Arguments) -> str:
     """The field that a reason of this row rule names."""
     if name == "when":
-        return str(arguments["then"]["field"])
+        return field_rule(arguments["then"]).field
     return str(arguments.get("left", arguments.get("first", "")))

@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import polars as pl
 
 from gaelp_assets.catalog.model import Check, Field, Relation
-from gaelp_assets.validation.registry import RULES, Argument, blamed_field, expectation
+from gaelp_assets.validation.registry import RULES, Argument, Arguments, blamed_field, expectation, field_rule
 from gaelp_assets.validation.values import typed_value
 
 Leaf = Callable[[pl.Expr], pl.Expr]
@@ -29,7 +28,7 @@ class RowRule:
     rule: str
     message: str
     holds: pl.Expr
-    built_in: Mapping[str, Any] | None = None
+    built_in: Arguments | None = None
     """The arguments of Pandera's own check of that name, where there is one that does the same."""
 
 
@@ -109,13 +108,13 @@ def _lift(chain: Sequence[Field], leaf: Leaf, *, array: bool = False) -> Leaf:
 def _table_rule(check: Check, relation: Relation) -> RowRule:
     rule = RULES[check.name]
     of = check.arguments.get("field")
-    arguments = _typed(check.arguments, rule.arguments, relation.field(of).type if of else "")
+    arguments = _typed(
+        check.arguments, rule.arguments, relation.field(of).type if isinstance(of, str) else ""
+    )
     if "then" in arguments:
-        then = arguments["then"]
-        inner = _typed(
-            then.get("arguments", {}), RULES[then["name"]].arguments, relation.field(then["field"]).type
-        )
-        arguments["then"] = {**then, "arguments": inner}
+        then = field_rule(arguments["then"])
+        inner = _typed(then.arguments, RULES[then.name].arguments, relation.field(then.field).type)
+        arguments["then"] = then._replace(arguments=inner)._asdict()
     return RowRule(
         blamed_field(check.name, check.arguments),
         check.name,
@@ -124,12 +123,15 @@ def _table_rule(check: Check, relation: Relation) -> RowRule:
     )
 
 
-def _typed(arguments: Mapping[str, Any], declared: Mapping[str, Argument], field_type: str) -> dict[str, Any]:
+def _typed(arguments: Arguments, declared: Mapping[str, Argument], field_type: str) -> dict[str, object]:
     """The arguments with values of the field's type in place of their text in JSON."""
     typed = dict(arguments)
     for name, argument in declared.items():
-        if name in typed and argument.kind == "value":
-            typed[name] = typed_value(typed[name], field_type)
-        elif name in typed and argument.kind == "values":
-            typed[name] = [typed_value(value, field_type) for value in typed[name]]
+        if name not in typed:
+            continue
+        value = typed[name]
+        if argument.kind == "value":
+            typed[name] = typed_value(value, field_type)
+        elif argument.kind == "values" and isinstance(value, list | tuple):
+            typed[name] = [typed_value(item, field_type) for item in value]
     return typed

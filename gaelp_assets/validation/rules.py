@@ -5,14 +5,13 @@ The known rules stand in `validation.registry`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import polars as pl
 
 from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import unknown
-from gaelp_assets.validation.registry import OPERATORS, RULES, Argument, Rule, whole
+from gaelp_assets.validation.registry import OPERATORS, RULES, Argument, Arguments, Rule, field_rule, whole
 from gaelp_assets.validation.values import typed_value
 
 __all__ = ["RULES", "check_problems"]
@@ -27,9 +26,7 @@ def check_problems(check: Check, field: Field | None, relation: Relation) -> lis
     return list(_problems(rule, check.arguments, field, relation))
 
 
-def _problems(
-    rule: Rule, arguments: Mapping[str, Any], field: Field | None, relation: Relation
-) -> Iterator[str]:
+def _problems(rule: Rule, arguments: Arguments, field: Field | None, relation: Relation) -> Iterator[str]:
     if (field is None) != (rule.scope == "row"):
         yield f"{rule.name} is a rule over " + (
             "a row: it belongs in the relation's checks"
@@ -62,7 +59,7 @@ def _problems(
 
 
 def _argument_problems(
-    argument: Argument, value: Any, field: Field | None, relation: Relation, arguments: Mapping[str, Any]
+    argument: Argument, value: object, field: Field | None, relation: Relation, arguments: Arguments
 ) -> Iterator[str]:
     kind = argument.kind
     if kind == "value":
@@ -83,7 +80,7 @@ def _argument_problems(
         yield "expected true or false"
     elif kind == "text" and not isinstance(value, str):
         yield "expected text"
-    elif kind == "operator" and value not in OPERATORS:
+    elif kind == "operator" and not (isinstance(value, str) and value in OPERATORS):
         yield str(unknown("operator", str(value), OPERATORS))
     elif kind == "pattern":
         yield from _pattern_problems(value)
@@ -93,24 +90,24 @@ def _argument_problems(
         yield from _then_problems(value, relation)
 
 
-def _then_problems(value: Any, relation: Relation) -> Iterator[str]:
-    if not isinstance(value, dict) or not {"name", "field"} <= set(value) <= {"name", "field", "arguments"}:
-        yield "expected an object with name, field and, if need be, arguments"
+def _then_problems(value: object, relation: Relation) -> Iterator[str]:
+    try:
+        then = field_rule(value)
+    except ValueError as error:
+        yield str(error)
         return
-    field = _find(relation, value["field"])
+    field = _find(relation, then.field)
     if field is None:
-        yield str(unknown("field", str(value["field"]), relation.field_names))
+        yield str(unknown("field", then.field, relation.field_names))
     elif field.repeated:
         yield f"field {field.name} is REPEATED, expected a field with one value"
-    elif value["name"] not in RULES:
-        yield str(
-            unknown("check rule", str(value["name"]), (r.name for r in RULES.values() if r.scope == "value"))
-        )
+    elif then.name not in RULES:
+        yield str(unknown("check rule", then.name, (r.name for r in RULES.values() if r.scope == "value")))
     else:
-        yield from _problems(RULES[value["name"]], value.get("arguments", {}), field, relation)
+        yield from _problems(RULES[then.name], then.arguments, field, relation)
 
 
-def _pattern_problems(value: Any) -> Iterator[str]:
+def _pattern_problems(value: object) -> Iterator[str]:
     if not isinstance(value, str):
         yield "expected a regular expression"
         return
@@ -120,22 +117,20 @@ def _pattern_problems(value: Any) -> Iterator[str]:
         yield f"not a regular expression of the RE2 kind: {str(error).splitlines()[-1].strip()}"
 
 
-def _value_problems(value: Any, field: Field) -> Iterator[str]:
+def _value_problems(value: object, field: Field) -> Iterator[str]:
     try:
         typed_value(value, field.type)
     except ValueError:
         yield f"expected a value of the field's type {field.type}"
 
 
-def _together(
-    rule: Rule, arguments: Mapping[str, Any], field: Field | None, relation: Relation
-) -> Iterator[str]:
+def _together(rule: Rule, arguments: Arguments, field: Field | None, relation: Relation) -> Iterator[str]:
     """What is wrong with arguments that are right one by one."""
     low, high = arguments.get("min_value"), arguments.get("max_value")
     if low is not None and high is not None:
         if field is not None and rule.arguments["min_value"].kind == "value":
             low, high = typed_value(low, field.type), typed_value(high, field.type)
-        if low > high:
+        if (low,) > (high,):  # whatever type both are of: a tuple compares its values
             yield "min_value is greater than max_value"
     if rule.name in {"str_length", "array_length"} and not arguments:
         yield f"{rule.name} needs at least one of {', '.join(rule.arguments)}"
@@ -153,5 +148,5 @@ def _together(
             yield f"{rule.name} needs fields of one type, found {' and '.join(f.type for f in fields)}"
 
 
-def _find(relation: Relation, name: Any) -> Field | None:
+def _find(relation: Relation, name: object) -> Field | None:
     return next((field for field in relation.fields if field.name == name), None)

@@ -1,4 +1,4 @@
-"""A relation's columns as Polars, Arrow and Pandera schemas.
+"""A relation's columns as Polars, Arrow and Pandera schemas; the warehouses' own types stand in `warehouse`.
 
 The Pandera schema is an ordinary one, to import and use: `schema_for("training.episodes").validate(frame, lazy=True)`. Its checks
 carry the rule's name as `name`, the field's dotted path as `title`, and what is expected as `error`.
@@ -7,7 +7,7 @@ carry the rule's name as `name`, the field's dotted path as `title`, and what is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -70,7 +70,7 @@ def arrow_type(field: Field) -> pa.DataType:
     return pa.large_list(one) if field.repeated else one
 
 
-def _arrow_field(field: Field) -> pa.Field[Any]:
+def _arrow_field(field: Field) -> pa.Field[pa.DataType]:
     import pyarrow as pa
 
     return pa.field(field.name, arrow_type(field))
@@ -142,7 +142,8 @@ def _check(rule: RowRule) -> pandera.Check:
 
     if rule.built_in is not None:
         built_in = getattr(pandera.Check, rule.rule)
-        return built_in(**rule.built_in, error=rule.message, title=rule.field)  # type: ignore[no-any-return]
+        check: pandera.Check = built_in(**rule.built_in, error=rule.message, title=rule.field)
+        return check
     holds = rule.holds
     return pandera.Check(
         lambda data: data.lazyframe.select(holds), name=rule.rule, error=rule.message, title=rule.field

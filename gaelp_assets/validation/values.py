@@ -1,11 +1,14 @@
-"""Argument values of check rules: JSON has no dates and no decimals, so a catalogue file writes them as text."""
+"""Argument values of check rules: JSON has no dates and no decimals, so a catalogue file writes them as text.
+
+Values of rows are parsed in `ingest.decode`, where each mistake has a reason of its own.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, Final
+from typing import Final
 
 
 def _timestamp(value: str) -> dt.datetime:
@@ -22,9 +25,9 @@ def _datetime(value: str) -> dt.datetime:
     return moment
 
 
-def _decimal(value: Any) -> Decimal:
+def _decimal(value: str) -> Decimal:
     try:
-        return Decimal(str(value))
+        return Decimal(value)
     except InvalidOperation:
         raise ValueError("not a decimal number") from None
 
@@ -40,7 +43,7 @@ _PYTHON_TYPES: Final[Mapping[str, tuple[type, ...]]] = {
     "TIMESTAMP": (str,),
     "TIME": (str,),
 }
-_CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+_CONVERTERS: Final[Mapping[str, Callable[[str], object]]] = {
     "NUMERIC": _decimal,
     "DATE": dt.date.fromisoformat,
     "DATETIME": _datetime,
@@ -49,7 +52,7 @@ _CONVERTERS: Final[Mapping[str, Callable[[Any], Any]]] = {
 }
 
 
-def typed_value(value: Any, field_type: str) -> Any:
+def typed_value(value: object, field_type: str) -> object:
     """The Python value that a JSON value means for a field of that type.
 
     Raises:
@@ -63,4 +66,4 @@ def typed_value(value: Any, field_type: str) -> Any:
     ):
         raise ValueError(f"not a {field_type} value")
     convert = _CONVERTERS.get(field_type)
-    return value if convert is None else convert(value)
+    return value if convert is None else convert(str(value))

@@ -1,6 +1,7 @@
 """One pass over a frame that finds every broken rule of every row.
 
-All rules are evaluated in one `select`, as bit masks: 63 rules to a word. Reasons are spelled out for failing rows only.
+All rules are evaluated in one `select`, as bit masks: 63 rules to a word. Reasons are written out for failing rows only. Which rules there
+are stands in `row_rules`; what becomes of the rows is up to the caller.
 """
 
 from __future__ import annotations
@@ -42,29 +43,34 @@ class Verdict:
         return masks
 
     def failing(
-        self, frame: pl.DataFrame, unsaid: Sequence[frozenset[str]] = ()
+        self, frame: pl.DataFrame, unreported: Sequence[frozenset[str]] = ()
     ) -> tuple[pl.Series, pl.Series]:
-        """The indices (UInt32, ascending) of the rows that break a rule, and the reasons of each (`REASONS`).
+        """The rows that break a rule, and why.
 
-        `unsaid`: for each row, if it is given, the dotted paths of fields that no rule may blame, nor what is nested in them.
+        Args:
+            frame: has the columns that the rules look at.
+            unreported: for each row, the dotted paths of fields that no rule may blame, nor what is nested in them; empty: none of any.
+
+        Returns:
+            The indices of the rows (UInt32, ascending), and the reasons of each (`REASONS`), in the order of the rules.
         """
         nothing = pl.Series("row", [], pl.UInt32), pl.Series("reasons", [], REASONS)
         if not self.rules or not frame.height:
             return nothing
         masks = frame.select(*self._masks)
-        if any(unsaid):
-            sayable = self._sayable(unsaid)
-            masks = masks.select(mask & sayable[mask.name] for mask in masks)
+        if any(unreported):
+            allowed = self._allowed(unreported)
+            masks = masks.select(mask & allowed[mask.name] for mask in masks)
         broken = masks.select(pl.any_horizontal(pl.all() != 0)).to_series()
         if not broken.any():
             return nothing
         rows = broken.arg_true()
         return rows.alias("row"), self._reasons(masks[rows])
 
-    def _sayable(self, unsaid: Sequence[frozenset[str]]) -> pl.DataFrame:
-        """The rules, as bits, that may blame a row."""
+    def _allowed(self, unreported: Sequence[frozenset[str]]) -> pl.DataFrame:
+        """The rules, as bits, that may blame each row."""
         seen: dict[frozenset[str], int] = {}
-        which = [seen.setdefault(paths, len(seen)) for paths in unsaid]
+        which = [seen.setdefault(paths, len(seen)) for paths in unreported]
         masks = []
         for paths in seen:
             broken = [0] * len(self._masks)
@@ -76,7 +82,7 @@ class Verdict:
         return pl.DataFrame(masks, schema=schema, orient="row")[which]
 
     def _reasons(self, masks: pl.DataFrame) -> pl.Series:
-        """Spelled out once for each combination of broken rules: there are far fewer of those than of rows."""
+        """Written out once for each combination of broken rules: there are far fewer of those than of rows."""
         seen: dict[tuple[int, ...], int] = {}
         combinations = [seen.setdefault(mask, len(seen)) for mask in masks.iter_rows()]
         spelled = [
@@ -91,7 +97,7 @@ class Verdict:
 
 
 def reason_lists(reasons: Sequence[Sequence[tuple[str, str, str]]]) -> pl.Series:
-    """Field, rule and message of each row's reasons as one series (`REASONS`)."""
+    """The reasons of rows as one series (`REASONS`); each reason is a field, a rule and a message, and each row has at least one."""
     flat = pl.DataFrame(
         [reason for found in reasons for reason in found],
         schema=list(REASON.to_schema().items()),

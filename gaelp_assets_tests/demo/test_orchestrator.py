@@ -18,6 +18,7 @@ from gaelp_assets.demo import orchestrator
 from gaelp_assets.demo.equipment import registry_rows
 from gaelp_assets.demo.orchestrator import DayReport, ProducedFile, Progress, default_dates, produce
 from gaelp_assets.demo.tasks import AGENTS, DEMO_ENVIRONMENTS, SIZES, Size
+from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.validate import Validator
 
@@ -89,11 +90,13 @@ def test_another_seed_or_date_is_other_files_and_other_keys(demo: Demo) -> None:
 
 def rejected(file: ProducedFile) -> Iterator[tuple[int, list[tuple[str, str]]]]:
     relation = load_catalog()[f"{file.dataset}.{file.table}"]
-    validator = Validator(relation, first_date=DATES[0], last_date=DATES[-1])
-    slice_ = None if file.slice in (None, WHOLE) else file.slice
-    for chunk in validator.validate(
-        LineReader(io.BytesIO(as_bytes(file)), f"{file.name}.ndjson"), slice_=slice_
-    ):
+    validator = Validator(
+        CompiledRelation(relation),
+        first_date=DATES[0],
+        last_date=DATES[-1],
+        slice_=file.slice or WHOLE,
+    )
+    for chunk in validator.validate(LineReader(io.BytesIO(as_bytes(file)), f"{file.name}.ndjson")):
         for row in chunk.rejects.to_dicts():
             yield row["line_number"], [(reason["field"], reason["rule"]) for reason in row["reasons"]]
 

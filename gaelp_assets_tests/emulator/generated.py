@@ -151,7 +151,9 @@ class Rows:
         if field.type == "RECORD":
             return {inner.name: self._value(inner) for inner in field.fields}
         allowed = next((c.arguments["allowed_values"] for c in field.checks if c.name == "isin"), None)
-        return self._random.choice(allowed if allowed is not None else _VALUES[field.type](self._random))
+        return self._random.choice(
+            allowed if isinstance(allowed, list | tuple) else _VALUES[field.type](self._random)
+        )
 
 
 _VALUES: Final[Mapping[str, Callable[[random.Random], Sequence[Any]]]] = {

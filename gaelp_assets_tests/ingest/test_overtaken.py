@@ -126,8 +126,8 @@ def test_a_rebuild_that_appends_overtake_again_and_again_reads_each_file_once(
 
     stage_file = staging.stage_file
 
-    def noted(by: Platform, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
-        if by is platform:
+    def noted(by: Gateway, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
+        if by is platform.gateway:
             read.append(file.path)
         return stage_file(by, file, *arguments, **more)
 
@@ -138,6 +138,32 @@ def test_a_rebuild_that_appends_overtake_again_and_again_reads_each_file_once(
     assert len(read) == len(set(read)) == 9
 
 
+def test_an_append_whose_files_are_replaced_again_and_again_ends_and_loses_nothing(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its loop had no bound of its own."""
+    names = [f"{FOLDER}/{number:02}.ndjson" for number in range(load_module.ATTEMPTS + 5)]
+    for number, name in enumerate(names, 1):
+        drop(platform, name, ndjson([checkpoint(number), checkpoint(0, bytes=number)]))
+    # The last of the files that are staged: its second row is refused, and fetched from it for the dead letter.
+    still_to_replace = list(enumerate(names, 1))
+
+    def replace_last() -> None:
+        number, name = still_to_replace.pop()
+        drop(platform, name, ndjson([checkpoint(number)]))
+
+    with monkeypatch.context() as patch:
+        before(patch, DuckDBWarehouse, "write", replace_last)
+        with pytest.raises(TransientError, match=f"each of {load_module.ATTEMPTS} attempts") as caught:
+            load(platform)
+    assert "Give new content a new name" in str(caught.value)
+    assert len(still_to_replace) == 5
+    assert rows(platform, f"SELECT * FROM {TABLE}") == []
+    report = load(platform)
+    assert (report.total("loaded"), report.total("rejected")) == (len(names) + 1, 4)
+    assert platform.gateway.failed() == []
+
+
 def test_a_rebuild_takes_a_file_that_was_sent_once_more_for_the_one_that_it_replaces(
     platform: Platform, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -145,7 +171,7 @@ def test_a_rebuild_takes_a_file_that_was_sent_once_more_for_the_one_that_it_repl
     load(platform)
     stage_file = staging.stage_file
 
-    def overtaken(by: Platform, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
+    def overtaken(by: Gateway, file: GatewayFile, *arguments: Any, **more: Any) -> StagedFile:
         monkeypatch.setattr(load_module, "stage_file", stage_file)
         drop(platform, f"{FOLDER}/a.ndjson", ndjson([checkpoint(1)]))
         load(platform)

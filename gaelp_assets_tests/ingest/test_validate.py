@@ -12,10 +12,11 @@ import pytest
 import xxhash
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.catalog.slices import Slice
+from gaelp_assets.catalog.slices import WHOLE, Slice
+from gaelp_assets.ingest.compiled import CompiledRelation, slice_columns
 from gaelp_assets.ingest.decode import chunks as chunks_module
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, LineReader
-from gaelp_assets.ingest.validate import ValidatedChunk, Validator, slice_columns
+from gaelp_assets.ingest.validate import ValidatedChunk, Validator
 
 RELATION = Relation.model_validate(
     {
@@ -44,11 +45,16 @@ def line(at: str = "2026-11-20T10:00:00Z", env: str = "Taxi-v3", n: object = 1) 
 
 
 def prove_lines(
-    *lines: bytes, slice_: Slice | None = None, end: bytes = b"\n", relation: Relation = RELATION
+    *lines: bytes, slice_: Slice = WHOLE, end: bytes = b"\n", relation: Relation = RELATION
 ) -> list[ValidatedChunk]:
-    validator = Validator(relation, first_date=dt.date(2026, 1, 1), last_date=dt.date(2026, 12, 31))
+    validator = Validator(
+        CompiledRelation(relation),
+        first_date=dt.date(2026, 1, 1),
+        last_date=dt.date(2026, 12, 31),
+        slice_=slice_,
+    )
     reader = LineReader(io.BytesIO(b"\n".join(lines) + end), "d/t/x.ndjson")
-    return list(validator.validate(reader, slice_=slice_))
+    return list(validator.validate(reader))
 
 
 def reasons(*lines: bytes, **options: Any) -> list[list[tuple[str, str]]]:

@@ -25,9 +25,10 @@ from polars.testing import assert_frame_equal
 from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.decode import chunks as chunks_module
 from gaelp_assets.ingest.decode import native
-from gaelp_assets.ingest.decode.chunks import DecodedChunk, NativeDecoder, PythonDecoder
+from gaelp_assets.ingest.decode.chunks import DecodedChunk
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.validate import Validator
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS, staged_schema
@@ -46,12 +47,16 @@ THOROUGH = settings(derandomize=True, deadline=None, database=None, suppress_hea
 
 
 def in_python(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
-    return list(PythonDecoder(relation).chunks(LineReader(io.BytesIO(data), "x.ndjson")))
+    return decoded(data, CompiledRelation(relation, natively=False))
 
 
 def natively(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
-    way = NativeDecoder(relation)
-    return [way.chunk(block) for block in way.blocks(LineReader(io.BytesIO(data), "x.ndjson"))]
+    return decoded(data, CompiledRelation(relation, natively=True))
+
+
+def decoded(data: bytes, compiled: CompiledRelation) -> list[DecodedChunk]:
+    decoder = compiled.decoder
+    return [decoder.chunk(block) for block in decoder.blocks(LineReader(io.BytesIO(data), "x.ndjson"))]
 
 
 def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.DataFrame, int]:
@@ -59,9 +64,7 @@ def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.D
     frames: list[pl.DataFrame] = []
     raw: list[bytes] = []
     for chunk in chunks:
-        keep = np.ones(chunk.frame.height, np.bool_)
-        keep[list(chunk.invalid_rows)] = False
-        frames.append(chunk.frame.filter(keep))
+        frames.append(chunk.frame.filter(chunk.valid_rows))
         raw += chunk.raw.without(chunk.invalid_rows)
     rejects = pl.concat([chunk.rejects for chunk in chunks])
     return pl.concat(frames), raw, rejects, sum(chunk.lines for chunk in chunks)
@@ -331,7 +334,10 @@ def test_several_threads_prove_what_one_does(monkeypatch: pytest.MonkeyPatch) ->
     chunks = []
     for threads in (1, 4):
         validator = Validator(
-            RELATION, first_date=dt.date.min, last_date=dt.date.max, natively=True, threads=threads
+            CompiledRelation(RELATION, natively=True),
+            first_date=dt.date.min,
+            last_date=dt.date.max,
+            threads=threads,
         )
         chunks.append(list(validator.validate(LineReader(io.BytesIO(b"\n".join(lines)), "x.ndjson"))))
     assert len(chunks[0]) > 3

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.validate import Validator
 
@@ -346,7 +347,7 @@ def check_file(data: bytes) -> None:
         if line.strip(b" \t\r"):
             expected.append((number, offset, line.rstrip(b"\r"), line.strip(b" \t\r")))
         offset += len(line) + 1
-    validator = Validator(RELATION, first_date=dt.date.min, last_date=dt.date.max)
+    validator = Validator(CompiledRelation(RELATION), first_date=dt.date.min, last_date=dt.date.max)
     reader = LineReader(io.BytesIO(data), "training/everything/x.ndjson")
     rows: dict[int, Any] = {}
     rejects: dict[int, Any] = {}

@@ -32,7 +32,8 @@ def example_of(rule: Rule) -> tuple[Relation, pl.DataFrame]:
     """A relation with that rule alone, and the rows that pass, fail, and hold NULL."""
     example = rule.example
     check = {"name": rule.name, "arguments": dict(example.arguments)}
-    if rule.scope == "row":
+    if isinstance(example.passes, dict):
+        assert rule.scope == "row"
         relation = relation_of([{"name": name, "type": example.type} for name in example.passes], [check])
         rows = [example.passes, example.rejects, dict.fromkeys(example.passes)]
     else:
@@ -182,6 +183,25 @@ def field(**more: Any) -> dict[str, Any]:
             [field()],
             [{"name": "compare", "arguments": {"left": "v", "operator": "=<", "right": "v"}}],
             "unknown operator",
+        ),
+        (
+            [field()],
+            [{"name": "compare", "arguments": {"left": "v", "operator": ["<"], "right": "v"}}],
+            "unknown operator",
+        ),
+        (
+            [field()],
+            [
+                {
+                    "name": "when",
+                    "arguments": {
+                        "field": "v",
+                        "equals": "a",
+                        "then": {"name": "vin", "field": "v", "arguments": ["x"]},
+                    },
+                }
+            ],
+            "an object with name",
         ),
         (
             [field()],

@@ -77,7 +77,8 @@ def value_of(field: Field, choose: random.Random, *, element: bool = False) -> A
         return None
     if field.type == "RECORD":
         return {child.name: value_of(child, choose) for child in field.fields}
-    allowed = [v for check in field.checks for v in check.arguments.get("allowed_values", ())]
+    listed = [check.arguments.get("allowed_values", ()) for check in field.checks]
+    allowed = [value for values in listed if isinstance(values, list | tuple) for value in values]
     return choose.choice(allowed) if allowed and choose.random() < 0.8 else choose.choice(POOLS[field.type])
 
 
@@ -148,7 +149,7 @@ def every_rule() -> Relation:
     for rule in RULES.values():
         example = rule.example
         check: dict[str, Any] = {"name": rule.name, "arguments": dict(example.arguments)}
-        if rule.scope == "row":
+        if isinstance(example.passes, dict):
             fields += [{"name": f"{rule.name}_{name}", "type": example.type} for name in example.passes]
             arguments = {
                 key: f"{rule.name}_{v}" if v in example.passes and key != "equals" else v

@@ -2,7 +2,7 @@
 
 msgspec decodes each line to a struct with declared types; the values are packed column by column. What is left to find afterwards
 (duplicate keys, digits that a float lost, deep nesting) is looked for in the block as a whole, and in single lines
-only where the block gives reason to. Lines that fail go to `ingest.decode.reasons`.
+only where the block gives reason to. Lines that fail go to `reasons`. How blocks become a chunk stands in `chunks`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, Final, cast
+from typing import Final, TypeVar
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.ingest.decode.columns import BlockScan
@@ -29,23 +28,22 @@ from gaelp_assets.ingest.decode.duplicate_keys import (
     has_spaced_colon,
     key_ends,
 )
-from gaelp_assets.ingest.decode.nested import StructFields
+from gaelp_assets.ingest.decode.nested import StructFields, StructWriter
 from gaelp_assets.ingest.decode.reasons import Explanation, Reason, ReasonFinder
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, Block
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError)
-UNTOLD: Final = Explanation(
+UNEXPLAINED: Final = Explanation(
     [Reason("", "undecodable", "expected a line that the decoder takes; no reason could be told")]
 )
+Item = TypeVar("Item")
 _LONG_INTEGER: Final = re.compile(rb"[0-9]{16}")  # 2^53 has 16 digits
 
 
 @dataclass(frozen=True)
 class DecodedBlock:
-    """The lines of a block that msgspec takes, packed, and why lines of the block do not fit the relation."""
+    """Which lines of a block have become rows, and why the others do not fit the relation."""
 
-    pieces: list[Any]
-    """The rows, for `BlockDecoder.frame`; those in `dropped` are among them."""
     lines: Sequence[bytes]
     """The line that each row came from."""
     indices: npt.NDArray[np.int64]
@@ -57,42 +55,47 @@ class DecodedBlock:
 
 
 class BlockDecoder:
-    """Decodes the lines of a relation. `judged`: the fields that rules look at."""
+    """Decodes the lines of a relation. Belongs to one thread at a time, but for `explain`.
+
+    Args:
+        relation: what the lines are rows of.
+        checked_fields: names of the fields that rules look at, of which rejected lines keep what is fine.
+    """
 
     def __init__(self, relation: Relation, checked_fields: Collection[str] = ()) -> None:
         self._fields = StructFields(relation.fields, relation.name)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
-        self._explainer = ReasonFinder(relation, checked_fields)
+        self._reasons = ReasonFinder(relation, checked_fields)
 
-    def decode(self, block: Block) -> DecodedBlock:
-        """The block's rows; every line is a row or a reject."""
+    def writer(self) -> StructWriter:
+        """Starts the rows of a chunk, which `decode` adds to."""
+        return self._fields.writer()
+
+    def decode(self, block: Block, chunk: StructWriter) -> DecodedBlock:
+        """Adds the block's rows to the chunk. Every line that msgspec takes becomes a row there, also one that is rejected (`dropped`)."""
         with no_collection():
             rows, indices, lines, refused = self._structs(block)
             scan = BlockScan()
-            pieces = self._fields.build(rows, scan)
+            chunk.add(rows, scan)
             suspects = self._suspects(block, rows, lines, scan)
             del rows
-            rejects = {i: self.explain(block.lines[i]) or UNTOLD for i in refused}
+            rejects = {i: self.explain(block.lines[i]) or UNEXPLAINED for i in refused}
             dropped = list(scan.invalid_rows)
             for row in scan.invalid_rows:
-                rejects[indices[row]] = self.explain(block.lines[indices[row]]) or UNTOLD
+                rejects[indices[row]] = self.explain(block.lines[indices[row]]) or UNEXPLAINED
             for row in suspects - scan.invalid_rows:
                 if explanation := self.explain(block.lines[indices[row]]):
                     rejects[indices[row]] = explanation
                     dropped.append(row)
         in_order = sorted(rejects.items(), key=itemgetter(0))
-        return DecodedBlock(pieces, lines, np.array(indices, np.int64), dropped, in_order)
-
-    def frame(self, blocks: Sequence[DecodedBlock]) -> pl.DataFrame:
-        """The rows of blocks as the relation's columns."""
-        return self._fields.assemble([block.pieces for block in blocks])
+        return DecodedBlock(lines, np.array(indices, np.int64), dropped, in_order)
 
     def explain(self, line: bytes) -> Explanation | None:
         """Why the line, as stored, is no row of the relation; None if it is one."""
-        explanation = self._explainer.explain(line, unterminated=not line.endswith(b"\n"))
+        explanation = self._reasons.explain(line, unterminated=not line.endswith(b"\n"))
         return explanation if explanation.reasons else None
 
-    def _structs(self, block: Block) -> tuple[list[Any], Sequence[int], Sequence[bytes], set[int]]:
+    def _structs(self, block: Block) -> tuple[list[msgspec.Struct], Sequence[int], Sequence[bytes], set[int]]:
         """The lines that msgspec takes: decoded, their places, and as they are; the places of the others."""
         lines: Sequence[bytes] = block.lines
         places: Sequence[int] = range(len(block))
@@ -103,7 +106,7 @@ class BlockDecoder:
         if odd:
             refused.update([places[i] for i in odd])
             lines, places = without(lines, odd), without(places, odd)
-        rows: list[Any] = []
+        rows: list[msgspec.Struct] = []
         skipped: list[int] = []
         stream = map(self._decode, lines)
         while len(rows) + len(skipped) < len(lines):
@@ -117,42 +120,46 @@ class BlockDecoder:
         return rows, places, lines, refused
 
     def _suspects(
-        self, block: Block, rows: Sequence[Any], lines: Sequence[bytes], scan: BlockScan
+        self, block: Block, rows: Sequence[msgspec.Struct], lines: Sequence[bytes], scan: BlockScan
     ) -> set[int]:
-        """The rows that may still be wrong."""
+        """The rows whose line may still be wrong although its values fit: `ReasonFinder` decides. See `duplicate_keys`."""
         suspects = set(scan.suspects)
         suspects.update(row for row in scan.large if _LONG_INTEGER.search(lines[row]))
         data = block.packed if len(lines) == len(block) else b"".join(lines)
         spaced = has_spaced_colon(data)
-        if spaced:  # a key may end where none is counted
+        if spaced:  # a key whose colon follows a space is not counted below
             suspects.update(
                 r for r, line in enumerate(lines) if has_spaced_colon(line) and has_duplicate_keys(line)
             )
         keys = count_key_ends(data)
         if keys != scan.keys + scan.free_keys and b"\\" in data:
-            # An escaped quote ends no key that a relation declares.
+            # An escaped quote ends no key, but stands in a string; those in JSON fields are counted on both sides.
             keys -= data.count(ESCAPED_KEY_END) - scan.free_escaped
         if spaced or keys != scan.keys + scan.free_keys:
             odd = self._odd_rows(rows, lines, data, scan)
-            suspects.update(row for row in odd if has_duplicate_keys(lines[row]))
+            suspects.update(row for row in odd.tolist() if has_duplicate_keys(lines[row]))
         return suspects
 
     def _odd_rows(
-        self, rows: Sequence[Any], lines: Sequence[bytes], data: bytes, scan: BlockScan
-    ) -> Sequence[int]:
-        """The rows with more key ends in the line than its values account for; there are never fewer."""
+        self, rows: Sequence[msgspec.Struct], lines: Sequence[bytes], data: bytes, scan: BlockScan
+    ) -> npt.NDArray[np.int64]:
+        """The rows whose line has more key ends than its values account for. (There are never fewer.)
+
+        Most lines of a block have the same number of key ends. Counting what values account for is slow, so it is done for the other rows
+        first: if the sum of both is what the whole block's values account for, none of the rows with the usual number is odd.
+        """
         lengths = np.fromiter(map(len, lines), np.int64, len(lines))
         found = key_ends(data, np.cumsum(lengths) - lengths)
         usual = int(np.bincount(found).argmax())
         odd = np.flatnonzero(found != usual)
         expected = self._fields.count_keys([rows[i] for i in odd.tolist()])
         if usual * (len(rows) - len(odd)) + int(expected.sum()) == scan.keys + scan.free_keys:
-            # What the usual rows account for in all is what was found in them, so each of them is fine.
-            return cast("list[int]", odd[found[odd] != expected].tolist())
-        return np.flatnonzero(found != self._fields.count_keys(rows)).tolist()
+            odd_ones: npt.NDArray[np.int64] = odd[found[odd] != expected]
+            return odd_ones
+        return np.flatnonzero(found != self._fields.count_keys(rows))
 
 
-def without(values: Sequence[Any], places: Collection[int]) -> list[Any]:
+def without(values: Sequence[Item], places: Collection[int]) -> list[Item]:
     """The values but for those at the places."""
     if len(places) > len(values) // 64:
         excluded = set(places)

@@ -1,119 +1,42 @@
-"""Lines of a file -> rows that wait for their verdict, in chunks, on either of two ways: natively, or in Python alone.
+"""Lines of a file -> chunks of rows that no rule has judged yet. There are two decoders: one native, one in Python alone.
 
-Both yield the same rows and rejects. The native way hands every line that it is not certain of to Python, which decides and explains.
+Both make the same rows and rejects of the same lines. The native one takes only lines that are certain to be rows, and leaves the others to
+the one in Python, which decides, and tells the reasons.
 
-A rejected line that is a JSON object has a remainder: the fields that are fine. Those of a chunk are decoded as lines of another relation,
-in which no field is required, so that rules can judge them, too.
+A rejected line may still have valid fields, and those may break rules, too: all reasons of a line are wanted at once. So the valid fields
+of a chunk's rejected lines are written as lines of a smaller relation, in which no field is required (`compiled.partial_relation`), and
+decoded by a decoder of that relation: the chunk's `PartialRows`. What rules say of rows and partial rows is up to `ingest.validate`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from threading import Lock
-from typing import Final, overload
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 from xxhash import xxh3_64_intdigest
 
-from gaelp_assets.catalog.model import Field, Relation
-from gaelp_assets.ingest.decode.blocks import BlockDecoder, DecodedBlock, no_collection, without
+from gaelp_assets.catalog.model import Relation
+from gaelp_assets.ingest.decode.blocks import BlockDecoder, DecodedBlock, no_collection
 from gaelp_assets.ingest.decode.native import MAX_BLOCK_BYTES, NativeRelation, integer_series
 from gaelp_assets.ingest.decode.reasons import Explanation, Reason
+from gaelp_assets.ingest.decode.stored_lines import LinesInBlock, StoredLines
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.read.streams import BLOCK_BYTES
-from gaelp_assets.validation.row_rules import RowRule, row_rules
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS
 from gaelp_assets.validation.verdict import REASONS, reason_lists
 
+# Enough lines for the fixed costs of decoding and judging not to count, and few enough for several chunks to be in memory at once.
 CHUNK_ROWS: Final = 50_000
 CHUNK_BYTES: Final = 16 << 20
 REJECT_SCHEMA: Final = pl.Schema(
     {"line_number": pl.Int64(), "byte_offset": pl.Int64(), "raw": pl.Binary(), "reasons": REASONS}
 )
-IMPLIED: Final = frozenset({"not_null", "finite"})
-"""Rules that every value keeps that fits its field as a line's JSON."""
-
-
-def value_rules(relation: Relation) -> list[RowRule]:
-    """The rules that a value can break that fits its field; all of them hold where it is NULL."""
-    return [rule for rule in row_rules(relation) if rule.rule not in IMPLIED]
-
-
-def partial_relation(relation: Relation) -> Relation | None:
-    """What remainders are lines of: the fields that rules look at, none of them required; None if there are none."""
-    checked_fields = {name for rule in value_rules(relation) for name in rule.holds.meta.root_names()}
-    if relation.partitioning is not None:
-        checked_fields |= {
-            relation.partitioning.date,
-            relation.partitioning.environment or relation.partitioning.date,
-        }
-    fields = tuple(_optional(field) for field in relation.fields if field.name in checked_fields)
-    if not fields:
-        return None
-    return relation.model_copy(update={"fields": fields, "checks": (), "partitioning": None})
-
-
-def _optional(field: Field) -> Field:
-    mode = field.mode if field.repeated else "NULLABLE"
-    fields = tuple(map(_optional, field.fields))
-    return field.model_copy(update={"mode": mode, "fields": fields, "checks": ()})
-
-
-class StoredLines(Sequence[bytes]):
-    """Lines as stored, without their line ends."""
-
-    def __init__(self, lines: Sequence[bytes]) -> None:
-        self._lines = lines
-
-    def __len__(self) -> int:
-        return len(self._lines)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> StoredLines: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | StoredLines:
-        if isinstance(index, slice):
-            return StoredLines(self._lines[index])
-        return self._lines[index].rstrip(b"\r\n")
-
-    def without(self, places: Sequence[int]) -> StoredLines:
-        """The lines but for those at the places."""
-        return StoredLines(without(self._lines, places))
-
-
-class LinesInBlock(StoredLines):
-    """Lines cut out of a block when they are asked for."""
-
-    def __init__(self, block: Block, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> None:
-        self._block = block
-        self._starts = starts
-        self._ends = ends
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> bytes: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> LinesInBlock: ...
-
-    def __getitem__(self, index: int | slice) -> bytes | LinesInBlock:
-        starts, ends = self._starts[index], self._ends[index]
-        if isinstance(index, slice):
-            return LinesInBlock(self._block, starts, ends)
-        return bytes(self._block.buffer[int(starts) : int(ends)]).rstrip(b"\r\n")
-
-    def without(self, places: Sequence[int]) -> LinesInBlock:
-        """The lines but for those at the places."""
-        return LinesInBlock(self._block, np.delete(self._starts, places), np.delete(self._ends, places))
 
 
 @dataclass(frozen=True)
@@ -127,174 +50,183 @@ class DecodedChunk:
     invalid_rows: Sequence[int]
     """Rows that are rejected already, and have stand-ins for values."""
     rejects: pl.DataFrame
-    """`REJECT_SCHEMA`."""
+    """`REJECT_SCHEMA`, in the file's order."""
     lines: int
+    """How many lines were decoded: those of `rejects`, and the rows of `frame` but for `invalid_rows`."""
     partial_rows: PartialRows | None = None
     """What is fine in some of the rejects."""
+
+    @property
+    def valid_rows(self) -> npt.NDArray[np.bool_]:
+        """Which rows of `frame` are not rejected already."""
+        valid = np.ones(self.frame.height, np.bool_)
+        valid[list(self.invalid_rows)] = False
+        return valid
 
 
 @dataclass(frozen=True)
 class PartialRows:
-    """The fields of rejected lines that are fine, as far as rules look at them."""
+    """The valid fields of rejected lines, as far as rules look at them."""
 
     frame: pl.DataFrame
-    """The columns of `partial_relation` the relation; NULL where a field is not fine."""
+    """The columns of the relation's `partial_relation`; NULL where a field is missing or not valid."""
     rejects: npt.NDArray[np.int64]
     """The reject, by its place among the rejects, that each row is of; ascending."""
     unreported: Sequence[frozenset[str]]
-    """The paths of fields of each row that nothing is to be said about: arrays that are not fine look as if they were empty."""
+    """For each row, the paths of fields that rules must not blame: arrays that are not valid, which look as if they were empty."""
+
+
+class Decoder(Protocol):
+    """Decodes lines of one relation. Both methods may be called by several threads at once."""
+
+    def blocks(self, reader: LineReader) -> Iterator[Block]:
+        """The file in blocks that make a chunk each.
+
+        Raises:
+            GaelpError: what reading the file raises.
+        """
+
+    def chunk(self, block: Block) -> DecodedChunk:
+        """The block's lines, decoded; each that is not blank is a row or a reject."""
 
 
 class PythonDecoder:
-    """Decodes with packages of Python's own, in blocks that fit the processor's cache."""
+    """Decodes with Python packages alone.
 
-    def __init__(self, relation: Relation) -> None:
-        rest = partial_relation(relation)
-        self._rest = None if rest is None else PythonDecoder(rest)
-        self._decoder = BlockDecoder(relation, () if rest is None else rest.field_names)
+    Args:
+        relation: what the lines are rows of.
+        checked_fields: names of the fields that `partial` has.
+        partial: decodes what is fine in rejected lines; None keeps nothing of them.
+    """
+
+    def __init__(
+        self, relation: Relation, checked_fields: Collection[str] = (), partial: Decoder | None = None
+    ) -> None:
+        self._partial = partial
+        self._decoder = BlockDecoder(relation, checked_fields)
+        self._lock = Lock()  # columns learn dates while they decode
+
+    @staticmethod
+    def blocks(reader: LineReader) -> Iterator[Block]:
+        """See `Decoder`."""
+        return reader.blocks(CHUNK_BYTES, CHUNK_ROWS)
 
     def chunk(self, block: Block) -> DecodedChunk:
-        """The block's lines, decoded."""
-        builder = _ChunkBuilder(self._rest)
-        for part in _parts(block):
-            builder.add(part, self._decoder.decode(part))
-        return builder.chunk(self._decoder)
+        """See `Decoder`."""
+        return self.complete(block, ChunkBuilder(self._partial))
 
-    def chunks(self, blocks: Iterable[Block]) -> Iterator[DecodedChunk]:
-        """The blocks' lines, decoded, in chunks of many blocks."""
-        builder = _ChunkBuilder(self._rest)
-        for block in blocks:
-            builder.add(block, self._decoder.decode(block))
-            if builder.lines >= CHUNK_ROWS or builder.size >= CHUNK_BYTES:
-                yield builder.chunk(self._decoder)
-                builder = _ChunkBuilder(self._rest)
-        if builder.lines:
-            yield builder.chunk(self._decoder)
+    def complete(self, block: Block, builder: ChunkBuilder) -> DecodedChunk:
+        """The block's lines, decoded, together with the rejects that the builder holds already."""
+        rows = self._decoder.writer()
+        with self._lock:
+            for part in block.parts(BLOCK_BYTES):  # what is decoded of lines takes many times their size
+                builder.add(part, self._decoder.decode(part, rows))
+        return builder.chunk(rows.finish())
+
+    def explain(self, line: bytes) -> Explanation | None:
+        """Why the line, as stored, is no row of the relation; None if it is one."""
+        return self._decoder.explain(line)
 
 
 class NativeDecoder:
-    """Decodes natively, a block to a chunk. May be used by several threads at once.
+    """Decodes with the native library, and leaves the lines that it is not certain of to Python. Takes what `PythonDecoder` takes.
 
     Raises:
         RuntimeError: the library has not been built.
     """
 
-    def __init__(self, relation: Relation) -> None:
-        rest = partial_relation(relation)
-        self._rest = None if rest is None else NativeDecoder(rest)
+    def __init__(
+        self, relation: Relation, checked_fields: Collection[str] = (), partial: Decoder | None = None
+    ) -> None:
+        self._partial = partial
         self._native = NativeRelation(relation)
-        self._decoder = BlockDecoder(relation, () if rest is None else rest.field_names)
-        self._turn = Lock()  # Python's decoder belongs to one thread at a time
+        self._python = PythonDecoder(relation, checked_fields, partial)
 
     @staticmethod
     def blocks(reader: LineReader) -> Iterator[Block]:
-        """The file in blocks that make a chunk each."""
+        """See `Decoder`."""
         return reader.blocks(CHUNK_BYTES, CHUNK_ROWS)
 
     def chunk(self, block: Block) -> DecodedChunk:
-        """The block's lines, decoded."""
+        """See `Decoder`."""
+        builder = ChunkBuilder(self._partial)
         if block.apart is not None or len(block.buffer) > MAX_BLOCK_BYTES:
-            return self._in_python(block, _ChunkBuilder(self._rest))
+            return self._python.complete(block, builder)
         native = self._native.decode(block)
         which, starts, ends = native.places
         places = (native.hashes, which + block.number, starts + block.offset)
         frame = native.rows.with_columns(map(integer_series, ORIGIN_COLUMNS, places))
         raw = LinesInBlock(block, starts, ends)
-        builder = _ChunkBuilder(self._rest)
         with no_collection():
             fine = native.refused[:, self._explained(block, native.refused, builder)]
         if not fine.size:
             return DecodedChunk(frame, raw, (), *builder.rejects(native.line_count))
         lines = [bytes(block.buffer[start:end]) for start, end in zip(fine[1], fine[2], strict=True)]
         apart = lines, fine[0] + block.number, fine[1] + block.offset
-        others = self._in_python(Block(b"".join(lines), apart=apart), builder)
-        fit = np.ones(others.frame.height, np.bool_)
-        fit[list(others.invalid_rows)] = False
-        if fit.any():
-            frame = pl.concat([frame, others.frame.filter(fit)]).sort("_line_number")
+        others = self._python.complete(Block(b"".join(lines), apart=apart), builder)
+        valid = others.valid_rows
+        if valid.any():
+            frame = pl.concat([frame, others.frame.filter(valid)]).sort("_line_number")
             every = np.concatenate([native.places, fine], axis=1)
             every = every[:, np.argsort(every[0])]
             rows = np.searchsorted(every[0], frame["_line_number"].to_numpy() - block.number)
             raw = LinesInBlock(block, every[1][rows], every[2][rows])
         return DecodedChunk(frame, raw, (), others.rejects, native.line_count, others.partial_rows)
 
-    def _explained(self, block: Block, refused: npt.NDArray[np.int64], builder: _ChunkBuilder) -> list[int]:
-        """Notes the refused lines that are bad, which most are, with their reasons; which of them are fine."""
+    def _explained(self, block: Block, refused: npt.NDArray[np.int64], builder: ChunkBuilder) -> list[int]:
+        """Adds the refused lines that are no rows, which most are, to the builder's rejects; the places of the others in `refused`."""
         fine = []
         for i, (which, start, end) in enumerate(refused.T.tolist()):
             line = bytes(block.buffer[start:end])
-            if explanation := self._decoder.explain(line):
+            if explanation := self._python.explain(line):
                 builder.reject(block.number + which, block.offset + start, line, explanation)
             else:
                 fine.append(i)
         return fine
 
-    def _in_python(self, block: Block, builder: _ChunkBuilder) -> DecodedChunk:
-        with self._turn:
-            for part in _parts(block):
-                builder.add(part, self._decoder.decode(part))
-            return builder.chunk(self._decoder)
-
-
-def _parts(block: Block) -> Iterator[Block]:
-    """The block in blocks of a size that suits Python: decoded, lines take many times their size."""
-    lines, numbers, offsets = block.lines, block.numbers, block.offsets
-    ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
-    start = 0
-    while start < len(lines):
-        before = int(ends[start - 1]) if start else 0
-        stop = max(start + 1, int(np.searchsorted(ends, before + BLOCK_BYTES, side="right")))
-        some = lines[start:stop]
-        yield Block(b"".join(some), apart=(some, numbers[start:stop], offsets[start:stop]))
-        start = stop
-
 
 @dataclass
-class _ChunkBuilder:
-    """Blocks that Python has decoded. `rest` decodes the remainders of lines that are rejected."""
+class ChunkBuilder:
+    """The rows that Python has decoded of one chunk, and its rejected lines."""
 
-    rest: PythonDecoder | NativeDecoder | None
+    partial: Decoder | None
+    """Decodes what is fine in rejected lines."""
     lines: int = 0
-    size: int = 0
     _raw: list[bytes] = field(default_factory=list)
-    _unfit: list[int] = field(default_factory=list)
-    _blocks: list[DecodedBlock] = field(default_factory=list)
+    _invalid: list[int] = field(default_factory=list)
     _places: list[npt.NDArray[np.int64]] = field(default_factory=list)
     _rejects: list[tuple[int, int, bytes, Explanation]] = field(default_factory=list)
 
     def add(self, block: Block, decoded: DecodedBlock) -> None:
         """Takes the block's rows and rejects."""
         self.lines += len(block)
-        self.size += len(block.data)
         indices, lines = decoded.indices, decoded.lines
-        self._unfit += [len(self._raw) + row for row in decoded.dropped]
+        self._invalid += [len(self._raw) + row for row in decoded.dropped]
         for i, explanation in decoded.rejects:
             self.reject(int(block.numbers[i]), int(block.offsets[i]), block.lines[i], explanation)
         hashes = np.fromiter(map(xxh3_64_intdigest, map(bytes.strip, lines)), np.uint64, len(lines))
         self._raw += lines
-        self._blocks.append(decoded)
         self._places.append(np.stack([hashes.view(np.int64), block.numbers[indices], block.offsets[indices]]))
 
     def reject(self, number: int, offset: int, line: bytes, explanation: Explanation) -> None:
         """Takes a line, as stored, that is no row."""
         self._rejects.append((number, offset, line.rstrip(b"\r\n"), explanation))
 
-    def chunk(self, decoder: BlockDecoder) -> DecodedChunk:
-        """All that was added."""
+    def chunk(self, rows: pl.DataFrame) -> DecodedChunk:
+        """All that was added, `rows` being the rows of the added blocks."""
         places = np.concatenate(self._places, axis=1)
         columns = [pl.Series(name, place) for name, place in zip(ORIGIN_COLUMNS, places, strict=True)]
-        frame = decoder.frame(self._blocks).with_columns(columns)
-        return DecodedChunk(frame, StoredLines(self._raw), self._unfit, *self.rejects(self.lines))
+        frame = rows.with_columns(columns)
+        return DecodedChunk(frame, StoredLines(self._raw), self._invalid, *self.rejects(self.lines))
 
     def rejects(self, lines: int) -> tuple[pl.DataFrame, int, PartialRows | None]:
-        """The lines that are rejected, in the file's order; of how many; and their remainders."""
+        """The last three fields of a `DecodedChunk` of so many lines: rejects, lines, and partial rows."""
         if not self._rejects:
             return pl.DataFrame(schema=REJECT_SCHEMA), lines, None
         self._rejects.sort(key=itemgetter(0))
         numbers, offsets, raw, explanation = zip(*self._rejects, strict=True)
-        seen: dict[
-            tuple[Reason, ...], int
-        ] = {}  # spelled out once for each combination: there are far fewer of those
+        # Written out once for each combination of reasons: there are far fewer of those than of lines.
+        seen: dict[tuple[Reason, ...], int] = {}
         which = [seen.setdefault(tuple(reasons), len(seen)) for reasons, _, _ in explanation]
         series = reason_lists(list(seen)).gather(which)
         rejects = pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)
@@ -302,13 +234,11 @@ class _ChunkBuilder:
 
     def _partial_rows(self, explanation: Sequence[Explanation]) -> PartialRows | None:
         some = [(i, rest) for i, (_, rest, _) in enumerate(explanation) if rest is not None]
-        if not some or self.rest is None:
+        if not some or self.partial is None:
             return None
         which, lines = zip(*some, strict=True)
-        decoded = self.rest.chunk(Block(b"\n".join(lines)))
-        fit = np.ones(decoded.frame.height, np.bool_)
-        fit[list(decoded.invalid_rows)] = False
-        frame = decoded.frame.filter(fit)
+        decoded = self.partial.chunk(Block(b"\n".join(lines)))
+        frame = decoded.frame.filter(decoded.valid_rows)
         rejects = np.array(which)[frame["_line_number"].to_numpy() - 1]
         return PartialRows(
             frame.drop(ORIGIN_COLUMNS), rejects, [explanation[i].unreported for i in rejects.tolist()]

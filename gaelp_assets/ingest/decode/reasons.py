@@ -1,8 +1,8 @@
-"""Every reason why one line is no row of a relation, found at leisure with the standard `json` module.
+"""Every reason why one line is no row of a relation, found with the standard `json` module: slow, and sure.
 
-Lines that the fast decoder refuses, or that it has doubts about, come here. Which values a field takes is said in `ingest.scalars`; the
-decoder in `ingest.decode` takes the same ones. No message ever quotes a value. What is fine in a bad line is written down once more, as its
-remainder, for the rules to judge.
+Lines that a decoder refuses, or that it is not certain of, come here. Which values a field takes is said in `scalars`; both decoders take
+the same ones. No message ever quotes a value. What is fine in a bad line is written once more, as its remainder, for the rules to judge;
+what the rules say of it is not this module's business.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from gaelp_assets.catalog.model import Field, Relation, walk_fields
 from gaelp_assets.ingest.decode.duplicate_keys import MAX_DEPTH, too_deep
@@ -22,7 +22,6 @@ from gaelp_assets.ingest.decode.scalars import (
     is_text,
     kind_of,
     parse_json,
-    quoted,
     to_json,
 )
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, SPACE
@@ -54,28 +53,16 @@ def _is_date(value: str) -> bool:
 
 
 # Whether a value is plainly fine: most values of a bad line are. What these do not take is looked at closely.
-_PLAIN: Final[Mapping[str, Callable[[Any], bool]]] = {
+_PLAIN: Final[Mapping[str, Callable[[object], bool]]] = {
     "STRING": lambda value: type(value) is str and value.isascii(),
     "INTEGER": lambda value: type(value) is bytes and len(value) < 19 and value.isdigit(),
     "FLOAT": lambda value: (
-        type(value) is bytes
-        and len(value) < 16
-        and not value.islower()
-        and not value.isupper()  # no exponent
+        type(value) is bytes and len(value) < 16 and b"e" not in value and b"E" not in value
     ),
     "BOOLEAN": lambda value: type(value) is bool,
     "DATE": lambda value: type(value) is str and _is_date(value),
     "JSON": lambda value: value == (),
 }
-_WRITE: Final[Mapping[str, Callable[[Any], str]]] = {
-    "STRING": quoted,
-    "DATE": quoted,
-    "TIMESTAMP": quoted,
-    "INTEGER": bytes.decode,
-    "FLOAT": bytes.decode,
-}
-
-
 _Reasons = dict[Reason, None]  # one of a kind is enough: an array may have millions of elements
 
 
@@ -85,11 +72,10 @@ class _Part(NamedTuple):
     name: str
     path: str
     required: bool
-    plain: Callable[[Any], bool]
+    plain: Callable[[object], bool]
     field: Field
     inner: _Shape | None
     head: str
-    write: Callable[[Any], str]
 
 
 class _Shape:
@@ -107,21 +93,30 @@ class _Shape:
         one = _PLAIN.get(field.type, lambda _: False)
         plain = (lambda value: type(value) is list and all(map(one, value))) if field.repeated else one
         inner = _Shape(field.fields, f"{path}.") if field.fields else None
-        write = to_json if field.repeated else _WRITE.get(field.type, to_json)
-        return _Part(field.name, path, field.required, plain, field, inner, f'"{field.name}":', write)
+        return _Part(field.name, path, field.required, plain, field, inner, f'"{field.name}":')
 
 
 class ReasonFinder:
-    """Finds all reasons why lines are no rows of a relation. `judged`: the fields that rules look at."""
+    """Finds all reasons why lines are no rows of a relation. May be used by several threads at once.
+
+    Args:
+        relation: what the lines ought to be rows of.
+        checked_fields: names of the fields that rules look at; a remainder has no others.
+    """
 
     def __init__(self, relation: Relation, checked_fields: Collection[str] = ()) -> None:
         self._shape = _Shape(relation.fields, "")
-        self._judged = [part for part in self._shape.parts if part.name in checked_fields]
-        fields = walk_fields([part.field for part in self._judged])
+        self._checked = [part for part in self._shape.parts if part.name in checked_fields]
+        fields = walk_fields([part.field for part in self._checked])
         self._arrays = frozenset(path for path, field in fields if field.repeated)
 
     def explain(self, line: bytes, *, unterminated: bool = False) -> Explanation:
-        """Why the line is rejected. `unterminated`: the file ends without a line end after it."""
+        """Why the line is no row: an explanation without reasons if it is one.
+
+        Args:
+            line: the bytes of the line; a line end may follow.
+            unterminated: whether the file ends without a line end after it, so that it may have been cut off.
+        """
         if len(line) > MAX_LINE_BYTES:
             limit = f"expected a line of at most {MAX_LINE_BYTES >> 20} MiB"
             return _whole("too_long", f"{limit}; of a longer one, only the start may be kept here")
@@ -146,9 +141,9 @@ class ReasonFinder:
         found = dict(value)
         reasons: _Reasons = {}
         _object(value, found, self._shape, reasons, invalid_paths)
-        if not reasons or not self._judged:
+        if not reasons or not self._checked:
             return Explanation([*reasons])
-        remainder = _remainder(found, self._judged, invalid_paths).encode()
+        remainder = _remainder(found, self._checked, invalid_paths).encode()
         return Explanation([*reasons], remainder, self._arrays & invalid_paths)
 
 
@@ -156,27 +151,27 @@ def _whole(rule: str, message: str) -> Explanation:
     return Explanation([Reason("", rule, message)])
 
 
-def _remainder(found: Mapping[str, Any], parts: Iterable[_Part], invalid_paths: Collection[str]) -> str:
-    """An object with those of its values that are there and not spoilt."""
+def _remainder(found: Mapping[str, object], parts: Iterable[_Part], invalid_paths: Collection[str]) -> str:
+    """An object with those of its values that are there and valid."""
     texts = []
-    for name, path, _, _, field, inner, head, write in parts:
+    for name, path, _, _, _, inner, head in parts:
         value = found.get(name)
         if value is None or path in invalid_paths:
             continue
-        if inner is None:
-            text = write(value)
-        elif field.repeated:
+        if inner is not None and type(value) is list:
             text = "[" + ",".join([_remainder(dict(v), inner.parts, invalid_paths) for v in value]) + "]"
-        else:
+        elif inner is not None and type(value) is tuple:
             text = _remainder(dict(value), inner.parts, invalid_paths)
+        else:
+            text = to_json(value)
         texts.append(head + text)
     return "{" + ",".join(texts) + "}"
 
 
 def _object(
-    pairs: Pairs, found: Mapping[str, Any], shape: _Shape, reasons: _Reasons, invalid_paths: set[str]
+    pairs: Pairs, found: Mapping[str, object], shape: _Shape, reasons: _Reasons, invalid_paths: set[str]
 ) -> None:
-    """Finds what is wrong with an object. The paths of declared fields that are to blame go into `spoilt`."""
+    """Finds what is wrong with an object. The paths of declared fields that are to blame go into `invalid_paths`."""
     if len(found) < len(pairs) or not found.keys() <= shape.paths.keys():
         _keys(pairs, shape, reasons, invalid_paths)
     for name, plain, part in shape.looks:
@@ -207,7 +202,7 @@ def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, invalid_paths: set[str
         seen.add(name)
 
 
-def _field(value: Any, part: _Part, reasons: _Reasons, invalid_paths: set[str]) -> None:
+def _field(value: object, part: _Part, reasons: _Reasons, invalid_paths: set[str]) -> None:
     if not part.field.repeated:
         _one(value, part, reasons, invalid_paths)
     elif type(value) is not list:
@@ -219,7 +214,7 @@ def _field(value: Any, part: _Part, reasons: _Reasons, invalid_paths: set[str]) 
 
 
 def _one(
-    value: Any, part: _Part, reasons: _Reasons, invalid_paths: set[str], *, element: bool = False
+    value: object, part: _Part, reasons: _Reasons, invalid_paths: set[str], *, element: bool = False
 ) -> None:
     if part.inner is not None and type(value) is tuple:
         _object(value, dict(value), part.inner, reasons, invalid_paths)
@@ -228,7 +223,7 @@ def _one(
         reasons.update(found)
 
 
-def _value(value: Any, field: Field, path: str, *, element: bool) -> _Reasons:
+def _value(value: object, field: Field, path: str, *, element: bool) -> _Reasons:
     if element and value is None and field.type != "JSON":
         return {Reason(path, "wrong_type", "expected no null in an array"): None}
     if type(value) is Constant:
@@ -246,7 +241,7 @@ def _value(value: Any, field: Field, path: str, *, element: bool) -> _Reasons:
     return {}
 
 
-def _free(value: Any, path: str) -> Iterator[Reason]:
+def _free(value: object, path: str) -> Iterator[Reason]:
     """What is wrong inside a value that has no declared form."""
     if type(value) is tuple:
         if len({name for name, _ in value}) < len(value):

@@ -1,7 +1,8 @@
-"""JSON as it is looked at closely, and which of its values a field of each scalar type takes.
+"""JSON with nothing lost, and which of its values a field of each scalar type takes.
 
-In the form that `parse` yields, a number is bytes, as written; an object is a tuple of pairs, duplicates included; the other values are as
-`json` has them. What is wrong with a value is told in words that never quote it.
+`parse_json` keeps what other parsers drop: a number is bytes, as written; an object is a tuple of its pairs, duplicates included. The other
+values are as `json` has them. What is wrong with a value is told in words that never quote it. Arrays and records, and what is wrong with a
+line as a whole, belong to `reasons`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, TypeGuard
 
 
 class Constant(str):
@@ -25,7 +26,7 @@ class Constant(str):
 _DECODER: Final = json.JSONDecoder(
     parse_int=str.encode, parse_float=str.encode, parse_constant=Constant, object_pairs_hook=tuple
 )
-Pairs = tuple[tuple[str, Any], ...]
+Pairs = tuple[tuple[str, object], ...]
 """An object."""
 quoted: Final = json.encoder.encode_basestring
 _TIME_OF_DAY: Final = r"(?P<time>(?:[01][0-9]|2[0-3])(?::[0-5][0-9](?::[0-5][0-9](?P<fraction>\.[0-9]+)?)?)?)"
@@ -47,19 +48,19 @@ _KINDS: Final = {
 }
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a value is, in words."""
     if type(value) is bytes:
         return "an integer" if is_integer(value) else "a number with a fraction or exponent"
     return _KINDS.get(type(value), "a string")
 
 
-def is_integer(value: Any) -> bool:
+def is_integer(value: object) -> TypeGuard[bytes]:
     """Whether a value is a number without fraction and exponent."""
     return type(value) is bytes and value.removeprefix(b"-").isdigit()
 
 
-def parse_json(text: str) -> Any:
+def parse_json(text: str) -> object:
     """The value of JSON without space around it.
 
     Raises:
@@ -69,7 +70,7 @@ def parse_json(text: str) -> Any:
     return value if end == len(text) else _DECODER.decode(text)  # which tells what is wrong
 
 
-def to_json(value: Any) -> str:
+def to_json(value: object) -> str:
     """A decoded value as JSON, numbers as written."""
     if type(value) is str:
         return quoted(value)
@@ -79,27 +80,29 @@ def to_json(value: Any) -> str:
         return "{" + ",".join([f"{quoted(name)}:{to_json(inner)}" for name, inner in value]) + "}"
     if type(value) is list:
         return "[" + ",".join(map(to_json, value)) + "]"
-    return {True: "true", False: "false"}.get(value, "null")
+    if type(value) is bool:
+        return "true" if value else "false"
+    return "null"
 
 
-def _wrong_type(expected: str, value: Any) -> Found:
+def _wrong_type(expected: str, value: object) -> Found:
     return "wrong_type", f"expected {expected}, found {kind_of(value)}"
 
 
-def is_text(value: Any) -> bool:
+def is_text(value: object) -> TypeGuard[str]:
     """Whether a value is a string."""
     return type(value) is str
 
 
-def _string(value: Any) -> Found:
+def _string(value: object) -> Found:
     return None if is_text(value) else _wrong_type("a string", value)
 
 
-def _boolean(value: Any) -> Found:
+def _boolean(value: object) -> Found:
     return None if isinstance(value, bool) else _wrong_type("true or false", value)
 
 
-def _integer(value: Any) -> Found:
+def _integer(value: object) -> Found:
     if not is_integer(value):
         return _wrong_type("an integer without quotes, fraction or exponent", value)
     digits = value.lstrip(b"-")
@@ -111,7 +114,7 @@ def _integer(value: Any) -> Found:
     return None
 
 
-def _float(value: Any) -> Found:
+def _float(value: object) -> Found:
     if type(value) is not bytes:
         return _wrong_type("a number without quotes", value)
     number = float(value)
@@ -139,7 +142,7 @@ def parse_numeric(text: str) -> Decimal | None:
     return Decimal((sign, tuple(stripped), exponent))
 
 
-def _numeric(value: Any) -> Found:
+def _numeric(value: object) -> Found:
     text = value.decode() if type(value) is bytes else value
     if not is_text(text):
         return _wrong_type("a decimal number", value)
@@ -150,7 +153,7 @@ def _numeric(value: Any) -> Found:
     return None
 
 
-def _bytes(value: Any) -> Found:
+def _bytes(value: object) -> Found:
     if not is_text(value):
         return _wrong_type("a string of base64", value)
     try:
@@ -160,7 +163,7 @@ def _bytes(value: Any) -> Found:
     return None if canonical else ("bad_base64", "expected base64 of the standard alphabet with its padding")
 
 
-def _date(value: Any) -> Found:
+def _date(value: object) -> Found:
     if not is_text(value):
         return _wrong_type("a date as a string", value)
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
@@ -178,7 +181,7 @@ def _exists(date: str) -> bool:
     return True
 
 
-def _moment(value: Any, rule: str, expected: str, *, zone: bool) -> Found:
+def _moment(value: object, rule: str, expected: str, *, zone: bool) -> Found:
     if not is_text(value):
         return _wrong_type(expected, value)
     match = _MOMENT.fullmatch(value)
@@ -209,18 +212,18 @@ def _in_utc_years(match: re.Match[str]) -> bool:
     return True
 
 
-def _timestamp(value: Any) -> Found:
+def _timestamp(value: object) -> Found:
     example = "a timestamp with a zone as a string, such as 2026-11-20T10:00:00.123456Z"
     return _moment(value, "bad_timestamp", example, zone=True)
 
 
-def _datetime(value: Any) -> Found:
+def _datetime(value: object) -> Found:
     return _moment(
         value, "bad_datetime", "a date and time as a string, such as 2026-11-20T10:00:00", zone=False
     )
 
 
-def _time(value: Any) -> Found:
+def _time(value: object) -> Found:
     if not is_text(value):
         return _wrong_type("a time of day as a string", value)
     match = _TIME.fullmatch(value)
@@ -229,7 +232,7 @@ def _time(value: Any) -> Found:
     return None
 
 
-SCALARS: Final[Mapping[str, Callable[[Any], Found]]] = {
+SCALARS: Final[Mapping[str, Callable[[object], Found]]] = {
     "STRING": _string,
     "BYTES": _bytes,
     "INTEGER": _integer,

@@ -1,7 +1,7 @@
 """A gateway file's stored bytes -> blocks of lines, with the place of every line, the file's digest and its size.
 
-Compression, byte-order marks and line ends are dealt with here; what a line says is `ingest.decode`'s business. Memory is bounded by
-a block, and a block by `BLOCK_BYTES` or the longest line.
+Compression, byte-order marks and line ends are dealt with here, the bytes below them in `streams`, and `.json` files, which have no lines,
+in `json_array`. What a line says is up to `ingest.decode`. Memory is bounded by a block, and a block by its size or by the longest line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -90,6 +90,35 @@ class Block:
         """The bytes of `lines` in one piece."""
         return self._split[3]
 
+    def parts(self, size: int) -> Iterator[Block]:
+        """The block in smaller ones, each of at most `size` bytes or of one longer line. Parts of blank lines alone are left out."""
+        return self._whole_parts(size) if self.apart is None else self._parts_apart(size)
+
+    def _whole_parts(self, size: int) -> Iterator[Block]:
+        text = memoryview(self.buffer)
+        number, start = self.number, 0
+        while start < len(text):
+            stop = start + size
+            end = start + _last_line_end(text[start:stop]) if stop < len(text) else len(text)
+            if end == start:  # one line is longer than a part
+                end = _next_line_end(text, stop)
+            part = Block(text[start:end], number, self.offset + start)
+            if not _is_blank(text[start:end]):
+                yield part
+            number += part.data.count(b"\n")
+            start = end
+
+    def _parts_apart(self, size: int) -> Iterator[Block]:
+        lines, numbers, offsets = self.lines, self.numbers, self.offsets
+        ends = np.cumsum(np.fromiter(map(len, lines), np.int64, len(lines)))
+        start = 0
+        while start < len(lines):
+            before = int(ends[start - 1]) if start else 0
+            stop = max(start + 1, int(np.searchsorted(ends, before + size, side="right")))
+            some = lines[start:stop]
+            yield Block(b"".join(some), apart=(some, numbers[start:stop], offsets[start:stop]))
+            start = stop
+
     @cached_property
     def _split(self) -> tuple[list[bytes], Places, Places, bytes]:
         if self.apart is not None:
@@ -148,7 +177,11 @@ class LineReader:
         return self.blocks()
 
     def blocks(self, size: int = BLOCK_BYTES, most: int = sys.maxsize) -> Iterator[Block]:
-        """The file's blocks: of about `size` bytes, or a little more than `most` lines, or of one longer line.
+        """The file's blocks.
+
+        Args:
+            size: about how many bytes of text a block has; one line that is longer is a block of its own.
+            most: how many lines a block has at most, give or take those of one read (`BLOCK_BYTES`).
 
         Raises:
             GaelpError: as iterating does.
@@ -217,7 +250,7 @@ def _line_blocks(text: Peeked, offset: int, size: int, most: int) -> Iterator[Bl
     rest = memoryview(b"")
     room = size
     while True:
-        buffer = memoryview(cast("Any", np.empty(len(rest) + room, np.uint8)))
+        buffer = np.empty(len(rest) + room, np.uint8).data
         buffer[: len(rest)] = rest
         filled, lines, more = len(rest), 0, True
         while filled < len(buffer) and lines < most:
@@ -276,6 +309,16 @@ def _last_line_end(text: memoryview) -> int:
             return start + found + 1
         stop = start
     return 0
+
+
+def _next_line_end(text: memoryview, start: int) -> int:
+    """Where the line ends that goes on at `start`; the end of the text if no line end follows."""
+    while start < len(text):
+        found = bytes(text[start : start + BLOCK_BYTES]).find(b"\n")
+        if found >= 0:
+            return start + found + 1
+        start += BLOCK_BYTES
+    return len(text)
 
 
 def _is_blank(text: memoryview) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gaelp_assets.catalog.model import Relation
+from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.validate import Validator
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS
@@ -45,7 +46,9 @@ def decode(
 ) -> tuple[list[dict[str, Any]], list[tuple[int, str, str, str]]]:
     """The rows, and (line, field, rule, message) of each reason."""
     relation = {"dataset": "d", "name": "t", "description": "x", "owner": "team:x", "fields": fields}
-    validator = Validator(Relation.model_validate(relation), first_date=dt.date.min, last_date=dt.date.max)
+    validator = Validator(
+        CompiledRelation(Relation.model_validate(relation)), first_date=dt.date.min, last_date=dt.date.max
+    )
     rows, reasons = [], []
     for chunk in validator.validate(LineReader(io.BytesIO(data), "x.ndjson")):
         rows += chunk.rows.drop(ORIGIN_COLUMNS).to_dicts()

@@ -10,7 +10,7 @@ import pytest
 import zstandard
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.ingest.read.lines import LineReader
+from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.read.streams import BLOCK_BYTES
 
 TEXT = b"".join(b'{"a":%d}\n' % i for i in range(100_000))
@@ -110,6 +110,21 @@ def test_bomb_is_read_in_blocks() -> None:
     for name in ("x.ndjson.gz", "x.ndjson.zst"):
         data = NAMES[name](b"{}\n" * 5_000_000)
         assert max(len(block.data) for block in LineReader(io.BytesIO(data), name)) <= 2 * BLOCK_BYTES
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 20, 1000])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_parts_of_a_block_have_its_lines_with_their_numbers_and_places(size: int, end: bytes) -> None:
+    text = b'{"a":1}\r\n\r\n   \n{"a":22222222}\n{}\n\n\n{"b":"\xc3\xa9"}' + end
+    whole = Block(memoryview(text), 5, 100)
+    apart = Block(whole.packed, apart=(whole.lines, whole.numbers, whole.offsets))
+    for block in (whole, apart):
+        parts = list(block.parts(size))
+        assert [line for part in parts for line in part.lines] == whole.lines
+        assert [n for part in parts for n in part.numbers.tolist()] == whole.numbers.tolist()
+        assert [o for part in parts for o in part.offsets.tolist()] == whole.offsets.tolist()
+        assert all(len(part) == 1 or len(part.data) <= size for part in parts)
+        assert all(part.packed == b"".join(part.lines) for part in parts)
 
 
 def test_json_file_yields_its_objects_as_lines() -> None:
