@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-import gaelp_assets.platform as platform_module
+import gaelp_assets.platform_reader as platform_module
 from gaelp_assets.catalog import Slice
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.ingest import validate
