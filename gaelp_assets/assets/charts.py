@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gaelp_assets.assets.partitions import PartitionRange
@@ -16,6 +17,9 @@ from gaelp_assets.catalog.model import Chart
 
 if TYPE_CHECKING:
     import polars as pl
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from gaelp_assets.platform_reader import PlatformReader
 
@@ -64,8 +68,7 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> by
     rows = math.ceil(len(facets) / columns)
     figure = Figure(figsize=(3.6 * columns + 1.9, 2.7 * rows + 0.7), dpi=80, layout="constrained")
     FigureCanvasAgg(figure)
-    grid: Any = figure.subplots(rows, columns, squeeze=False)
-    panels = list(grid.flat)
+    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for panel, facet in zip(panels, facets, strict=False):
         _draw_panel(panel, chart, _only(frame, chart.facet, facet), series)
         panel.set_title(str(facet) if chart.facet else "", fontsize=9)
@@ -83,8 +86,8 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> by
     return image.getvalue()
 
 
-def _draw_legend(figure: Any, panels: list[Any], name: str, series: list[Any]) -> None:
-    lines: dict[str, Any] = {}
+def _draw_legend(figure: Figure, panels: Sequence[Axes], name: str, series: Sequence[object]) -> None:
+    lines: dict[str, Artist] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
@@ -100,7 +103,7 @@ def _draw_legend(figure: Any, panels: list[Any], name: str, series: list[Any]) -
     )
 
 
-def _draw_panel(panel: Any, chart: Chart, frame: pl.DataFrame, series: list[Any]) -> None:
+def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence[object]) -> None:
     for number, value in enumerate(series):
         part = _only(frame, chart.series, value)
         if part.is_empty():
@@ -127,7 +130,7 @@ def _draw_panel(panel: Any, chart: Chart, frame: pl.DataFrame, series: list[Any]
         panel.spines[side].set_visible(False)
 
 
-def _label_dates(panel: Any) -> None:
+def _label_dates(panel: Axes) -> None:
     from matplotlib import dates
 
     # matplotlib's date classes carry no annotations.
@@ -153,11 +156,11 @@ def _title(relation: Relation, chart: Chart, environment: str | None) -> str:
     return f"{title} ({environment})" if environment and chart.facet is None else title
 
 
-def _values(frame: pl.DataFrame, column: str | None) -> list[Any]:
+def _values(frame: pl.DataFrame, column: str | None) -> list[object]:
     return frame[column].unique().sort().to_list() if column is not None else [None]
 
 
-def _only(frame: pl.DataFrame, column: str | None, value: Any) -> pl.DataFrame:
+def _only(frame: pl.DataFrame, column: str | None, value: object) -> pl.DataFrame:
     if column is None:
         return frame
     matches = frame[column].is_null() if value is None else frame[column] == value

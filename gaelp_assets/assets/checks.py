@@ -8,11 +8,11 @@ A check that cannot run ends with a warning and its reason: neither passed, nor 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from gaelp_assets.assets.metadata import table
+from gaelp_assets.assets.metadata import Metadata, table
 from gaelp_assets.assets.partitions import (
     PartitionRange,
     asset_key,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 SAMPLE_ROWS: Final = 20_000
 """Rows of a rectangle that are validated again. Every row was validated when it was loaded; this finds what was changed since."""
 
-CheckOutcome = tuple[bool, dict[str, Any]]
+CheckOutcome = tuple[bool, Metadata]
 """Whether the check passed, and its metadata."""
 
 
@@ -121,12 +121,12 @@ def schema_conformance(
 
     (planned,) = platform.warehouse.diff([relation])
     drifted = bool(planned.refusals) or any(change.action in FOR_ROWS for change in planned.changes)
-    metadata: dict[str, Any] = {}
+    metadata: Metadata = {}
     if planned.status is not Status.UNCHANGED:
         columns = dict.fromkeys(("column", "declared", "found", "way out"), "string")
         metadata["columns"] = table(_drift(planned), **columns)
     rows = 0
-    failures: list[dict[str, Any]] = []
+    failures: list[dict[str, str | int]] = []
     names = ", ".join(f"t.`{name}`" for name in relation.field_names)
     if not any(change.action in {Action.CREATE, Action.ADD_FIELD} for change in planned.changes):
         for scope in covered:
@@ -162,7 +162,7 @@ def _drift(planned: "RelationPlan") -> list[dict[str, str]]:
     ]
 
 
-def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, Any]]:
+def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, str | int]]:
     """Which rules the rows break, and how many rows each; never the values."""
     import pandera.errors
     import polars as pl
@@ -218,10 +218,12 @@ def foreign_keys(
         GaelpError: there is no such table.
     """
     _check_there(platform, relation)
-    rows: list[dict[str, Any]] = []
+    rows: list[dict[str, str | int]] = []
+    in_all = 0
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
         missing = sum(_missing(platform, relation, foreign, target, scope) for scope in covered)
+        in_all += missing
         rows.append(
             {
                 "fields": ", ".join(foreign.fields),
@@ -229,10 +231,9 @@ def foreign_keys(
                 "rows without it": missing,
             }
         )
-    passed = not any(row["rows without it"] for row in rows)
     columns = {"fields": "string", "references": "string", "rows without it": "int"}
-    return passed, {
-        "rows without what they refer to": sum(int(row["rows without it"]) for row in rows),
+    return not in_all, {
+        "rows without what they refer to": in_all,
         "foreign keys": table(rows, **columns),
     }
 

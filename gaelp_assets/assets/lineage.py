@@ -9,9 +9,9 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.catalog import Catalog, Relation
@@ -26,7 +26,7 @@ def column_sources(catalog: Catalog, cache: Path) -> dict[str, ColumnSources]:
         GaelpError: a relation's SQL names columns that the catalogue does not have.
     """
     known = _read(cache)
-    found: dict[str, Any] = {}
+    found: dict[str, ColumnSources] = {}
     for relation in catalog.derived:
         key = _digest(relation, catalog)
         if key in known:
@@ -51,7 +51,7 @@ def _digest(relation: Relation, catalog: Catalog) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read(cache: Path) -> dict[str, Any]:
+def _read(cache: Path) -> dict[str, ColumnSources]:
     try:
         content = json.loads(cache.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -59,7 +59,7 @@ def _read(cache: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _write(cache: Path, content: dict[str, Any]) -> None:
+def _write(cache: Path, content: Mapping[str, ColumnSources]) -> None:
     with suppress(OSError):
         cache.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")

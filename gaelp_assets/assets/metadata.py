@@ -6,7 +6,7 @@ Only translation: domain objects in, Dagster's metadata out. Nothing here asks t
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import dagster as dg
 
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
 """The columns, as (relation's id, column), that each column of a derived relation is computed from."""
 
+Metadata = dict[str, dg.MetadataValue[Any] | dg.TableSchema | dg.TableColumnLineage | str | int | float]
+"""What an event or a definition shows in the UI, by name."""
 # A run over many slices reports the first files and the commonest reasons; the ledger and the dead letter have them all.
 TABLE_ROWS: Final = 200
 KIND_WORDS: Final = {
@@ -32,7 +34,17 @@ KIND_WORDS: Final = {
 }
 
 
-def describe(relation: Relation, engine: str) -> dict[str, Any]:
+class SpecArguments(TypedDict):
+    """What asset specs of all kinds of relations take alike."""
+
+    description: str
+    group_name: str
+    owners: list[str]
+    kinds: set[str]
+    tags: dict[str, str]
+
+
+def describe(relation: Relation, engine: str) -> SpecArguments:
     """The arguments that every asset spec of the relation shares: description, group, owners, kinds and tags."""
     return {
         "description": relation.description,
@@ -43,9 +55,9 @@ def describe(relation: Relation, engine: str) -> dict[str, Any]:
     }
 
 
-def definition_metadata(relation: Relation, catalog: Catalog, sources: ColumnSources) -> dict[str, Any]:
+def definition_metadata(relation: Relation, catalog: Catalog, sources: ColumnSources) -> Metadata:
     """Column schema, column lineage, the table's name, and how it is kept."""
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         "dagster/table_name": relation.id,
         "dagster/column_schema": column_schema(relation, sources),
     }
@@ -102,9 +114,9 @@ def _column_description(field: Field, found: Sequence[tuple[str, str]]) -> str |
     return "; ".join(part for part in (field.description, origin) if part) or None
 
 
-def load_metadata(report: SliceReport) -> dict[str, Any]:
+def load_metadata(report: SliceReport) -> Metadata:
     """What one load or rebuild of one slice did."""
-    metadata: dict[str, Any] = {
+    metadata: Metadata = {
         "rows loaded": report.total("loaded"),
         "duplicates": report.total("duplicate"),
         "rejected": report.total("rejected"),
@@ -165,15 +177,16 @@ def problems_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
     return table(rows, file="string", problem="string", where="string", expected="string", remedy="string")
 
 
-def table(rows: Sequence[Mapping[str, Any]], /, **columns: str) -> dg.TableMetadataValue:
+def table(rows: Sequence[Mapping[str, object]], /, **columns: str) -> dg.TableMetadataValue:
     """A table of metadata with the first `TABLE_ROWS` rows; a value of None is shown as empty. `columns` are names and types."""
-    records = [
-        dg.TableRecord({name: "" if row[name] is None else row[name] for name in columns})
-        for row in rows[:TABLE_ROWS]
-    ]
+    records = [dg.TableRecord({name: _cell(row[name]) for name in columns}) for row in rows[:TABLE_ROWS]]
     return dg.MetadataValue.table(
         records, dg.TableSchema([dg.TableColumn(name, type_) for name, type_ in columns.items()])
     )
+
+
+def _cell(value: object) -> str | int | float:
+    return value if isinstance(value, str | int | float) else "" if value is None else str(value)
 
 
 def failure(error: GaelpError) -> dg.Failure:

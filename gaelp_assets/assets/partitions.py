@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
@@ -48,7 +48,7 @@ def partition_set(relation: Relation) -> str:
     return "date" if relation.partitioning.environment is None else "date|environment"
 
 
-def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefinition[Any] | None:
+def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefinition[str] | None:
     """The partitions of a relation: days since `first_date`, times environments; None where it is a single slice.
 
     The days end tomorrow (UTC), as the rows do that a load takes (`Platform.last_date`).
@@ -63,7 +63,7 @@ def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefi
 
 
 def slices_of(
-    tags: Mapping[str, str], partitions: dg.PartitionsDefinition[Any] | None, instance: dg.DagsterInstance
+    tags: Mapping[str, str], partitions: dg.PartitionsDefinition[str] | None, instance: dg.DagsterInstance
 ) -> list[Slice]:
     """The slices that a run with these tags is about; empty if it names none of a partitioned relation's.
 
@@ -101,7 +101,7 @@ class PartitionRange:
     last: dt.date
     environment: str | None = None
 
-    def condition(self, relation: Relation, alias: str, *, prefix: str = "") -> tuple[str, dict[str, Any]]:
+    def condition(self, relation: Relation, alias: str, *, prefix: str = "") -> tuple[str, dict[str, object]]:
         """A GoogleSQL condition on the table's partitioning fields, and its parameters (named with the prefix)."""
         if relation.partitioning is None:
             return "TRUE", {}
@@ -111,7 +111,7 @@ class PartitionRange:
         if relation.field(relation.partitioning.date).type == "TIMESTAMP":
             first, after = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (first, after))
         sql = f"{date} >= @{prefix}first AND {date} < @{prefix}after"
-        parameters: dict[str, Any] = {f"{prefix}first": first, f"{prefix}after": after}
+        parameters: dict[str, object] = {f"{prefix}first": first, f"{prefix}after": after}
         if self.environment is not None and relation.partitioning.environment is not None:
             sql += f" AND {alias}.`{relation.partitioning.environment}` = @{prefix}environment"
             parameters[f"{prefix}environment"] = self.environment

@@ -7,11 +7,12 @@ The result of a load is asserted by two asset checks in the same step, before an
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from gaelp_assets.assets.metadata import (
+    Metadata,
     definition_metadata,
     describe,
     failure,
@@ -91,7 +92,7 @@ def table_asset(
     )
     def load(
         context: dg.AssetExecutionContext, config: LoadConfig, platform: PlatformResource
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
         rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
         slices = _slices(context)
         opened = platform.open()
@@ -156,7 +157,7 @@ class _Loads:
         self._validators = Validators.for_run(platform)
         self._relation = relation
         self.reports: list[SliceReport] = []
-        self.published: dict[Slice, dict[str, Any]] = {}
+        self.published: dict[Slice, Metadata] = {}
         self.problems: list[Problem] = []
         self._permanent = True
 
@@ -230,7 +231,7 @@ class _Loads:
         rejected = sum(report.total("rejected") for report in self.reports)
         aside = [file for report in self.reports for file in report.set_aside]
         severity = "ERROR" if aside else self._relation.severity(AssetCheckName.REJECTED_ROWS)
-        metadata: dict[str, Any] = {"rejected": rejected, "files set aside": len(aside)}
+        metadata: Metadata = {"rejected": rejected, "files set aside": len(aside)}
         clauses = []
         if rejected:
             clauses.append(f"{rejected} lines were rejected: gaelp dead-letter list {self._relation.id}.")
@@ -248,11 +249,11 @@ class _Loads:
             metadata=metadata,
         )
 
-    def _row_count(self, slice_: Slice) -> dict[str, int]:
+    def _row_count(self, slice_: Slice) -> Metadata:
         return row_count(self._platform, self._relation, slice_)
 
 
-def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> dict[str, int]:
+def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> Metadata:
     """The rows that the slice holds now, under the name by which Dagster plots them."""
     date = slice_.date or platform.settings.first_date
     scope = PartitionRange(date, slice_.date or platform.last_date, slice_.environment)

@@ -8,11 +8,11 @@ import base64
 import datetime as dt
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from gaelp_assets.assets.metadata import ColumnSources, definition_metadata, describe, failure
+from gaelp_assets.assets.metadata import ColumnSources, Metadata, definition_metadata, describe, failure
 from gaelp_assets.assets.partitions import asset_key, empty_selection, op_name, partitions_def
 from gaelp_assets.assets.tables import freshness_policy, row_count
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
@@ -60,7 +60,7 @@ def view_asset(
     )
     def refresh(
         context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[Any]]:
+    ) -> Iterator[dg.MaterializeResult[None]]:
         read_until = newest_event(context.instance, upstream)
         partitioned = context.assets_def.partitions_def is not None
         slices = [parse_partition_key(str(k)) for k in context.partition_keys] if partitioned else [WHOLE]
@@ -85,11 +85,9 @@ def newest_event(instance: dg.DagsterInstance, relations: Sequence[Relation]) ->
     return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
 
 
-def _refresh(
-    platform: "Platform", relation: Relation, slices: Sequence[Slice]
-) -> dict[Slice, dict[str, Any]]:
+def _refresh(platform: "Platform", relation: Relation, slices: Sequence[Slice]) -> dict[Slice, Metadata]:
     platform.warehouse.ensure([relation])
-    found: dict[Slice, dict[str, Any]] = {}
+    found: dict[Slice, Metadata] = {}
     for slice_ in slices:
         if relation.is_stored:
             name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 from gaelp_assets.catalog.folders import FOLDER, SCHEMA_FILE
 from gaelp_assets.catalog.model import FROM_PLACE, Relation
 
 
-def json_schema() -> dict[str, Any]:
+def json_schema() -> dict[str, object]:
     """The schema, made from the typed model."""
     schema = Relation.model_json_schema()
     properties = {name: value for name, value in schema["properties"].items() if name not in FROM_PLACE}

@@ -9,7 +9,7 @@ import io
 import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -221,7 +221,7 @@ class SarsaLambda(LinearLearner):
 
 def make_learner(
     algorithm: str,
-    hyperparameters: Mapping[str, Any],
+    hyperparameters: Mapping[str, float],
     encoder: Encoder,
     actions: int,
     rng: np.random.Generator,

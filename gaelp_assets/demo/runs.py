@@ -48,7 +48,7 @@ class _Episode:
     actions: list[int]
     probabilities: list[float | None]
     rewards: list[float]
-    infos: list[dict[str, Any]]
+    infos: list[dict[str, object]]
     terminated: bool = False
     truncated: bool = False
 

@@ -28,12 +28,12 @@ def make(environment: Environment) -> gymnasium.Env[Any, Any]:
     return gymnasium.make(environment.id, disable_env_checker=True, **options)
 
 
-def flat(observation: Any) -> Floats:
+def flat(observation: object) -> Floats:
     """An observation as one axis of numbers, in C order; a Discrete state as one number."""
     return np.asarray(observation, dtype=np.float64).reshape(-1)
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> object:
     """An info, or another nested value, with arrays and NumPy's numbers as JSON knows them."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -90,7 +90,7 @@ def timestamp(moment: dt.datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def count(space: Any) -> int | None:
+def count(space: object) -> int | None:
     """The number of elements of a Discrete space; None for any other."""
     elements = getattr(space, "n", None)
     return int(elements) if isinstance(elements, int | np.integer) else None

@@ -47,7 +47,7 @@ class Agent:
     algorithm: str
     family: str
     description: str
-    hyperparameters: Mapping[str, Any]
+    hyperparameters: Mapping[str, float]
 
 
 @dataclass(frozen=True)

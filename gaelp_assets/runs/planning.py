@@ -14,7 +14,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Final
+from typing import Final
 
 import dagster as dg
 
@@ -126,7 +126,7 @@ class PlannedRun:
         )
 
 
-def quiet(level: str) -> dict[str, Any]:
+def quiet(level: str) -> dict[str, object]:
     """Run config: the console shows nothing below that level. The events of the run are kept all the same."""
     return {"loggers": {"console": {"config": {"log_level": level}}}}
 

@@ -114,5 +114,6 @@ def test_rows_refer_to_nothing_where_the_table_that_they_name_is_not_there(tmp_p
     load(platform)
     before = (tmp_path / "warehouse.duckdb").read_bytes()
     passed, metadata = foreign_keys(platform, platform.catalog[TABLE], platform.catalog, EVERYWHERE)
-    assert (passed, metadata["rows without what they refer to"] > 0) == (False, True)
+    assert not passed
+    assert metadata["rows without what they refer to"] != 0
     assert (tmp_path / "warehouse.duckdb").read_bytes() == before
