@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.functions import ALLOWED
-from gaelp_assets.sql.scope import NameProblem, Scope, fields_of, place, refused_name
+from gaelp_assets.sql.scope import NameProblem, Scope, fields_of, at, place, refused_name
 from gaelp_assets.sql.signatures import Argument, match
 from gaelp_assets.sql.types import (
     ANY,
@@ -187,7 +187,7 @@ class Expressions:
 
     def _path(self, node: exp.Expr, path: Sequence[str], scope: Scope) -> exp.Expr:
         try:
-            return scope.resolve(path)
+            return at(scope.resolve(path), node)
         except NameProblem as error:
             self.problems.append(refused_name(error, node))
             return typed(node, ANY)

@@ -38,6 +38,15 @@ def place(node: exp.Expr) -> str:
     return f"SQL, line {first['line']}, column {max(column, 1)}"
 
 
+def at(found: exp.Expr, written: exp.Expr) -> exp.Expr:
+    """The expression, noted to stand where the text is that it was found for."""
+    for node in written.walk():
+        if node._meta and "start" in node.meta:
+            found.meta.update({key: node.meta[key] for key in ("line", "col", "start", "end")})
+            break
+    return found
+
+
 def identifier(name: str) -> exp.Identifier:
     """A name as DuckDB needs it: in quotes where it would be read as something else."""
     plain = _PLAIN.fullmatch(name) and name.lower() not in DuckDBGenerator.RESERVED_KEYWORDS
@@ -223,7 +232,8 @@ def _fields_of(value: exp.Expr, names: Sequence[str]) -> exp.Expr:
     for name in names:
         found = _field_of(value, name)
         if found is None:
-            raise NameProblem(f"{type_of(value)} has no field {name}")
+            remedy = f"Use JSON_VALUE(..., '$.{name}')." if type_of(value).name == "JSON" else ""
+            raise NameProblem(f"{type_of(value)} has no field {name}", remedy=remedy)
         value = found
     return value
 

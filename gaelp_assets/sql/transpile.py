@@ -37,7 +37,7 @@ def to_duckdb(sql: str, tables: Tables | None = None) -> str:
         GaelpError: not one query, a name or type that is wrong in GoogleSQL, or something that is not on the list of `functions`;
             all such things at once.
     """
-    return _translated(sql, _relevant(sql, tables))[0]
+    return _translate_with(sql, tables)[0]
 
 
 def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn, ...]:
@@ -46,7 +46,7 @@ def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn
     Raises:
         GaelpError: as `to_duckdb`, and for a `*` over a relation that `tables` does not have.
     """
-    columns = _translated(sql, _relevant(sql, tables))[1]
+    columns = _translate_with(sql, tables)[1]
     if columns is None:
         problem = Problem(
             "the columns of * are not known", "SQL", "the fields of all relations, or columns by name"
@@ -81,11 +81,16 @@ class _Tables(Mapping[str, Sequence[Field]]):
         return isinstance(other, _Tables) and self._types == other._types
 
 
-def _relevant(sql: str, tables: Tables | None) -> _Tables | None:
-    """The relations whose name stands somewhere in the text, so that a large catalogue costs little; all if one may be misspelt."""
+def _translate_with(sql: str, tables: Tables | None) -> tuple[str, tuple[OutputColumn, ...] | None]:
+    """The translation, cached by the relations whose names stand in the text, so that a large catalogue costs little."""
     if tables is None:
-        return None
-    return _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
+        return _translated(sql, None)
+    relevant = _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
+    try:
+        return _translated(sql, relevant)
+    except GaelpError:
+        # The other relations are needed to say which one was meant.
+        return _translated(sql, _Tables(tables))
 
 
 @lru_cache(maxsize=1024)
