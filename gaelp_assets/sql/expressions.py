@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.functions import ALLOWED
-from gaelp_assets.sql.scope import NameProblem, Scope, fields_of, at, place, refused_name
+from gaelp_assets.sql.scope import NameProblem, Scope, at, fields_of, identifier, place, refused_name
 from gaelp_assets.sql.signatures import Argument, match
 from gaelp_assets.sql.types import (
     ANY,
@@ -156,6 +156,8 @@ class Expressions:
                 return self._window(node, scope)
             case exp.Var() | exp.DataType() | exp.JSONPath() | exp.Identifier() | exp.WeekStart():
                 return node
+        if isinstance(node, exp.Struct):
+            _name_fields(node)
         amount = node.args.get("expression")
         if node.args.get("unit") is not None and isinstance(amount, exp.Literal) and amount.is_string:
             # The parser keeps a written number of an interval as text.
@@ -344,6 +346,23 @@ def _readable(takes: str) -> str:
         "A": "value",
     }
     return "arguments " + " ".join(words.get(w.strip("[]?."), w) for w in takes.split()) if takes else ""
+
+
+def _name_fields(struct: exp.Expr) -> None:
+    """A field that is a path has the name of the path's last part."""
+    for value in list(struct.expressions):
+        name = implied_name(value)
+        if name:
+            value.replace(exp.PropertyEQ(this=identifier(name), expression=value.copy()))
+
+
+def implied_name(node: exp.Expr) -> str:
+    """The name of a column without AS: the last of a path."""
+    if isinstance(node, exp.Column):
+        return str(node.name)
+    if isinstance(node, exp.Dot):
+        return str(node.expression.name)
+    return ""
 
 
 def _literal(_self: Expressions, node: exp.Expr) -> Type:

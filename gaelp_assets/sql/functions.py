@@ -52,6 +52,10 @@ ArrayReverse | ARRAY_REVERSE | this | [T] -> [T]
 ArraySize | ARRAY_LENGTH | this | [T] -> INT64
 ArrayToString | ARRAY_TO_STRING | this expression | [STRING] STRING -> STRING
 Avg | AVG | this | INT64 -> FLOAT64 ; NUMERIC -> NUMERIC ; FLOAT64 -> FLOAT64
+BitwiseAndAgg | BIT_AND | this | INT64 -> INT64
+BitwiseCount | BIT_COUNT | this | INT64 -> INT64 ; BYTES -> !
+BitwiseOrAgg | BIT_OR | this | INT64 -> INT64
+BitwiseXorAgg | BIT_XOR | this | INT64 -> INT64
 Ceil | CEIL / CEILING | this | INT64 -> FLOAT64 ; NUMERIC -> NUMERIC ; FLOAT64 -> FLOAT64
 Coalesce | COALESCE / IFNULL | this expressions | T T... -> T
 Concat | CONCAT | expressions + safe coalesce | STRING STRING... -> STRING ; BYTES BYTES... -> BYTES
@@ -62,6 +66,7 @@ CovarPop | COVAR_POP | this expression | FLOAT64 FLOAT64 -> FLOAT64 ; NUMERIC NU
 CovarSamp | COVAR_SAMP | this expression | FLOAT64 FLOAT64 -> FLOAT64 ; NUMERIC NUMERIC -> !
 CumeDist | CUME_DIST | | -> FLOAT64
 CurrentDate | CURRENT_DATE | this | STRING? -> DATE
+CurrentDatetime | CURRENT_DATETIME | this | STRING? -> DATETIME
 CurrentTimestamp | CURRENT_TIMESTAMP | | -> TIMESTAMP
 Date | DATE | this zone | DATE -> DATE ; DATETIME -> DATE ; TIMESTAMP STRING? -> DATE ; STRING -> DATE
 DateAdd | DATE_ADD | this expression + unit | DATE INT64 -> DATE ; DATETIME INT64 -> DATETIME ; TIMESTAMP INT64 -> TIMESTAMP
@@ -177,6 +182,10 @@ Add | + | this expression | N N -> N ; DATE INT64 -> DATE ; INT64 DATE -> DATE ;
 ; DATETIME INTERVAL -> DATETIME ; TIMESTAMP INTERVAL -> TIMESTAMP
 And | AND | this expression | BOOL BOOL -> BOOL
 Between | BETWEEN | this low high | O O O -> BOOL
+BitwiseAnd | & | this expression | INT64 INT64 -> INT64 ; BYTES BYTES -> !
+BitwiseNot | ~ | this | INT64 -> INT64 ; BYTES -> !
+BitwiseOr | bitwise or | this expression | INT64 INT64 -> INT64 ; BYTES BYTES -> !
+BitwiseXor | ^ | this expression | INT64 INT64 -> INT64 ; BYTES BYTES -> !
 Div | division | this expression | INT64 INT64 -> FLOAT64 ; NUMERIC NUMERIC -> NUMERIC ; FLOAT64 FLOAT64 -> FLOAT64
 EQ | = | this expression | E E -> BOOL
 GT | > | this expression | O O -> BOOL

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlglot import exp
 
+from gaelp_assets.sql.template import mark_key
+
 _WRAPPERS: Final = (exp.IgnoreNulls, exp.RespectNulls)
 
 
@@ -76,6 +78,7 @@ def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
 def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, inside: bool) -> exp.Expr | None:
     """A column of this query's FROM that is in no key and in no aggregate."""
     if any(node == key for key in keys):
+        mark_key(node)
         return None
     if isinstance(node, exp.AggFunc) and not inside and not _over(node):
         return None

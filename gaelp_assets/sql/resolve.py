@@ -12,7 +12,14 @@ from typing import Any, NamedTuple
 from sqlglot import exp
 
 from gaelp_assets.errors import Problem
-from gaelp_assets.sql.expressions import Expressions, coerced, is_constant, is_literal, sqlglot_type
+from gaelp_assets.sql.expressions import (
+    Expressions,
+    coerced,
+    implied_name,
+    is_constant,
+    is_literal,
+    sqlglot_type,
+)
 from gaelp_assets.sql.grouping import check_grouping, has_aggregate, has_window
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
@@ -217,7 +224,7 @@ class _Queries:
                     continue
                 items += spread
                 continue
-            name = node.alias if isinstance(node, exp.Alias) else _implied_name(node)
+            name = node.alias if isinstance(node, exp.Alias) else implied_name(node)
             value = node.this if isinstance(node, exp.Alias) else node
             resolved = self.expressions.resolve(value, scope)
             if select.args.get("group") is not None and isinstance(resolved.unnest(), exp.And | exp.Or):
@@ -430,15 +437,6 @@ def _name_in_sql(c: Column, number: int) -> str:
 
 def _is_star(node: exp.Expr) -> bool:
     return isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star))
-
-
-def _implied_name(node: exp.Expr) -> str:
-    """The name of a column without AS: the last of a path."""
-    if isinstance(node, exp.Column):
-        return str(node.name)
-    if isinstance(node, exp.Dot):
-        return str(node.expression.name)
-    return ""
 
 
 def _ordinal(node: exp.Expr) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 
 import sqlglot
@@ -53,6 +53,56 @@ def put(tree: exp.Expr, **holes: exp.Expr) -> exp.Expr:
             else:
                 column.replace(piece)
     return tree
+
+
+def guarded(checks: Sequence[tuple[str, str]], value: str, **holes: exp.Expr) -> exp.Expr:
+    """`value`, or the error of the first of the `checks` (a condition and a message) that holds.
+
+    What is guarded already is put in without its guards, which then come first: each stands once, however deep the expression is.
+    """
+    opened = {name: unguarded(piece) for name, piece in holes.items()}
+    raw = {name: piece for name, (piece, _) in opened.items()}
+    before = [branch for _, branches in opened.values() for branch in branches]
+    own = [
+        exp.If(
+            this=fill(condition, **raw),
+            true=exp.Anonymous(this="ERROR", expressions=[exp.Literal.string(message)]),
+        )
+        for condition, message in checks
+    ]
+    return behind([*before, *own], fill(value, **raw))
+
+
+def behind(branches: Iterable[exp.Expr], value: exp.Expr) -> exp.Expr:
+    """A value behind guards, each of them once."""
+    distinct = list(dict.fromkeys(branches))
+    if not distinct:
+        return value
+    case = exp.Case(ifs=[branch.copy() for branch in distinct], default=value.copy())
+    case.meta["guard"] = True
+    return case
+
+
+def mark_key(node: exp.Expr) -> exp.Expr:
+    """Notes that a node is a group key, which has to be written in one way wherever it stands: nothing of it may move."""
+    node.meta["key"] = True
+    node.meta.pop("guard", None)
+    return node
+
+
+def is_key(node: exp.Expr) -> bool:
+    """Whether a node is a group key."""
+    return bool(node._meta and node.meta.get("key"))
+
+
+def unguarded(node: exp.Expr) -> tuple[exp.Expr, list[exp.Expr]]:
+    """A value without its guards, and the guards."""
+    inner = node.unnest()
+    if isinstance(inner, exp.Case) and inner.meta.get("guard"):
+        branches = inner.args["ifs"]
+        if all(isinstance(b.args["true"], exp.Anonymous) for b in branches):
+            return typed(inner.args["default"], type_of(node)), branches
+    return node, []
 
 
 def without_errors(tree: exp.Expr) -> exp.Expr:

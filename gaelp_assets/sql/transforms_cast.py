@@ -19,7 +19,7 @@ from gaelp_assets.sql.transforms_number import Transform
 from gaelp_assets.sql.types import Type, type_of, typed
 
 _DAY: Final = r"\d{4}-\d{1,2}-\d{1,2}"
-_TIME: Final = r"\d{1,2}:\d{1,2}:\d{1,2}(\.\d{1,9})?"
+_TIME: Final = r"([01]?\d|2[0-3]):\d{1,2}:\d{1,2}(\.\d{1,9})?"
 _ZONE: Final = r"( ?(Z|z|UTC)|[+-]\d{1,2}(:\d{2})?| [A-Z][A-Za-z_]+/[A-Za-z_/]+)"
 _NUMBER: Final = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*"
 _INTEGER: Final = r"\s*[+-]?[0-9]+\s*"
@@ -40,10 +40,14 @@ _NO_YEAR: Final = "STARTS_WITH(_x, '0000')"
 def _read(target: str, value: str = "_x", more: str = "") -> str:
     """A text that has the target's form; another one is an error."""
     cast = f"CAST({value} AS {_DUCKDB[target]})"
-    form = f"REGEXP_FULL_MATCH(_x, '{_FORMS[target]}')" + (
-        f" AND NOT {_NO_YEAR}" if _FORMS[target].startswith(_DAY) else ""
+    form = f"REGEXP_FULL_MATCH(_x, '{_FORMS[target]}')"
+    if _FORMS[target].startswith(_DAY):
+        form += f" AND NOT {_NO_YEAR}"
+    leap = (
+        f"{form} AND REGEXP_MATCHES(_x, ':60(\\.|\\D|$)') THEN ERROR('{REFUSED}CAST of a leap second') WHEN "
     )
-    return f"CASE WHEN {form} THEN {cast}{more} WHEN NOT _x IS NULL THEN ERROR('not a {target}') END"
+    first = leap if _TIME in _FORMS[target] else ""
+    return f"CASE WHEN {first}{form} THEN {cast}{more} WHEN NOT _x IS NULL THEN ERROR('not a {target}') END"
 
 
 _HEX_VALUE: Final = (

@@ -13,8 +13,8 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import REFUSED, fill, integer
-from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of, typed
+from gaelp_assets.sql.template import REFUSED, behind, fill, guarded, integer, is_key, unguarded
+from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of
 
 Transform = Callable[[exp.Expr], exp.Expr]
 
@@ -40,32 +40,46 @@ def arithmetic(node: exp.Expr) -> exp.Expr:
         return fill(text, a=node.this, b=node.expression)
     if kind.name in {"DATE", "DATETIME", "TIMESTAMP"}:
         return _moved(node)
-    if kind != FLOAT64 or _within_arithmetic(node) or _bound(node) < 1e308:
+    if kind != FLOAT64 or _within_arithmetic(node):
         return node
-    return finite(node, [leaf for leaf in _leaves(node) if not isinstance(leaf, exp.Literal)])
+    leaves = list(_leaves(node))
+    operands, branches = [], []
+    for leaf in leaves:
+        raw, before = unguarded(leaf)
+        branches += before
+        operands.append(raw)
+        if raw is not leaf:
+            leaf.replace(raw if isinstance(raw, exp.Column | exp.Func) else exp.Paren(this=raw.copy()))
+    if _bound(node) >= 1e308:
+        branches.append(overflow(node, operands))
+    return behind(branches, node)
 
 
-def finite(value: exp.Expr, operands: list[exp.Expr], message: str = _OVERFLOW) -> exp.Expr:
-    """The value, or an error where it is no finite number although the operands are. NULL stays NULL."""
-    floats = [o for o in operands if type_of(o) != INT64]
-    finite_operands = [fill("ISFINITE(_o)", o=o) for o in floats]
-    condition = exp.and_(fill("NOT ISFINITE(_v)", v=value), *finite_operands, copy=False)
-    return fill(f"CASE WHEN _c THEN ERROR('{message}') ELSE _v END", c=condition, v=value)
+def overflow(value: exp.Expr, operands: list[exp.Expr]) -> exp.Expr:
+    """The guard of a value that is no finite number although its operands are. NULL is none of this."""
+    floats = [o for o in operands if type_of(o) != INT64 and not isinstance(o, exp.Literal)]
+    condition = exp.and_(
+        fill("NOT ISFINITE(_v)", v=value), *(fill("ISFINITE(_o)", o=o) for o in floats), copy=False
+    )
+    error = exp.Anonymous(this="ERROR", expressions=[exp.Literal.string(_OVERFLOW)])
+    return exp.If(this=condition, true=error)
 
 
 def _within_arithmetic(node: exp.Expr) -> bool:
     parent = node.parent
-    while isinstance(parent, exp.Paren | exp.Neg):
+    while isinstance(parent, exp.Paren | exp.Neg) and not is_key(parent):
         parent = parent.parent
-    return isinstance(parent, _ARITHMETIC) and type_of(parent) == FLOAT64
+    return not is_key(node) and isinstance(parent, _ARITHMETIC) and type_of(parent) == FLOAT64
 
 
-def _leaves(node: exp.Expr) -> Iterator[exp.Expr]:
-    if isinstance(node, exp.Paren | exp.Neg):
-        yield from _leaves(node.this)
+def _leaves(node: exp.Expr, *, inner: bool = False) -> Iterator[exp.Expr]:
+    if inner and is_key(node):
+        yield node
+    elif isinstance(node, exp.Paren | exp.Neg):
+        yield from _leaves(node.this, inner=True)
     elif isinstance(node, _ARITHMETIC) and type_of(node) == FLOAT64:
-        yield from _leaves(node.this)
-        yield from _leaves(node.expression)
+        yield from _leaves(node.this, inner=True)
+        yield from _leaves(node.expression, inner=True)
     else:
         yield node
 
@@ -102,20 +116,21 @@ def divide(node: exp.Expr) -> exp.Expr:
     a, b = node.this, node.expression
     if type_of(node) == NUMERIC:
         return _numeric_division(a, b, _ZERO)
-    if not isinstance(node.parent, exp.Paren):
-        node = exp.Paren(this=node.copy())
-    quotient: exp.Expr = fill("_a / _b", a=a, b=b)
-    divisor = b.unnest()
+    (x, before), (y, more) = unguarded(a), unguarded(b)
+    quotient: exp.Expr = fill("_a / _b", a=x, b=y)
+    divisor = y.unnest()
     safe = integer(divisor) or (
         isinstance(divisor, exp.Literal) and not divisor.is_string and abs(float(divisor.this)) >= 1
     )
-    if not safe and FLOAT64 in {type_of(b)}:
-        quotient = finite(exp.Paren(this=typed(quotient, FLOAT64)), [a, b])
-    if isinstance(divisor, exp.Nullif) or safe:
-        return quotient
-    known = isinstance(a, exp.Literal) or integer(a) is not None
-    zero = "_b = 0" if known else "_b = 0 AND NOT _a IS NULL"
-    return fill(f"CASE WHEN {zero} THEN ERROR('division by zero') ELSE _q END", a=a, b=b, q=quotient)
+    branches = [*before, *more]
+    if not safe and not isinstance(divisor, exp.Nullif):
+        known = isinstance(x, exp.Literal) or integer(x) is not None
+        zero = "_b = 0" if known else "_b = 0 AND NOT _a IS NULL"
+        error = exp.Anonymous(this="ERROR", expressions=[exp.Literal.string("division by zero")])
+        branches.append(exp.If(this=fill(zero, a=x, b=y), true=error))
+    if not safe and type_of(b) == FLOAT64:
+        branches.append(overflow(exp.Paren(this=quotient), [x, y]))
+    return behind(branches, quotient)
 
 
 def _numeric_division(a: exp.Expr, b: exp.Expr, zero: str, quotient: str = _QUOTIENT) -> exp.Expr:
@@ -165,9 +180,7 @@ def finished(node: exp.Expr, over: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
     if kind == FLOAT64:
         all_finite = over(fill("BOOL_AND(ISFINITE(_x))", x=value))
         message = _OVERFLOW if is_sum else f"{REFUSED}AVG of numbers whose sum overflows"
-        return fill(
-            f"CASE WHEN NOT ISFINITE(_s) AND _f THEN ERROR('{message}') ELSE _s END", s=whole, f=all_finite
-        )
+        return guarded([("NOT ISFINITE(_s) AND _f", message)], "_s", s=whole, f=all_finite)
     if not is_sum:
         return whole
     return fill(
@@ -239,12 +252,12 @@ def sign(node: exp.Expr) -> exp.Expr:
     )
 
 
-def guarded(condition: str, message: str, call: str) -> Transform:
+def checked(condition: str, message: str, call: str) -> Transform:
     """A function whose domain error is NaN or infinity in DuckDB."""
 
     def transform(node: exp.Expr) -> exp.Expr:
         holes = {"x": node.this, "y": node.args.get("expression") or exp.Null()}
-        return fill(f"CASE WHEN {condition} THEN ERROR('{message}') ELSE {call} END", **holes)
+        return guarded([(condition, message)], call, **holes)
 
     return transform
 
@@ -252,13 +265,23 @@ def guarded(condition: str, message: str, call: str) -> Transform:
 def logarithm(node: exp.Expr) -> exp.Expr:
     """LOG(x), LOG(x, base) and LOG10(x); sqlglot holds the base first where there is one."""
     x, base = (node.expression, node.this) if node.args.get("expression") else (node.this, None)
-    if base is None:
-        return fill("CASE WHEN _x <= 0 THEN ERROR('logarithm of zero or less') ELSE LN(_x) END", x=x)
-    if integer(base) == 10:
-        return fill("CASE WHEN _x <= 0 THEN ERROR('logarithm of zero or less') ELSE LOG10(_x) END", x=x)
+    if base is None or integer(base) == 10:
+        name = "LN" if base is None else "LOG10"
+        return guarded([("_x <= 0", "logarithm of zero or less")], f"{name}(_x)", x=x)
     wrong = "NOT _x IS NULL AND NOT _b IS NULL AND (_x <= 0 OR _b <= 0 OR _b = 1)"
-    text = f"CASE WHEN {wrong} THEN ERROR('logarithm of zero or less, or to such a base') ELSE LN(_x) / LN(_b) END"
-    return fill(text, x=x, b=base)
+    return guarded([(wrong, "logarithm of zero or less, or to such a base")], "LN(_x) / LN(_b)", x=x, b=base)
+
+
+def extreme(node: exp.Expr) -> exp.Expr:
+    """GREATEST and LEAST: NULL if one of the values is, which DuckDB passes over."""
+    values = [node.this, *node.expressions]
+    holes = {f"v{number}": value for number, value in enumerate(values)}
+    missing = " OR ".join(
+        f"_{name} IS NULL" for name, value in holes.items() if not isinstance(value, exp.Literal)
+    )
+    name = "GREATEST" if isinstance(node, exp.Greatest) else "LEAST"
+    call = f"{name}({', '.join(f'_{hole}' for hole in holes)})"
+    return guarded([], f"CASE WHEN {missing} THEN NULL ELSE {call} END" if missing else call, **holes)
 
 
 def safe_divide(node: exp.Expr) -> exp.Expr:
@@ -299,20 +322,24 @@ def safe_arithmetic(operator: str) -> Transform:
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Add: arithmetic,
     exp.Avg: sum_,
+    exp.BitwiseCount: lambda node: fill("CAST(BIT_COUNT(_x) AS BIGINT)", x=node.this),
+    exp.BitwiseXor: lambda node: fill("XOR(_a, _b)", a=node.this, b=node.expression),
     exp.Ceil: whole,
     exp.Div: divide,
-    exp.Exp: guarded(
+    exp.Exp: checked(
         "_x > 709.782712893384e0 AND ISFINITE(CAST(_x AS DOUBLE))",
         "floating point overflow in EXP",
         "EXP(_x)",
     ),
     exp.Floor: whole,
+    exp.Greatest: extreme,
     exp.IntDiv: integer_division,
-    exp.Ln: guarded("_x <= 0", "logarithm of zero or less", "LN(_x)"),
+    exp.Least: extreme,
+    exp.Ln: checked("_x <= 0", "logarithm of zero or less", "LN(_x)"),
     exp.Log: logarithm,
     exp.Mod: modulo,
     exp.Mul: arithmetic,
-    exp.Pow: guarded(
+    exp.Pow: checked(
         "NOT ISFINITE(POW(_x, _y)) AND ISFINITE(CAST(_x AS DOUBLE)) AND ISFINITE(CAST(_y AS DOUBLE))",
         "floating point error in POW",
         "POW(_x, _y)",
@@ -323,7 +350,7 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.SafeMultiply: safe_arithmetic("*"),
     exp.SafeSubtract: safe_arithmetic("-"),
     exp.Sign: sign,
-    exp.Sqrt: guarded("_x < 0", "square root of a negative number", "SQRT(_x)"),
+    exp.Sqrt: checked("_x < 0", "square root of a negative number", "SQRT(_x)"),
     exp.Sub: arithmetic,
     exp.Sum: sum_,
     exp.Trunc: whole,

@@ -150,11 +150,8 @@ def regexp_extract(node: exp.Expr) -> exp.Expr:
     name = "REGEXP_EXTRACT_ALL" if isinstance(node, exp.RegexpExtractAll) else "REGEXP_EXTRACT"
     if not isinstance(pattern, exp.Literal | exp.RawString):
         raise GaelpError(refused(f"{name} with a computed pattern", "a pattern written out as a string"))
-    try:
-        groups = re.compile(str(pattern.this)).groups
-    except re.error:
-        groups = 2
-    if groups > 1 or (groups and re.search(r"\)[?*{]|\|", str(pattern.this))):
+    groups = sure_groups(str(pattern.this))
+    if groups is None:
         raise GaelpError(
             refused(f"this {name} pattern", "at most one group, which takes part in every match")
         )
@@ -162,6 +159,45 @@ def regexp_extract(node: exp.Expr) -> exp.Expr:
     return fill(
         f"REGEXP_EXTRACT_ALL(_x, _p, {groups}){index}", x=node.this, p=exp.Literal.string(str(pattern.this))
     )
+
+
+_PIECE: Final = re.compile(
+    r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\(\?P?<[a-zA-Z]\w*>|\(\?[a-zA-Z-]*:?|\(|\)|\||[?*]|\{0?,|.", re.DOTALL
+)
+
+
+def sure_groups(pattern: str) -> int | None:
+    """0 or 1, the number of capturing groups that take part in every match; None for more, or for one that may take none."""
+    try:
+        if re.compile(pattern).groups == 0:
+            return 0
+        if re.compile(pattern).groups > 1:
+            return None
+    except re.error:
+        return None
+    holds_it = [False]  # for each open parenthesis, and for the pattern itself, whether the group is within
+    captures: list[bool] = []
+    choices = [False]  # whether there is a choice beside the group
+    closed_with_it = False
+    for piece in _PIECE.findall(pattern):
+        match piece[0]:
+            case "(":
+                captures.append(piece == "(" or piece.endswith(">"))
+                holds_it.append(False)
+                choices.append(False)
+            case ")" if captures:
+                capture, within, choice = captures.pop(), holds_it.pop(), choices.pop()
+                if within and choice:
+                    return None
+                closed_with_it = capture or within
+                holds_it[-1] = holds_it[-1] or closed_with_it
+                continue
+            case "|":
+                choices[-1] = True
+            case "?" | "*" | "{" if closed_with_it:
+                return None
+        closed_with_it = False
+    return None if holds_it[0] and choices[0] else 1
 
 
 _JSON: Final = (

@@ -72,7 +72,9 @@ def in_range(value: exp.Expr, kind: str, start: exp.Expr, amount: exp.Expr) -> e
     An amount that no calendar has is NULL in `value`, and is told from a NULL by its start.
     """
     low, high = _RANGE[kind]
-    lost = "" if integer(amount) is not None else " OR (_v IS NULL AND NOT _s IS NULL AND NOT _a IS NULL)"
+    written = integer(amount)
+    small = written is not None and abs(written) < 1_000_000
+    lost = "" if small else " OR (_v IS NULL AND NOT _s IS NULL AND NOT _a IS NULL)"
     text = f"CASE WHEN _v < {low} OR _v > {high}{lost} THEN ERROR('{kind} out of range') ELSE _v END"
     return fill(text, v=value, s=start, a=amount)
 
@@ -246,6 +248,16 @@ def from_unix(node: exp.Expr) -> exp.Expr:
     return fill(f"MAKE_TIMESTAMPTZ(_n * {factor})", n=node.this)
 
 
+def now(target: str) -> Transform:
+    """CURRENT_DATE and CURRENT_DATETIME: in UTC, or in a time zone."""
+
+    def transform(node: exp.Expr) -> exp.Expr:
+        clock = in_zone(exp.CurrentTimestamp(), node.this or exp.Literal.string("UTC"))
+        return fill(f"CAST(_c AS {target})", c=clock)
+
+    return transform
+
+
 def from_unix_date(node: exp.Expr) -> exp.Expr:
     """The day of that number, counted from 1970-01-01."""
     days = scaled(node.this, 1, "INTEGER")
@@ -312,15 +324,30 @@ def parsed(target: str) -> Transform:
 
 
 def date_array(node: exp.Expr) -> exp.Expr:
-    """An array of DATE, day by day or in steps of days."""
+    """An array of DATE in steps of days, or of months."""
     step = node.args.get("step")
-    days = "1"
+    days, months = 1, 0
     if isinstance(step, exp.Interval):
-        days = str(step.this.name)
-        if str(step.args["unit"]).upper() != "DAY" or not days.lstrip("-").isdigit():
-            raise GaelpError(refused("GENERATE_DATE_ARRAY with this step", "INTERVAL n DAY, n a number"))
-    text = f"CAST(GENERATE_SERIES(CAST(_a AS DATE), CAST(_b AS DATE), INTERVAL '{days}' DAY) AS DATE[])"
-    return fill(text, a=node.args["start"], b=node.args["end"])
+        written = str(step.this.name)
+        unit = _unit(step)
+        if (
+            not re.fullmatch(r"-?\d+", written)
+            or unit not in {"DAY", "WEEK", *_MONTHS}
+            or (unit in _MONTHS and written.startswith("-"))
+        ):
+            raise GaelpError(
+                refused(
+                    "GENERATE_DATE_ARRAY with this step",
+                    "INTERVAL n DAY, WEEK, MONTH, QUARTER or YEAR, n a number",
+                )
+            )
+        days, months = int(written) * {"WEEK": 7}.get(unit, 1), int(written) * _MONTHS.get(unit, 0)
+    holes = {
+        "a": fill("CAST(_d AS DATE)", d=node.args["start"]),
+        "b": fill("CAST(_d AS DATE)", d=node.args["end"]),
+    }
+    step_text = f"'{months}' MONTH" if months else f"'{days}' DAY"
+    return fill(f"CAST(GENERATE_SERIES(_a, _b, INTERVAL {step_text}) AS DATE[])", **holes)
 
 
 def interval(node: exp.Expr) -> exp.Expr:
@@ -338,6 +365,8 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.DateAdd: date_shift,
     exp.DateDiff: date_diff,
     exp.DateSub: date_shift,
+    exp.CurrentDate: now("DATE"),
+    exp.CurrentDatetime: now("TIMESTAMP"),
     exp.DateTrunc: truncate,
     exp.DateFromUnixDate: from_unix_date,
     exp.DatetimeAdd: date_shift,

@@ -145,7 +145,7 @@ def translate(tree: exp.Query) -> exp.Expr:
         transforms_text,
         transforms_time,
     )
-    from gaelp_assets.sql.template import finish_errors, null_instead_of_error
+    from gaelp_assets.sql.template import finish_errors, is_key, mark_key, null_instead_of_error
 
     rules = {
         **transforms.TRANSFORMS,
@@ -173,6 +173,6 @@ def translate(tree: exp.Query) -> exp.Expr:
         if function_to_operator and isinstance(becomes, exp.Binary) and not isinstance(becomes, exp.Dot):
             becomes = exp.Paren(this=becomes)
         if becomes is not node:
-            node.replace(typed(becomes, type_of(node)))
+            node.replace(typed(mark_key(becomes) if is_key(node) else becomes, type_of(node)))
     finish_errors(root)
     return cast("exp.Expr", root.expressions[0])

@@ -824,8 +824,12 @@ DATES_WITH_ZONES: Final = [
     *_each("Interval", CLOCKS, "c + INTERVAL 1 MONTH"),
     *_each("Add", SMALL, "DATE '2024-02-28' + x"),
     *_each("Sub", SMALL, "DATE '2024-02-28' - x"),
-    *_errors("Add", "DATE '9999-12-31' + 1 + x", "DATE '2024-01-01' = TIMESTAMP '2024-01-01'"),
-    *_errors("DateAdd", "DATE_ADD(DATE '9999-12-31', INTERVAL 1 DAY)"),
+    *_errors("Add", "DATE '9999-12-31' + 1 + x", "DATE '2024-01-01' + 9223372036854775807"),
+    *_errors(
+        "DateAdd",
+        "DATE_ADD(DATE '9999-12-31', INTERVAL 1 DAY)",
+        "DATE_ADD(DATE '2024-01-01', INTERVAL 9223372036854775807 MONTH)",
+    ),
     *_errors("TimestampAdd", "TIMESTAMP_ADD(TIMESTAMP '9999-12-31 12:00:00', INTERVAL 1 DAY)"),
     *_each(
         "StrToDate",
@@ -903,7 +907,8 @@ NUMERICS: Final = [
     *_each("Abs", MONEY, "ABS(m)"),
     *_each("Greatest", MONEY, "GREATEST(m, 1)", "GREATEST(m, 0.5)"),
     *_each("Coalesce", MONEY, "COALESCE(m, 0)", "IFNULL(m, 1.5)"),
-    *_each("EQ", MONEY, "m = 19.99", "m = 0", "m < 0.2"),
+    *_each("EQ", MONEY, "m = 19.99", "m = 0"),
+    *_each("LT", MONEY, "m < 0.2"),
     *_each("SafeDivide", MONEY, "SAFE_DIVIDE(m, 3)", "SAFE_DIVIDE(1, m)"),
     *[
         Example("Sum", f"SELECT {e} AS y FROM {MONEY}")
@@ -1001,6 +1006,37 @@ MORE_TEXT: Final = [
         "JSONExtractScalar",
         """UNNEST(['{"a": 1.50}', '{"a": 1e3}', '{"a": "lin_2.5e-4"}']) AS x""",
         "SAFE_CAST(JSON_VALUE(x, '$.a') AS FLOAT64)",
+    ),
+]
+BITS: Final = [
+    *_each("BitwiseAnd", INTEGERS, "x & 5"),
+    *_each("BitwiseOr", INTEGERS, "x | 5"),
+    *_each("BitwiseXor", INTEGERS, "x ^ 5"),
+    *_each("BitwiseNot", INTEGERS, "~x"),
+    *_each("BitwiseCount", INTEGERS, "BIT_COUNT(x)"),
+    *_grouped("BitwiseAndAgg", "BIT_AND(x)"),
+    *_grouped("BitwiseOrAgg", "BIT_OR(x)"),
+    *_grouped("BitwiseXorAgg", "BIT_XOR(i)"),
+    Example("CurrentDate", "SELECT CURRENT_DATE('UTC') = CURRENT_DATE() AS y"),
+    Example("CurrentDatetime", "SELECT CURRENT_DATETIME() > DATETIME '2024-01-01' AS y"),
+    *_each(
+        "RegexpExtract",
+        TEXTS,
+        "REGEXP_EXTRACT(x, '(a|b|Ä)')",
+        "REGEXP_EXTRACT(x, '^(?:a|b)(.?)')",
+        r"REGEXP_EXTRACT(x, r'[(|]?([a-z]+)\|?')",
+    ),
+    *_each(
+        "GenerateDateArray",
+        DATES,
+        "GENERATE_DATE_ARRAY(d, DATE '2024-05-15', INTERVAL 1 MONTH)",
+        "GENERATE_DATE_ARRAY(DATE '2023-01-31', d, INTERVAL 3 MONTH)",
+        "GENERATE_DATE_ARRAY(DATE '2020-02-29', d, INTERVAL 1 YEAR)",
+        "GENERATE_DATE_ARRAY(DATE '2023-12-25', d, INTERVAL 1 WEEK)",
+    ),
+    Example("Struct", "SELECT STRUCT(x, t.x AS z).x AS y FROM (SELECT 1 AS x) AS t"),
+    Example(
+        "Struct", "SELECT s.k AS y FROM (SELECT STRUCT(t.k, v) AS s FROM (SELECT 1 AS k, 'a' AS v) AS t)"
     ),
 ]
 MORE_ARRAYS: Final = [
@@ -1161,6 +1197,7 @@ EXAMPLES: Final = [
     *CASTS,
     *NUMERICS,
     *MORE_TEXT,
+    *BITS,
     *MORE_ARRAYS,
     *NAMES,
 ]

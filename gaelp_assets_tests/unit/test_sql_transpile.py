@@ -51,7 +51,7 @@ def test_names_of_relations_stay_and_comments_go() -> None:
         ("CAST(x AS NUMERIC(10, 2))", "a type with parameters"),
         ("EXP(NUMERIC '1.5')", "EXP of NUMERIC"),
         ("SUBSTR(b'abc', 1)", "SUBSTR of BYTES"),
-        ("STRUCT(x)", "STRUCT field without a name"),
+        ("STRUCT(x + 1)", "STRUCT field without a name"),
         ("x[0]", "index without OFFSET"),
         ("x + INTERVAL 1 DAY", "INTERVAL as a value"),
         ("DATE_TRUNC(x, WEEK(TUESDAY))", r"WEEK\(TUESDAY\)"),
@@ -66,7 +66,10 @@ def test_names_of_relations_stay_and_comments_go() -> None:
         ("SAFE.LOWER(x)", "SAFE. before LOWER"),
         ("SAFE.DATE(DIV(y, x), 1, 1)", "SAFE. around"),
         ("b'\\\\x00'", "escape in a literal of BYTES"),
-        ("x & 1", "BITWISE AND"),
+        ("x << 1", "BITWISE LEFT SHIFT"),
+        ("REGEXP_EXTRACT(x, 'a|(b)')", "REGEXP_EXTRACT pattern"),
+        ("REGEXP_EXTRACT(x, '(?:(a)|b)')", "REGEXP_EXTRACT pattern"),
+        ("REGEXP_EXTRACT(x, '(?:x(a))*')", "REGEXP_EXTRACT pattern"),
     ],
 )
 def test_what_was_not_found_equal_is_refused_by_name(expression: str, name: str) -> None:
