@@ -108,7 +108,9 @@ def coerced(node: exp.Expr, target: Type) -> exp.Expr:
         return typed(node, target)
     if target == FLOAT64 and source == INT64:
         return node
-    return typed(exp.Cast(this=node.copy(), to=sqlglot_type(target)), target)
+    cast = exp.Cast(this=node.copy(), to=sqlglot_type(target))
+    cast.meta["implied"] = True
+    return typed(cast, target)
 
 
 class Expressions:

@@ -15,7 +15,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.expressions import sqlglot_type
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import can_fail, fill, integer
+from gaelp_assets.sql.template import fill, integer
 from gaelp_assets.sql.transforms_number import Transform
 from gaelp_assets.sql.types import type_of
 
@@ -78,13 +78,6 @@ def negative(node: exp.Expr) -> exp.Expr:
     if is_integer and not isinstance(node.parent, _BARE_NUMBER) and not _typed_by_neighbour(node):
         return fill("CAST(_x AS BIGINT)", x=exp.Literal.number(f"-{node.this.this}"))
     return node
-
-
-def null_if(node: exp.Expr) -> exp.Expr:
-    """DuckDB does not look at the second value where the first is NULL, so that an error in it would be missed."""
-    if not can_fail(node.expression):
-        return node
-    return fill("CASE WHEN _a = _b THEN NULL ELSE _a END", a=node.this, b=node.expression)
 
 
 def null(node: exp.Expr) -> exp.Expr:
@@ -259,7 +252,6 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Neg: negative,
     exp.PercentileCont: percentile,
     exp.Null: null,
-    exp.Nullif: null_if,
     exp.Select: whole_select,
     exp.Struct: struct,
     exp.Unnest: unnest,

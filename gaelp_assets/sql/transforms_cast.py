@@ -11,7 +11,7 @@ from typing import Final
 
 from sqlglot import exp
 
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.expressions import data_type
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, fill, without_errors
@@ -112,7 +112,12 @@ _NAMES: Final = "INT64, FLOAT64, NUMERIC, STRING, BYTES, BOOL, DATE, DATETIME, T
 
 
 def cast_(node: exp.Expr) -> exp.Expr:
-    """One type as another."""
+    """One type as another. A written text that its neighbours make a date has to be one."""
+    name = data_type(node.args["to"]).name
+    text = node.this
+    written = isinstance(text, exp.Literal) and text.is_string and name in _FORMS
+    if written and node.meta.get("implied") and not re.fullmatch(_FORMS[name], str(text.this)):
+        raise GaelpError(Problem(f"a text that is no {name}", "SQL", f"a text that can be read as {name}"))
     return _cast(node.this, data_type(node.args["to"]), node, safe=isinstance(node, exp.TryCast))
 
 

@@ -110,16 +110,16 @@ DATETIME | STRING | CAST({0} AS STRING)
 BOOL | INT64 | CAST({0} AS INT64)
 BOOL BOOL | BOOL | {0} AND {1}
 BOOL BOOL | BOOL | {0} OR NOT {1}
-T T | BOOL | {0} = {1}
-T T | BOOL | {0} <> {1}
-O O | BOOL | {0} < {1}
-O O O | BOOL | {0} BETWEEN {1} AND {2}
+C C | BOOL | {0} = {1}
+C C | BOOL | {0} <> {1}
+C C | BOOL | {0} < {1}
+C C C | BOOL | {0} BETWEEN {1} AND {2}
 T | BOOL | {0} IS NULL
-T T | BOOL | {0} IN ({1}, {0})
+C C | BOOL | {0} IN ({1}, {0})
 BOOL T T | T | IF({0}, {1}, {2})
 BOOL T T | T | CASE WHEN {0} THEN {1} ELSE {2} END
 T T | T | COALESCE({0}, {1})
-T T | T | NULLIF({0}, {1})
+C C | T | NULLIF({0}, {1})
 C C | O | GREATEST({0}, {1})
 """.strip().splitlines()
     )
@@ -222,7 +222,7 @@ class Queries:
         ]
         parts, result, text = self._r.choice(forms)
         variable = kind if result in "TO" else self._r.choice(KINDS)
-        # A C is a column or a literal: DuckDB does not look at what stands beside a NULL in GREATEST.
+        # A C is a column or a literal: beside a NULL, DuckDB does not look at the other side of a comparison.
         values = [
             self._expression(
                 variable if p in "TOC" else p, columns, 0 if p == "C" else depth - 1, null=p == "T"

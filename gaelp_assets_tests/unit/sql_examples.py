@@ -912,8 +912,10 @@ NUMERICS: Final = [
     *_each("SafeDivide", MONEY, "SAFE_DIVIDE(m, 3)", "SAFE_DIVIDE(1, m)"),
     *[
         Example("Sum", f"SELECT {e} AS y FROM {MONEY}")
-        for e in ("SUM(m)", "SUM(m) / 3", "ROUND(SUM(m), 2)", "MIN(m)", "COUNT(DISTINCT m)")
+        for e in ("SUM(m)", "SUM(m) / 3", "ROUND(SUM(m), 2)", "SUM(DISTINCT m)")
     ],
+    Example("Min", f"SELECT MIN(m) AS y FROM {MONEY}"),
+    Example("Count", f"SELECT COUNT(DISTINCT m) AS y FROM {MONEY}"),
     *[
         Example("Avg", f"SELECT {e} AS y FROM {MONEY}")
         for e in ("AVG(m)", "AVG(DISTINCT m)", "AVG(IF(m > 99, m, NULL))")
@@ -1080,6 +1082,9 @@ MORE_ARRAYS: Final = [
 ]
 NAMES: Final = [
     Example(
+        "Order", "SELECT f + f AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY y * y - y"
+    ),
+    Example(
         "Group", "SELECT MOD(x, 2) AS x, COUNT(*) AS n FROM UNNEST([1, 2, 3, 4]) AS x GROUP BY x HAVING x = 1"
     ),
     Example(
@@ -1169,6 +1174,7 @@ NAMES: Final = [
             ("Sum", "SELECT SUM(TRUE) AS y FROM UNNEST([1])"),
             ("EQ", "SELECT DATE '2020-01-01' = TIMESTAMP '2020-01-01' AS y"),
             ("EQ", "SELECT TRUE = 1 AS y"),
+            ("EQ", "SELECT d = 'n/a' AS y FROM UNNEST([DATE '2024-01-01']) AS d WHERE FALSE"),
             ("EQ", "SELECT NULL = 1 AS y"),
             ("EQ", "SELECT CONCAT('2020', '-01-01') = DATE '2020-01-01' AS y"),
             ("In", "SELECT x FROM UNNEST([1]) AS x WHERE x IN ('1')"),
