@@ -280,7 +280,10 @@ _INSTEAD: Final = {
     "ANY": "a list of conditions with OR", "APPROX_TOP_COUNT": "GROUP BY with ORDER BY COUNT(*) DESC LIMIT n", "COLLATE": "LOWER",
     "CONTAINS_SUBSTR": "STRPOS(LOWER(x), LOWER(y)) > 0", "CURRENT_DATETIME": "DATETIME(CURRENT_TIMESTAMP())", "IEEE_DIVIDE": "SAFE_DIVIDE",
     "FARM_FINGERPRINT": "TO_HEX(SHA256(x))", "GENERATE_UUID": "a key of the rows", "JSON_EXTRACT_ARRAY": "JSON_VALUE with an index",
-    "PERCENTILE_DISC": "PERCENTILE_CONT", "RAND": "TO_HEX(MD5(key)) for a stable order", "TABLE SAMPLE": "WHERE MOD(key, 10) = 0",
+    "PERCENTILE_DISC": "PERCENTILE_CONT",
+    
+    "PIVOT": "SUM(IF(key = value, x, NULL)) for each value, with GROUP BY", 
+    "TABLE WITH PIVOTS": "SUM(IF(...)) with GROUP BY", "RAND": "TO_HEX(MD5(key)) for a stable order", "TABLE SAMPLE": "WHERE MOD(key, 10) = 0",
 }  # fmt: skip
 
 

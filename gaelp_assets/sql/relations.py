@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlglot import exp
 
-from gaelp_assets.sql.expressions import Expressions, coerced
+from gaelp_assets.sql.expressions import Expressions
 from gaelp_assets.sql.scope import (
     Column,
     NameProblem,
@@ -21,6 +21,7 @@ from gaelp_assets.sql.scope import (
     refused_name,
 )
 from gaelp_assets.sql.types import ANY, BOOL, INT64, Type, common_type, type_of, type_of_field, typed
+from gaelp_assets.sql.values import coerced
 
 Query = Callable[[exp.Expr, Scope | None], list[Column] | None]
 

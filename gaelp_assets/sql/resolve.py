@@ -12,18 +12,12 @@ from typing import Any, NamedTuple
 from sqlglot import exp
 
 from gaelp_assets.errors import Problem
-from gaelp_assets.sql.expressions import (
-    Expressions,
-    coerced,
-    implied_name,
-    is_constant,
-    is_literal,
-    sqlglot_type,
-)
+from gaelp_assets.sql.expressions import Expressions
 from gaelp_assets.sql.grouping import check_grouping, has_aggregate, has_window
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
 from gaelp_assets.sql.types import ANY, BOOL, Type, common_type, struct_of, type_of, typed
+from gaelp_assets.sql.values import coerced, implied_name, is_constant, is_literal, sqlglot_type
 
 
 class Resolved(NamedTuple):

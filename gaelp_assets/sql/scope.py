@@ -150,6 +150,13 @@ class Scope:
             return found
         # A name that is not found may be of an outer query, or of a relation whose columns are not known.
         may_be_here = self.open and not self.only_aliases
+        if self.outer is not None and len(path) > 1 and self.outer.has_source(path[0]):
+            return self.outer.resolve(path)
+        if self.outer is not None and may_be_here and all(s.value for s in self.sources if s.columns is None):
+            raise NameProblem(
+                f"{path[0]} may be a field of an unnested record or a column of the query around it",
+                remedy="Give UNNEST an alias, and write it or the table before the name.",
+            )
         if self.outer is not None:
             try:
                 outer = self.outer.resolve(path)
@@ -174,6 +181,11 @@ class Scope:
             if any(s.name for s in self.sources)
             else "",
         )
+
+    def has_source(self, name: str) -> bool:
+        """Whether a range variable of that name is visible."""
+        here = any(s.name.lower() == name.lower() for s in self.sources)
+        return here or (self.outer is not None and self.outer.has_source(name))
 
     def _names(self) -> Iterator[str]:
         yield from self.aliases

@@ -13,11 +13,11 @@ from typing import Final, cast
 from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.sql.expressions import sqlglot_type
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import fill, integer
 from gaelp_assets.sql.transforms_number import Transform
 from gaelp_assets.sql.types import type_of
+from gaelp_assets.sql.values import sqlglot_type
 
 _COMPARISONS = (
     exp.EQ,
@@ -226,15 +226,6 @@ def whole_select(node: exp.Expr) -> exp.Expr:
     return node
 
 
-def percentile(node: exp.Expr) -> exp.Expr:
-    """An analytic function only, as in BigQuery."""
-    if not isinstance(node.parent, exp.Window):
-        raise GaelpError(
-            refused("PERCENTILE_CONT without OVER", "PERCENTILE_CONT(x, 0.5) OVER (PARTITION BY ...)")
-        )
-    return node
-
-
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.ArgMax: by_extreme,
     exp.ArgMin: by_extreme,
@@ -250,7 +241,6 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.IgnoreNulls: array_agg,
     exp.Literal: literal,
     exp.Neg: negative,
-    exp.PercentileCont: percentile,
     exp.Null: null,
     exp.Select: whole_select,
     exp.Struct: struct,

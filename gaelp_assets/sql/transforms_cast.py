@@ -12,11 +12,11 @@ from typing import Final
 from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.sql.expressions import data_type
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, fill, without_errors
 from gaelp_assets.sql.transforms_number import Transform
 from gaelp_assets.sql.types import Type, type_of, typed
+from gaelp_assets.sql.values import data_type
 
 _DAY: Final = r"\d{4}-\d{1,2}-\d{1,2}"
 _TIME: Final = r"([01]?\d|2[0-3]):\d{1,2}:\d{1,2}(\.\d{1,9})?"

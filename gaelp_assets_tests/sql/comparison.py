@@ -80,7 +80,12 @@ def difference(
         raw = mine.error.startswith(
             ("BinderException", "ParserException", "CatalogException", "InternalException", "NotImplemented")
         )
-        return "" if theirs.error and not raw else f"{mine.error}; expected {theirs.error or theirs.rows}"
+        # A constant that cannot be computed fails in DuckDB before there is a row, in the evaluator with the first row.
+        return (
+            ""
+            if not raw and (theirs.error or not theirs.rows)
+            else f"{mine.error}; expected {theirs.error or theirs.rows}"
+        )
     if "OUT_OF_RANGE" in theirs.error:
         without_null = all(value is not None for row in mine.rows for value in row)
         if layered or not without_null or eager(connection, sql).error:

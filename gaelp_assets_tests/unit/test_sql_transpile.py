@@ -84,6 +84,7 @@ def test_what_was_not_found_equal_is_refused_by_name(expression: str, name: str)
         "SELECT x FROM a.t FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
         "SELECT * FROM a.t PIVOT(SUM(x) FOR y IN ('a'))",
         "SELECT * FROM a.t JOIN a.u USING (k)",
+        "SELECT (SELECT value FROM UNNEST(parts) WHERE key = 'x') AS y FROM a.t",
         "SELECT * FROM (a.t JOIN a.u ON TRUE)",
         "SELECT x FROM a.t ORDER BY x UNION ALL SELECT y FROM a.u",
         "DELETE FROM a.t WHERE TRUE",
@@ -107,6 +108,11 @@ def test_a_refusal_lists_near_names_first_and_all_refusals_come_at_once() -> Non
     assert second.what.startswith("REVERSE")
     assert second.where == "SQL, line 1, column 22"
     assert set(first.expected.removeprefix("one of ").split(", ")) < set(FUNCTION_NAMES)
+
+
+def test_a_field_of_an_unnested_record_is_not_a_column_of_the_outer_query() -> None:
+    sql = "SELECT (SELECT p.value FROM UNNEST(t.parts) AS p WHERE p.key = t.key) AS y FROM a.t"
+    assert "_unnest_p.p.key = t.key" in to_duckdb(sql)
 
 
 def test_a_refusal_says_what_to_use_instead_rather_than_ninety_names() -> None:
