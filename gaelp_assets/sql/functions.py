@@ -277,14 +277,21 @@ FUNCTION_NAMES: Final = tuple(sorted({name for allowed in FUNCTIONS.values() for
 
 
 _INSTEAD: Final = {
-    "ANY": "a list of conditions with OR", "APPROX_TOP_COUNT": "GROUP BY with ORDER BY COUNT(*) DESC LIMIT n", "COLLATE": "LOWER",
-    "CONTAINS_SUBSTR": "STRPOS(LOWER(x), LOWER(y)) > 0", "CURRENT_DATETIME": "DATETIME(CURRENT_TIMESTAMP())", "IEEE_DIVIDE": "SAFE_DIVIDE",
-    "FARM_FINGERPRINT": "TO_HEX(SHA256(x))", "GENERATE_UUID": "a key of the rows", "JSON_EXTRACT_ARRAY": "JSON_VALUE with an index",
+    "ANY": "a list of conditions with OR",
+    "APPROX_TOP_COUNT": "GROUP BY with ORDER BY COUNT(*) DESC LIMIT n",
+    "COLLATE": "LOWER",
+    "CONTAINS_SUBSTR": "STRPOS(LOWER(x), LOWER(y)) > 0",
+    "FARM_FINGERPRINT": "TO_HEX(SHA256(x))",
+    "GENERATE_UUID": "a key of the rows",
+    "IEEE_DIVIDE": "SAFE_DIVIDE",
+    "JSON_EXTRACT_ARRAY": "JSON_VALUE with an index",
     "PERCENTILE_DISC": "PERCENTILE_CONT",
-    
-    "PIVOT": "SUM(IF(key = value, x, NULL)) for each value, with GROUP BY", 
-    "TABLE WITH PIVOTS": "SUM(IF(...)) with GROUP BY", "RAND": "TO_HEX(MD5(key)) for a stable order", "TABLE SAMPLE": "WHERE MOD(key, 10) = 0",
-}  # fmt: skip
+    "PIVOT": "SUM(IF(key = value, x, NULL)) for each value, with GROUP BY",
+    "RAND": "TO_HEX(MD5(key)) for a stable order",
+    "TABLE SAMPLE": "WHERE MOD(key, 10) = 0",
+    "TABLE WITH PIVOTS": "SUM(IF(...)) with GROUP BY",
+}
+"""What to use in place of what people ask for most."""
 
 
 def problems_of(tree: exp.Expr) -> list[Problem]:
