@@ -27,6 +27,11 @@ _KINDS: Final = {
     "TIMESTAMP": "TIMESTAMP", "DATE": "DATE", "DATETIME": "DATETIME", "TIME": "TIME", "JSON": "JSON",
 }  # fmt: skip
 _NAMES: Final = {"DOUBLE": "FLOAT", "INT64": "INTEGER", "BOOL": "BOOLEAN"}
+# What the wrapper cannot hand over, as something that it can.
+_SHOWN: Final = {
+    "TIMESTAMP": "UNIX_MICROS({0})", "NUMERIC": "CAST({0} AS STRING)", "DATETIME": "CAST({0} AS STRING)", "TIME": "CAST({0} AS STRING)",
+    "BYTES": "TO_HEX({0})", "JSON": "TO_JSON_STRING({0})",
+}  # fmt: skip
 _EPOCH: Final = dt.date(1970, 1, 1)
 
 
@@ -167,21 +172,20 @@ class Gate:
     def evaluate(self, sql: str) -> tuple[list[tuple[str, str]], list[tuple[Any, ...]]]:
         """The columns and the rows of a query over literals, by Google's reference evaluator.
 
-        TIMESTAMP values are microseconds since 1970 UTC, structs are lists.
+        TIMESTAMP values are microseconds since 1970 UTC, structs are lists; NUMERIC, DATETIME, TIME and JSON are text, BYTES are
+        hexadecimal. Every column needs a name, if one has such a type.
         """
         columns = self.output_columns(sql)
         wrapped = sql
-        if any(kind == "TIMESTAMP" for _, kind in columns):
-            picked = (
-                f"UNIX_MICROS({name}) AS {name}" if kind == "TIMESTAMP" else name for name, kind in columns
-            )
+        if any(kind in _SHOWN for _, kind in columns):
+            picked = (_SHOWN.get(kind, "{0}").format(name) + f" AS {name}" for name, kind in columns)
             wrapped = f"SELECT {', '.join(picked)} FROM ({sql})"
         builder = _library().PreparedQuery.builder().set_sql(wrapped)
         with builder.set_analyzer_options(_options({})).set_catalog(self._catalog).prepare() as query:
             table = query.execute().content.table_data
             return columns, [
                 tuple(_value(cell, kind) for cell, (_, kind) in zip(row.cell, columns, strict=True))
-                for row in table.row
+                for row in (table.row if table is not None else ())
             ]
 
 

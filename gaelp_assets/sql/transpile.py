@@ -7,30 +7,104 @@ FLOAT64 `+`, `-`, `*` or SUM is an infinity in DuckDB. Values of type NUMERIC ma
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
+from gaelp_assets.catalog.model import Field
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
+from gaelp_assets.sql.resolve import resolve
+from gaelp_assets.sql.scope import Tables, place
+from gaelp_assets.sql.types import OutputColumn, output_column, type_of, type_of_field, typed
 
 if TYPE_CHECKING:
     from sqlglot import exp
 
 
-@lru_cache(maxsize=1024)
-def to_duckdb(sql: str) -> str:
+def to_duckdb(sql: str, tables: Tables | None = None) -> str:
     """One GoogleSQL query as DuckDB's SQL, with `@name` parameters as `$name`.
 
     The session that runs it must have `TimeZone = 'UTC'`.
 
+    Args:
+        sql: the query.
+        tables: the fields of every relation that the query may read, by `dataset.name`. Without them the columns of relations have
+            types that are not known: what depends on a type is then decided by DuckDB when the query runs, or refused.
+
     Raises:
-        GaelpError: not one query, or something in it that is not on the list of `functions`; all such things at once.
+        GaelpError: not one query, a name or type that is wrong in GoogleSQL, or something that is not on the list of `functions`;
+            all such things at once.
     """
+    return _translate_with(sql, tables)[0]
+
+
+def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn, ...]:
+    """Name, BigQuery type and mode of each column of a query's result, as far as `tables` tells.
+
+    Raises:
+        GaelpError: as `to_duckdb`, and for a `*` over a relation that `tables` does not have.
+    """
+    columns = _translate_with(sql, tables)[1]
+    if columns is None:
+        problem = Problem(
+            "the columns of * are not known", "SQL", "the fields of all relations, or columns by name"
+        )
+        raise GaelpError(problem)
+    return columns
+
+
+class _Tables(Mapping[str, Sequence[Field]]):
+    """Fields by relation, which can be a key of a cache: two are equal if their types are."""
+
+    def __init__(self, fields: Mapping[str, Sequence[Field]]) -> None:
+        self._fields = fields
+        self._types = tuple(
+            (id_, tuple((f.name, type_of_field(f)) for f in own)) for id_, own in sorted(fields.items())
+        )
+        self._hash = hash(self._types)
+
+    def __getitem__(self, id_: str) -> Sequence[Field]:
+        return self._fields[id_]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Tables) and self._types == other._types
+
+
+def _translate_with(sql: str, tables: Tables | None) -> tuple[str, tuple[OutputColumn, ...] | None]:
+    """The translation, cached by the relations whose names stand in the text, so that a large catalogue costs little."""
+    if tables is None:
+        return _translated(sql, None)
+    relevant = _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
+    try:
+        return _translated(sql, relevant)
+    except GaelpError:
+        # The other relations are needed to say which one was meant.
+        return _translated(sql, _Tables(tables))
+
+
+@lru_cache(maxsize=1024)
+def _translated(sql: str, tables: _Tables | None) -> tuple[str, tuple[OutputColumn, ...] | None]:
     tree = parse(sql)
     problems = problems_of(tree)
     if problems:
         raise GaelpError(*problems)
-    return translate(tree).sql(dialect="duckdb", comments=False)
+    resolved = resolve(tree, tables)
+    if resolved.problems:
+        raise GaelpError(*dict.fromkeys(resolved.problems))
+    text = translate(resolved.tree).sql(dialect="duckdb", comments=False)
+    columns = resolved.columns
+    return text, None if columns is None else tuple(output_column(c.name, c.type) for c in columns)
 
 
 def parse(sql: str) -> exp.Query:
@@ -64,11 +138,18 @@ def translate(tree: exp.Query) -> exp.Expr:
     """
     from sqlglot import exp
 
-    from gaelp_assets.sql import transforms, transforms_cast, transforms_text, transforms_time
-    from gaelp_assets.sql.template import null_instead_of_error
+    from gaelp_assets.sql import (
+        transforms,
+        transforms_cast,
+        transforms_number,
+        transforms_text,
+        transforms_time,
+    )
+    from gaelp_assets.sql.template import finish_errors, is_key, mark_key, null_instead_of_error
 
     rules = {
         **transforms.TRANSFORMS,
+        **transforms_number.TRANSFORMS,
         **transforms_text.TRANSFORMS,
         **transforms_time.TRANSFORMS,
         **transforms_cast.TRANSFORMS,
@@ -76,13 +157,22 @@ def translate(tree: exp.Query) -> exp.Expr:
     root = exp.Tuple(expressions=[tree.copy()])
     for node in reversed(list(root.expressions[0].walk(bfs=False))):
         rule = rules.get(type(node))
-        if isinstance(node.parent, exp.SafeFunc):
-            node.parent.replace(null_instead_of_error(node, rule(node) if rule else node))
-        elif rule is not None:
+        try:
+            if isinstance(node.parent, exp.SafeFunc):
+                node.parent.replace(typed(null_instead_of_error(node, rule), type_of(node)))
+                continue
+            if rule is None:
+                continue
             becomes = rule(node)
-            function_to_operator = isinstance(node, exp.Func) or not isinstance(node, exp.Binary)
-            if function_to_operator and isinstance(becomes, exp.Binary) and not isinstance(becomes, exp.Dot):
-                becomes = exp.Paren(this=becomes)
-            if becomes is not node:
-                node.replace(becomes)
+        except GaelpError as error:
+            where = place(node)
+            raise GaelpError(
+                *(replace(p, where=where) if p.where == "SQL" else p for p in error.problems)
+            ) from None
+        function_to_operator = isinstance(node, exp.Func) or not isinstance(node, exp.Binary)
+        if function_to_operator and isinstance(becomes, exp.Binary) and not isinstance(becomes, exp.Dot):
+            becomes = exp.Paren(this=becomes)
+        if becomes is not node:
+            node.replace(typed(mark_key(becomes) if is_key(node) else becomes, type_of(node)))
+    finish_errors(root)
     return cast("exp.Expr", root.expressions[0])

@@ -757,7 +757,456 @@ QUERIES: Final = [
     Example("Tuple", f"SELECT i FROM {ROWS} WHERE (g, x) IN (('a', 2), ('a', 5))"),
 ]
 
-EXAMPLES: Final = [*NUMBERS, *LOGIC, *STRINGS, *DATES_AND_TIMES, *AGGREGATES, *WINDOWS, *ARRAYS, *QUERIES]
+NEW_YORK: Final = "'America/New_York'"
+MOMENTS: Final = (
+    "UNNEST([TIMESTAMP '2024-03-10 06:59:59.5+00', TIMESTAMP '2024-03-10 07:30:00+00', TIMESTAMP '2024-11-03 05:30:00+00',"
+    " TIMESTAMP '2024-11-03 06:30:00+00', NULL]) AS t"
+)
+CLOCKS: Final = (
+    "UNNEST([DATETIME '2024-02-29 23:59:59.999999', DATETIME '2023-12-31 00:00:00', DATETIME '2024-11-03 01:30:00',"
+    " DATETIME '2024-03-10 02:30:00', DATETIME '1969-12-31 12:34:56.5', NULL]) AS c"
+)
+MONEY: Final = "UNNEST([NUMERIC '19.99', 0.2, 0.000000001, -7.5, 0, NULL, 12345678901234567.123456789]) AS m"
+DIRTY: Final = (
+    "UNNEST(['12', ' 7 ', '-3', '+3', '', 'n/a', '1.5', '.5', '5.', '1e3', '0x1F', '-0x1F', '0x', '1_000',"
+    " 'lin_2.5e-4', 'auto', 'inf', '-Infinity',"
+    " 'NaN', 'TRUE', 'false', 't', '2024-02-29', '2024-2-9', '2023-02-29', '0000-01-01', '20240229', '2024-02-29"
+    " 10:11:12', '2024-02-29T10:11:12.5Z',"
+    " '2024-02-29 10:11', '2024-02-29 24:00:00', '2024-02-29 10:11:12+5', '2024-02-29 10:11:12.1234567+05:30',"
+    " '2024-02-29 10:11:12 Asia/Tokyo',"
+    " '2024-02-29 10:11:12 UTC', ' 2024-02-29', '10:11:12', '99999999999999999999', '1e400', NULL]) AS x"
+)
+DATES_WITH_ZONES: Final = [
+    *_each("Date", MOMENTS, f"DATE(t, {NEW_YORK})", "DATE(t, 'UTC')"),
+    *_each("Datetime", MOMENTS, f"DATETIME(t, {NEW_YORK})"),
+    *_each("Datetime", CLOCKS, "DATETIME(DATE(c), TIME '10:11:12')"),
+    *_each("TsOrDsToDatetime", MOMENTS, "DATETIME(t)"),
+    *_each(
+        "AtTimeZone",
+        MOMENTS,
+        f"EXTRACT(HOUR FROM t AT TIME ZONE {NEW_YORK})",
+        f"EXTRACT(DATE FROM t AT TIME ZONE {NEW_YORK})",
+    ),
+    *_each(
+        "TimestampTrunc",
+        MOMENTS,
+        *(f"TIMESTAMP_TRUNC(t, {u}, {NEW_YORK})" for u in ("DAY", "HOUR", "WEEK", "MONTH")),
+    ),
+    *_each("TimestampTrunc", MOMENTS, "TIMESTAMP_TRUNC(t, HOUR, 'Asia/Kolkata')"),
+    *_each("TimeToStr", MOMENTS, f"FORMAT_TIMESTAMP('%F %T', t, {NEW_YORK})"),
+    *_each(
+        "Timestamp", CLOCKS, f"TIMESTAMP(c, {NEW_YORK})", "TIMESTAMP(c)", f"TIMESTAMP(DATE(c), {NEW_YORK})"
+    ),
+    *_each(
+        "DatetimeAdd",
+        CLOCKS,
+        "DATETIME_ADD(c, INTERVAL 1 HOUR)",
+        "DATETIME_ADD(c, INTERVAL 1 MONTH)",
+    ),
+    *_each("DateAdd", CLOCKS, "DATE_ADD(c, INTERVAL 36 HOUR)"),
+    *_each("DatetimeSub", CLOCKS, "DATETIME_SUB(c, INTERVAL 1 WEEK)", "DATETIME_SUB(c, INTERVAL 1 YEAR)"),
+    *_each("DatetimeTrunc", CLOCKS, "DATETIME_TRUNC(c, HOUR)", "DATETIME_TRUNC(c, WEEK)"),
+    *_each(
+        "DatetimeDiff",
+        CLOCKS,
+        *(
+            f"DATETIME_DIFF(c, DATETIME '2023-12-31 00:59:59', {u})"
+            for u in ("MICROSECOND", "SECOND", "HOUR", "DAY", "WEEK", "MONTH", "YEAR")
+        ),
+    ),
+    *_each("Extract", CLOCKS, "EXTRACT(DATE FROM c)", "EXTRACT(TIME FROM c)", "EXTRACT(HOUR FROM c)"),
+    *_each("DateTrunc", CLOCKS, "DATE_TRUNC(c, MONTH)"),
+    *_each("LastDay", DATES, "LAST_DAY(d)", "LAST_DAY(d, MONTH)"),
+    *_each("UnixDate", DATES, "UNIX_DATE(d)"),
+    *_each("DateFromUnixDate", SMALL, "DATE_FROM_UNIX_DATE(x)"),
+    *_each("Interval", DATES, "d + INTERVAL 1 DAY", "d - INTERVAL 2 MONTH"),
+    *_each("Interval", TIMES, "t + INTERVAL 90 MINUTE", "t - INTERVAL 1 DAY"),
+    *_each("Interval", CLOCKS, "c + INTERVAL 1 MONTH"),
+    *_each("Add", SMALL, "DATE '2024-02-28' + x"),
+    *_each("Sub", SMALL, "DATE '2024-02-28' - x"),
+    *_errors("Add", "DATE '9999-12-31' + 1 + x", "DATE '2024-01-01' + 9223372036854775807"),
+    *_errors(
+        "DateAdd",
+        "DATE_ADD(DATE '9999-12-31', INTERVAL 1 DAY)",
+        "DATE_ADD(DATE '2024-01-01', INTERVAL 9223372036854775807 MONTH)",
+    ),
+    *_errors("TimestampAdd", "TIMESTAMP_ADD(TIMESTAMP '9999-12-31 12:00:00', INTERVAL 1 DAY)"),
+    *_each(
+        "StrToDate",
+        DIRTY,
+        "SAFE.PARSE_DATE('%Y-%m-%d', x)",
+        "SAFE.PARSE_DATE('%Y%m%d', x)",
+        "SAFE.PARSE_DATE('%Y-%m', x)",
+    ),
+    *_each("StrToDate", SMALL, "PARSE_DATE('%Y-%m-%d', '2024-2-29')"),
+    *_errors("StrToDate", "PARSE_DATE('%Y-%m-%d', '2023-02-29')", "PARSE_DATE('%Y-%m-%d', 'n/a')"),
+    *_each(
+        "StrToTime",
+        DIRTY,
+        "SAFE.PARSE_TIMESTAMP('%Y-%m-%d %H:%M:%S', x)",
+        f"SAFE.PARSE_TIMESTAMP('%Y-%m-%d %H:%M:%S', x, {NEW_YORK})",
+    ),
+    *_each("ParseDatetime", DIRTY, "SAFE.PARSE_DATETIME('%Y-%m-%d %H:%M:%S', x)"),
+]
+CASTS: Final = [
+    *_each(
+        "TryCast",
+        DIRTY,
+        *(
+            f"SAFE_CAST(x AS {t})"
+            for t in ("INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIMESTAMP", "TIME", "BYTES")
+        ),
+    ),
+    *_each("Cast", FLOATS, "CAST(x AS STRING)", "CAST(x AS NUMERIC)"),
+    *_each(
+        "Cast",
+        "UNNEST([1e20, 1e15, 1e16, 123456789012345678.0, 0.1, 5e-324, 1.7976931348623157e308, 0.1234567890123456, 1e21]) AS x",
+        "CAST(x AS STRING)",
+    ),
+    *_each(
+        "Cast",
+        TIMES,
+        "CAST(t AS STRING)",
+        "CAST(t AS DATETIME)",
+        "CAST(t AS TIME)",
+        "CAST(CAST(t AS TIME) AS STRING)",
+    ),
+    *_each("Cast", CLOCKS, "CAST(c AS STRING)", "CAST(c AS DATE)", "CAST(c AS TIMESTAMP)", "CAST(c AS TIME)"),
+    *_each("Cast", MONEY, "CAST(m AS STRING)", "CAST(m AS FLOAT64)", "CAST(m AS INT64)"),
+    *_each("Cast", TEXTS, "CAST(x AS BYTES)", "CAST(CAST(x AS BYTES) AS STRING)"),
+    *_errors(
+        "Cast",
+        "CAST(NUMERIC '1' AS BOOL)",
+        "CAST(1.5 AS BOOL)",
+        "CAST('x' AS NUMERIC)",
+        "CAST(DATE '2024-01-01' AS INT64)",
+        "CAST(1e300 AS NUMERIC)",
+    ),
+    *_each("ColumnDef", SMALL, "CAST(NULL AS STRUCT<a INT64>)"),
+]
+NUMERICS: Final = [
+    *_each("Div", MONEY, "m / 3", "m / 0.7", "m / NULLIF(m, 0)"),
+    *_each("IntDiv", MONEY, "DIV(m, 2)", "DIV(m, -3)"),
+    *_each("Mod", MONEY, "MOD(m, 2)", "MOD(m, 0.3)"),
+    *_each(
+        "Mul",
+        MONEY,
+        "m * 2",
+        "m * 0.000000001",
+        "IF(ABS(m) < 100, m * m, 0)",
+        "m * x * 1.5".replace("x", "2"),
+    ),
+    *_each("Add", MONEY, "m + 1", "m + 0.5", "m + m"),
+    *_each("Sub", MONEY, "m - 0.1"),
+    *_each("Neg", MONEY, "-m"),
+    *_each("Round", MONEY, "ROUND(m)", "ROUND(m, 1)", "ROUND(m, -1)"),
+    *_each("Floor", MONEY, "FLOOR(m)"),
+    *_each("Ceil", MONEY, "CEIL(m)"),
+    *_each("Trunc", MONEY, "TRUNC(m)"),
+    *_each("Sign", MONEY, "SIGN(m)"),
+    *_each("Abs", MONEY, "ABS(m)"),
+    *_each("Greatest", MONEY, "GREATEST(m, 1)", "GREATEST(m, 0.5)"),
+    *_each("Coalesce", MONEY, "COALESCE(m, 0)", "IFNULL(m, 1.5)"),
+    *_each("EQ", MONEY, "m = 19.99", "m = 0"),
+    *_each("LT", MONEY, "m < 0.2"),
+    *_each("SafeDivide", MONEY, "SAFE_DIVIDE(m, 3)", "SAFE_DIVIDE(1, m)"),
+    *[
+        Example("Sum", f"SELECT {e} AS y FROM {MONEY}")
+        for e in ("SUM(m)", "SUM(m) / 3", "ROUND(SUM(m), 2)", "SUM(DISTINCT m)")
+    ],
+    Example("Min", f"SELECT MIN(m) AS y FROM {MONEY}"),
+    Example("Count", f"SELECT COUNT(DISTINCT m) AS y FROM {MONEY}"),
+    *[
+        Example("Avg", f"SELECT {e} AS y FROM {MONEY}")
+        for e in ("AVG(m)", "AVG(DISTINCT m)", "AVG(IF(m > 99, m, NULL))")
+    ],
+    Example(
+        "Avg",
+        f"SELECT m, AVG(m) OVER (ORDER BY m ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS y FROM {MONEY}",
+    ),
+    *_errors("Div", "NUMERIC '1' / x", "NUMERIC '1' / 0"),
+    *_errors("IntDiv", "DIV(NUMERIC '1', x)"),
+    *_errors("Add", "1e308 + 1e308", "1e308 + 1e308 - 1e308", "NUMERIC '99999999999999999999999999999' + 1"),
+    *_errors("Mul", "1e308 * 10.0", "(1e200 + x) * 1e200"),
+    *_errors("Div", "1e308 / 1e-10"),
+    *_errors("Sum", "(SELECT SUM(f) FROM UNNEST([1e308, 1e308]) AS f)"),
+    Example("Sum", "SELECT SUM(f) OVER () AS y FROM UNNEST([1e308, 1e308]) AS f", error=True),
+    *_each(
+        "SafeAdd",
+        "UNNEST([1e308, 2.5, NULL]) AS x",
+        "SAFE_ADD(x, x)",
+        "SAFE_ADD(x, CAST('5' AS FLOAT64))",
+        "SAFE_ADD(x / 2, (SELECT 1.5))",
+    ),
+    *_each(
+        "SafeSubtract",
+        INTEGERS,
+        "SAFE_SUBTRACT(x, LENGTH(UPPER('abc')))",
+        "SAFE_SUBTRACT(CAST('5' AS INT64), x)",
+    ),
+    *_each("SafeMultiply", INTEGERS, "SAFE_MULTIPLY(x, DIV(x, 2))", "SAFE_MULTIPLY((SELECT 3), x)"),
+    *_errors("SafeAdd", "SAFE_ADD(1 / x, 1)", "SAFE_ADD(CAST('x' AS INT64), 1)"),
+    *_each("SafeFunc", SMALL, "SAFE.LN(CAST('5' AS FLOAT64) - x)", "SAFE.LN(1 / (x + 10) - 0.1)"),
+    *_errors("SafeFunc", "SAFE.LN(1 / x)"),
+]
+MORE_TEXT: Final = [
+    *_each("Upper", "UNNEST(['straße', 'ﬁﬂ', 'ŉ', 'Ärger', NULL]) AS x", "UPPER(x)"),
+    *_each("Left", TEXTS, "LEFT(x, 2)", "LEFT(x, 0)", "LEFT(x, 9223372036854775807)"),
+    *_each("Right", TEXTS, "RIGHT(x, 2)", "RIGHT(x, 99)"),
+    *_errors("Left", "LEFT('abc', x - 1)"),
+    *_errors("Pad", "LPAD('abc', x - 1)"),
+    *_errors("Repeat", "REPEAT('abc', x - 1)"),
+    *_each(
+        "Substring",
+        "UNNEST([9223372036854775807, -9223372036854775807, 2, NULL]) AS x",
+        "SUBSTR('abc', x)",
+        "SUBSTR('abc', 1, ABS(x))",
+        "SUBSTR('abc', 9223372036854775807)",
+        "SUBSTR('abc', 2, 9223372036854775807)",
+        "SUBSTR('abc', -9223372036854775808)",
+    ),
+    *_each(
+        "RegexpExtractAll", TEXTS, "REGEXP_EXTRACT_ALL(x, '[a-c]')", r"REGEXP_EXTRACT_ALL(x, r'([a-z]),')"
+    ),
+    *_each("Concat", SMALL, "CONCAT('a', x)", "CONCAT(x / 2, 'b', DATE '2024-01-01')"),
+    *_each("DPipe", SMALL, "'a' || x"),
+    *_each("ByteString", SMALL, "b'abc'", "LENGTH(b'abc')", "b'a' = 'a'"),
+    *_each("Length", TEXTS, "LENGTH(CAST(x AS BYTES))"),
+    *_each("MD5Digest", TEXTS, "MD5(x)", "MD5(CAST(x AS BYTES))"),
+    *_each("MD5", TEXTS, "TO_HEX(MD5(x))"),
+    *_each("SHA1Digest", TEXTS, "SHA1(x)"),
+    *_each("SHA2Digest", TEXTS, "SHA256(x)", "TO_HEX(SHA256(x))"),
+    *_each("LowerHex", TEXTS, "TO_HEX(CAST(x AS BYTES))"),
+    *_each("JSONFormat", TEXTS, "TO_JSON_STRING(x)"),
+    *_each("JSONFormat", INTEGERS, "TO_JSON_STRING(x)", "TO_JSON_STRING(x > 1)"),
+    *_each("JSONFormat", DATES, "TO_JSON_STRING(d)"),
+    *_each(
+        "Format",
+        SMALL,
+        "FORMAT('%d', x)",
+        "FORMAT('%05d-%%', x)",
+        "FORMAT('%5d|', x)",
+        "FORMAT('%.2f', x / 3)",
+        "FORMAT('%8.3f', x / 3)",
+    ),
+    *_each("Format", TEXTS, "FORMAT('%s!', x)", "FORMAT('plain')"),
+    *_errors("Format", "FORMAT('%s', x)", "FORMAT('%d', 'a')"),
+    *_each(
+        "JSONExtract",
+        """UNNEST(['{"a": {"b": [1, "x"]}, "c": "s", "d": null}', 'n/a', '', NULL, '{}']) AS x""",
+        "JSON_QUERY(x, '$.a')",
+        "JSON_QUERY(x, '$.c')",
+        "JSON_QUERY(x, '$.d')",
+    ),
+    *_each(
+        "JSONExtractScalar",
+        """UNNEST(['not json', '', '{"a": 1.5}', '{"a": "1.50"}', '{"a": 3e-05}', '{"a": 1.50, "b": 2}', '{"a" : 1e3}', NULL]) AS x""",
+        "JSON_VALUE(x, '$.a')",
+        "SAFE_CAST(JSON_VALUE(x, '$.a') AS FLOAT64)",
+    ),
+    *_each(
+        "JSONExtractScalar",
+        """UNNEST(['{"a": 1.50}', '{"a": 1e3}', '{"a": "lin_2.5e-4"}']) AS x""",
+        "SAFE_CAST(JSON_VALUE(x, '$.a') AS FLOAT64)",
+    ),
+]
+BITS: Final = [
+    *_each("BitwiseAnd", INTEGERS, "x & 5"),
+    *_each("BitwiseOr", INTEGERS, "x | 5"),
+    *_each("BitwiseXor", INTEGERS, "x ^ 5"),
+    *_each("BitwiseNot", INTEGERS, "~x"),
+    *_each("BitwiseCount", INTEGERS, "BIT_COUNT(x)"),
+    *_grouped("BitwiseAndAgg", "BIT_AND(x)"),
+    *_grouped("BitwiseOrAgg", "BIT_OR(x)"),
+    *_grouped("BitwiseXorAgg", "BIT_XOR(i)"),
+    Example("CurrentDate", "SELECT CURRENT_DATE('UTC') = CURRENT_DATE() AS y"),
+    Example("CurrentDatetime", "SELECT CURRENT_DATETIME() > DATETIME '2024-01-01' AS y"),
+    *_each(
+        "RegexpExtract",
+        TEXTS,
+        "REGEXP_EXTRACT(x, '(a|b|Ä)')",
+        "REGEXP_EXTRACT(x, '^(?:a|b)(.?)')",
+        r"REGEXP_EXTRACT(x, r'[(|]?([a-z]+)\|?')",
+    ),
+    *_each(
+        "GenerateDateArray",
+        DATES,
+        "GENERATE_DATE_ARRAY(d, DATE '2024-05-15', INTERVAL 1 MONTH)",
+        "GENERATE_DATE_ARRAY(DATE '2023-01-31', d, INTERVAL 3 MONTH)",
+        "GENERATE_DATE_ARRAY(DATE '2020-02-29', d, INTERVAL 1 YEAR)",
+        "GENERATE_DATE_ARRAY(DATE '2023-12-25', d, INTERVAL 1 WEEK)",
+    ),
+    Example("Struct", "SELECT STRUCT(x, t.x AS z).x AS y FROM (SELECT 1 AS x) AS t"),
+    Example(
+        "Struct", "SELECT s.k AS y FROM (SELECT STRUCT(t.k, v) AS s FROM (SELECT 1 AS k, 'a' AS v) AS t)"
+    ),
+]
+MORE_ARRAYS: Final = [
+    *_each(
+        "ArrayConcat",
+        SMALL,
+        "ARRAY_CONCAT([1], [2, x])",
+        "ARRAY_CONCAT([1], CAST(NULL AS ARRAY<INT64>))",
+        "ARRAY_CONCAT([1], [x], [2])",
+    ),
+    *_each("ArrayReverse", SMALL, "ARRAY_REVERSE([1, 2, x])"),
+    Example(
+        "ArrayConcatAgg",
+        "SELECT ARRAY_CONCAT_AGG(x ORDER BY ARRAY_LENGTH(x)) AS y FROM (SELECT [1, 2] AS x UNION ALL SELECT [3] UNION ALL SELECT NULL)",
+    ),
+    Example(
+        "ApproxDistinct",
+        f"SELECT APPROX_COUNT_DISTINCT(x) AS y FROM {SMALL}",
+        rows=((4,),),
+        types=("INTEGER",),
+    ),
+    Example(
+        "ApproxQuantiles",
+        f"SELECT APPROX_QUANTILES(x, 2) AS y FROM {SMALL}",
+        rows=(([-7, 2, 3],),),
+        types=("ARRAY<INTEGER>",),
+    ),
+    *_each("Bracket", SMALL, "[10, 20, 30][0]", "SPLIT('a,b', ',')[1]"),
+    *_grouped("Corr", "CORR(i, x)"),
+    Example("Unnest", "SELECT a, b FROM UNNEST([STRUCT(1 AS a, 'x' AS b), STRUCT(2 AS a, NULL AS b)])"),
+    Example("Unnest", "SELECT a, s.b FROM UNNEST([STRUCT(1 AS a, 'x' AS b)]) AS s WHERE b = 'x'"),
+    Example("Star", "SELECT * FROM UNNEST([STRUCT(1 AS a, 'x' AS b)]) AS s WITH OFFSET"),
+    Example("Unnest", "SELECT v FROM (SELECT [1, 2] AS parts) AS t, t.parts AS v"),
+    Example("Unnest", "SELECT v FROM (SELECT [1, 2] AS parts) AS t, UNNEST(parts) AS v"),
+    Example(
+        "Select", "SELECT ARRAY(SELECT AS STRUCT x AS a, -x AS b FROM UNNEST([2, 1]) AS x ORDER BY a) AS y"
+    ),
+    Example("Select", "SELECT (SELECT AS STRUCT 1 AS a, 'x' AS b).b AS y"),
+    Example("Column", "SELECT t FROM (SELECT 1 AS x, 'a' AS y) AS t"),
+    Example("Column", "SELECT t FROM (SELECT 1 AS t) AS t"),
+]
+NAMES: Final = [
+    Example(
+        "Order", "SELECT f + f AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY y * y - y"
+    ),
+    Example(
+        "Group", "SELECT MOD(x, 2) AS x, COUNT(*) AS n FROM UNNEST([1, 2, 3, 4]) AS x GROUP BY x HAVING x = 1"
+    ),
+    Example(
+        "Group",
+        "SELECT DATE_TRUNC(d, MONTH) AS d, COUNT(*) AS n FROM UNNEST([DATE '2024-01-01', DATE '2024-01-02']) AS d GROUP BY d ORDER BY d",
+    ),
+    Example(
+        "Qualify",
+        "SELECT MOD(x, 2) AS x, y FROM (SELECT 1 AS x, 10 AS y UNION ALL SELECT 2, 20 UNION ALL SELECT 3, -5 UNION ALL"
+        " SELECT 4, 7) AS t WHERE TRUE QUALIFY ROW_NUMBER() OVER (PARTITION BY x ORDER BY y) = 1",
+    ),
+    Example(
+        "Qualify",
+        f"SELECT g, ROW_NUMBER() OVER (PARTITION BY g ORDER BY i) AS place FROM {ROWS} WHERE TRUE QUALIFY place = 1",
+    ),
+    Example(
+        "Qualify",
+        "SELECT CAST(x AS INT64) AS k FROM UNNEST(['1', '2', '2']) AS x WHERE TRUE QUALIFY ROW_NUMBER() OVER"
+        " (PARTITION BY k ORDER BY k) = 1",
+    ),
+    Example("Order", "SELECT -x AS x FROM UNNEST([1, 2, 3, 4]) AS x ORDER BY x + 0"),
+    Example("Order", "SELECT -x AS x FROM UNNEST([1, 2, 3]) AS x GROUP BY x ORDER BY SUM(x)"),
+    Example(
+        "Group",
+        "SELECT x AS y, SUM(x) AS s FROM (SELECT x, -x AS y FROM UNNEST([1, 2, 3, 4]) AS x) AS t GROUP BY y",
+    ),
+    Example(
+        "Group",
+        "SELECT g.algo AS agent_id, COUNT(*) AS n FROM (SELECT 'a' AS agent_id UNION ALL SELECT 'b' UNION ALL SELECT"
+        " 'a') AS e JOIN (SELECT 'a' AS agent_id, 'ppo' AS algo UNION ALL SELECT 'b', 'dqn') AS g ON e.agent_id ="
+        " g.agent_id GROUP BY agent_id",
+    ),
+    Example(
+        "Having", "SELECT x + 1 AS y, COUNT(*) AS n FROM UNNEST([1, 1, 2]) AS x GROUP BY y HAVING y * 2 > 4"
+    ),
+    Example("Rollup", "SELECT MOD(x, 2) AS g, COUNT(*) AS n FROM UNNEST([1, 2, 3]) AS x GROUP BY ROLLUP(g)"),
+    Example(
+        "Cube", "SELECT MOD(x, 2) AS g, x, COUNT(*) AS n FROM UNNEST([1, 2, 3]) AS x GROUP BY CUBE(g, x)"
+    ),
+    Example(
+        "GroupingSets",
+        "SELECT MOD(x, 2) AS g, x, COUNT(*) AS n FROM UNNEST([1, 2, 3]) AS x GROUP BY GROUPING SETS ((g), (g, x), ())",
+    ),
+    Example("Star", "SELECT * FROM (SELECT 1 AS x, 2 AS k) JOIN (SELECT 2 AS k, 3 AS y) USING (k)"),
+    Example(
+        "Star",
+        "WITH j AS (SELECT * FROM (SELECT 1 AS x, 2 AS k) JOIN (SELECT 2 AS k, 3 AS y) USING (k)) SELECT * FROM j UNION ALL SELECT 2, 1, 3",
+    ),
+    *[
+        Example(
+            "Star",
+            f"SELECT * FROM {LEFT_AND_RIGHT.format(join=j)} USING (k) FULL JOIN (SELECT 2 AS k, 'z' AS q UNION ALL SELECT"
+            " 9, 'y') AS c USING (k)",
+        )
+        for j in ("JOIN", "LEFT JOIN", "RIGHT JOIN", "FULL JOIN")
+    ],
+    Example(
+        "Join",
+        "SELECT t.k AS a, k FROM (SELECT 1 AS a, 2 AS k) AS t FULL JOIN (SELECT 3 AS k, 3 AS b) AS u USING (k)",
+    ),
+    Example(
+        "Subquery",
+        "SELECT x, (SELECT MAX(y) FROM (SELECT 1 AS x, 5 AS y UNION ALL SELECT 2, 7) AS t WHERE t.x = u.x) AS m FROM"
+        " (SELECT 1 AS x UNION ALL SELECT 2) AS u",
+    ),
+    Example(
+        "Subquery",
+        "SELECT x, (SELECT COUNT(*) FROM (SELECT 2 AS x) AS t WHERE y = 5) AS m FROM (SELECT 1 AS x, 5 AS y) AS t",
+    ),
+    Example("Union", "SELECT 1 AS x, NULL AS y UNION ALL SELECT 2.5, 'a' ORDER BY x"),
+    Example("Union", "SELECT x AS a, x AS b FROM UNNEST([1]) AS x UNION ALL SELECT 0.5, NULL"),
+    Example("CTE", "WITH a AS (SELECT 1, 2 AS b) SELECT b FROM a"),
+    *[
+        Example(key, sql, error=True)
+        for key, sql in (
+            ("Where", "SELECT x + 1 AS z FROM UNNEST([1, 2]) AS x WHERE z = 2"),
+            ("Group", "SELECT MOD(x, 2) AS x FROM UNNEST([1, 2, 3]) AS x GROUP BY x + 0"),
+            ("Group", "SELECT x AS a, -x AS a FROM UNNEST([1]) AS x GROUP BY a"),
+            ("Having", "SELECT MAX(y) AS y, x FROM (SELECT 1 AS x, 5 AS y) GROUP BY x HAVING SUM(y) > 1"),
+            ("Having", "SELECT MOD(x, 2) AS x FROM (SELECT 1 AS x) AS t GROUP BY x HAVING t.x = 1"),
+            ("Order", "SELECT DISTINCT -x AS y FROM UNNEST([1, 2]) AS x ORDER BY x"),
+            ("Select", "SELECT 1 AS a, 2 AS a FROM (SELECT a FROM (SELECT 1 AS a, 2 AS a))"),
+            ("Column", "SELECT x FROM (SELECT 1 AS x), (SELECT 2 AS x)"),
+            ("Column", "SELECT t.z FROM (SELECT 1 AS x) AS t"),
+            ("Add", "SELECT '5' + 3 AS y"),
+            ("If", "SELECT IF(1, 2, 3) AS y"),
+            ("Sum", "SELECT SUM(TRUE) AS y FROM UNNEST([1])"),
+            ("EQ", "SELECT DATE '2020-01-01' = TIMESTAMP '2020-01-01' AS y"),
+            ("EQ", "SELECT TRUE = 1 AS y"),
+            ("EQ", "SELECT d = 'n/a' AS y FROM UNNEST([DATE '2024-01-01']) AS d WHERE FALSE"),
+            ("EQ", "SELECT NULL = 1 AS y"),
+            ("EQ", "SELECT CONCAT('2020', '-01-01') = DATE '2020-01-01' AS y"),
+            ("In", "SELECT x FROM UNNEST([1]) AS x WHERE x IN ('1')"),
+            ("Union", "SELECT 1 AS x UNION ALL SELECT 'a'"),
+            ("Where", "SELECT x FROM UNNEST([1]) AS x WHERE x"),
+            ("Case", "SELECT CASE WHEN 1 THEN 2 END AS y"),
+            ("Coalesce", "SELECT COALESCE(x, 'a') AS y FROM UNNEST([1]) AS x"),
+            ("Order", "SELECT x FROM UNNEST([1]) AS x ORDER BY 'a'"),
+            ("Group", "SELECT COUNT(*) AS n FROM UNNEST([1]) AS x GROUP BY 'a'"),
+            ("Limit", "SELECT x FROM UNNEST([1]) AS x LIMIT '1'"),
+            ("Unnest", "SELECT x FROM UNNEST(5) AS x"),
+        )
+    ],
+]
+
+EXAMPLES: Final = [
+    *NUMBERS,
+    *LOGIC,
+    *STRINGS,
+    *DATES_AND_TIMES,
+    *AGGREGATES,
+    *WINDOWS,
+    *ARRAYS,
+    *QUERIES,
+    *DATES_WITH_ZONES,
+    *CASTS,
+    *NUMERICS,
+    *MORE_TEXT,
+    *BITS,
+    *MORE_ARRAYS,
+    *NAMES,
+]
 WITHOUT_EXAMPLE: Final = {
     "Parameter": "the evaluator's wrapper takes no parameters; see test_parameters_keep_their_names",
     "DataTypeParam": "only inside a type, where it is refused",

@@ -9,9 +9,12 @@ from typing import Any
 import duckdb
 import pytest
 
+from gaelp_assets.catalog.model import Field
+from gaelp_assets.sql.scope import Tables
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets_tests.zetasql_gate import Gate
 
+TABLES: Tables = {"main.floats": (Field(name="i", type="INTEGER"), Field(name="f", type="FLOAT"))}
 VALUES = ("nan", "inf", "-inf", "2.5", "-0.0")
 EXPRESSIONS = (
     "f + 1", "f - f", "f * f", "f * 0", "-f", "f / 2", "1 / (f * f + 1)", "ABS(f)", "SIGN(f)", "FLOOR(f)", "CEIL(f)", "TRUNC(f)",
@@ -60,17 +63,20 @@ def _marked(expressions: tuple[str, ...]) -> list[Any]:
     return [pytest.param(e, marks=marks[e]) if e in marks else e for e in expressions]
 
 
+@pytest.mark.parametrize("tables", [TABLES, None], ids=["types known", "types not known"])
 @pytest.mark.parametrize("expression", _marked((*EXPRESSIONS, *AGGREGATES, *WINDOWS)))
 def test_not_a_number_and_infinities(
-    expression: str, oracle: Gate, engine: duckdb.DuckDBPyConnection
+    expression: str, tables: Tables | None, oracle: Gate, engine: duckdb.DuckDBPyConnection
 ) -> None:
     order = "" if expression in AGGREGATES else " ORDER BY i"
     select = f"SELECT {expression} AS v" if expression in AGGREGATES else f"SELECT i, {expression} AS v"
     rows = " UNION ALL ".join(f"SELECT {i} AS i, CAST('{v}' AS FLOAT64) AS f" for i, v in enumerate(VALUES))
     _, expected = oracle.evaluate(f"{select} FROM ({rows}){order}")
-    found = engine.execute(to_duckdb(f"{select} FROM floats{order}")).fetchall()
+    found = engine.execute(to_duckdb(f"{select} FROM floats{order}", tables)).fetchall()
     assert [tuple(map(_plain, row)) for row in found] == [tuple(map(_plain, row)) for row in expected]
 
 
 def _plain(value: Any) -> Any:
-    return "nan" if isinstance(value, float) and math.isnan(value) else value
+    if not isinstance(value, float):
+        return value
+    return "nan" if math.isnan(value) else float(f"{value:.14g}")

@@ -27,31 +27,32 @@ def test_parameters_keep_their_names(engine: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_names_of_relations_stay_and_comments_go() -> None:
-    assert to_duckdb("SELECT a -- why\nFROM analytics.curves") == "SELECT a FROM analytics.curves"
+    assert to_duckdb("SELECT a -- why\nFROM analytics.curves") == "SELECT curves.a FROM analytics.curves"
 
 
 @pytest.mark.parametrize(
     ("expression", "name"),
     [
-        ("APPROX_QUANTILES(x, 4)", "APPROX_QUANTILES"),
-        ("APPROX_COUNT_DISTINCT(x)", "APPROX_COUNT_DISTINCT"),
+        ("APPROX_QUANTILES(x, n)", "APPROX_QUANTILES"),
+        ("APPROX_TOP_COUNT(x, 3)", "APPROX_TOP"),
         ("FARM_FINGERPRINT(x)", "FARM_FINGERPRINT"),
-        ("FORMAT('%05d', x)", "FORMAT"),
+        ("FORMAT('%x', x)", "FORMAT"),
+        ("FORMAT(x, 1)", "FORMAT"),
         ("REVERSE(x)", "REVERSE"),
         ("IEEE_DIVIDE(1, x)", "IEEE_DIVIDE"),
-        ("TO_JSON_STRING(x)", "TO_JSON_STRING"),
+        ("TO_JSON_STRING([1])", "TO_JSON_STRING"),
         ("NO_SUCH_FUNCTION(x)", "NO_SUCH_FUNCTION"),
         ("HLL_COUNT.INIT(x)", "HLL_COUNT"),
-        ("DATE(x, 'Asia/Tokyo')", "DATE with zone"),
-        ("TIMESTAMP_TRUNC(x, DAY, 'Asia/Tokyo')", "TIMESTAMP_TRUNC with zone"),
-        ("FORMAT_TIMESTAMP('%F', x, 'Asia/Tokyo')", "FORMAT_DATE with zone"),
-        ("EXTRACT(HOUR FROM x AT TIME ZONE 'Asia/Tokyo')", "AT TIME ZONE"),
+        ("DATE(x, '+09:00')", "time zone"),
+        ("TIMESTAMP_TRUNC(x, DAY, zone)", "time zone"),
+        ("PARSE_DATE('%d %B %Y', x)", "format to parse"),
         ("INSTR(x, 'a', 1, 2)", "STRPOS with position"),
-        ("CAST(x AS NUMERIC)", "CAST AS NUMERIC"),
-        ("CAST(x AS DATETIME)", "CAST AS DATETIME"),
-        ("NUMERIC '1.5'", "CAST AS NUMERIC"),
-        ("STRUCT(x)", "STRUCT field without a name"),
-        ("x[0]", "array index without OFFSET"),
+        ("CAST(x AS BIGNUMERIC)", "CAST AS"),
+        ("CAST(x AS NUMERIC(10, 2))", "a type with parameters"),
+        ("EXP(NUMERIC '1.5')", "EXP of NUMERIC"),
+        ("SUBSTR(b'abc', 1)", "SUBSTR of BYTES"),
+        ("STRUCT(x + 1)", "STRUCT field without a name"),
+        ("x[0]", "index without OFFSET"),
         ("x + INTERVAL 1 DAY", "INTERVAL as a value"),
         ("DATE_TRUNC(x, WEEK(TUESDAY))", r"WEEK\(TUESDAY\)"),
         ("EXTRACT(WEEK(TUESDAY) FROM x)", r"WEEK\(TUESDAY\)"),
@@ -63,9 +64,12 @@ def test_names_of_relations_stay_and_comments_go() -> None:
         ("REGEXP_EXTRACT(x, pattern)", "REGEXP_EXTRACT with a computed pattern"),
         ("REGEXP_EXTRACT(x, '(a)?b')", "REGEXP_EXTRACT pattern"),
         ("SAFE.LOWER(x)", "SAFE. before LOWER"),
-        ("SAFE.LN(1 / x)", "SAFE. around"),
-        ("b'bytes'", "BYTE STRING"),
-        ("x & 1", "BITWISE AND"),
+        ("SAFE.DATE(DIV(y, x), 1, 1)", "SAFE. around"),
+        ("b'\\\\x00'", "escape in a literal of BYTES"),
+        ("x << 1", "BITWISE LEFT SHIFT"),
+        ("REGEXP_EXTRACT(x, 'a|(b)')", "REGEXP_EXTRACT pattern"),
+        ("REGEXP_EXTRACT(x, '(?:(a)|b)')", "REGEXP_EXTRACT pattern"),
+        ("REGEXP_EXTRACT(x, '(?:x(a))*')", "REGEXP_EXTRACT pattern"),
     ],
 )
 def test_what_was_not_found_equal_is_refused_by_name(expression: str, name: str) -> None:
@@ -79,8 +83,10 @@ def test_what_was_not_found_equal_is_refused_by_name(expression: str, name: str)
         "SELECT x FROM a.t TABLESAMPLE SYSTEM (10 PERCENT)",
         "SELECT x FROM a.t FOR SYSTEM_TIME AS OF CURRENT_TIMESTAMP()",
         "SELECT * FROM a.t PIVOT(SUM(x) FOR y IN ('a'))",
-        "SELECT * FROM a.t, UNNEST(t.parts) AS part",
-        "SELECT AS STRUCT x FROM a.t",
+        "SELECT * FROM a.t JOIN a.u USING (k)",
+        "SELECT (SELECT value FROM UNNEST(parts) WHERE key = 'x') AS y FROM a.t",
+        "SELECT * FROM (a.t JOIN a.u ON TRUE)",
+        "SELECT x FROM a.t ORDER BY x UNION ALL SELECT y FROM a.u",
         "DELETE FROM a.t WHERE TRUE",
         "SELECT 1; SELECT 2",
         "SELECT FROM",
@@ -98,8 +104,22 @@ def test_a_refusal_lists_near_names_first_and_all_refusals_come_at_once() -> Non
     first, second = caught.value.problems
     assert first.what.startswith("DATE_ADDD")
     assert first.expected.startswith("one of DATE_ADD, ")
+    assert first.where == "SQL, line 1, column 8"
     assert second.what.startswith("REVERSE")
-    assert set(first.expected.removeprefix("one of ").split(", ")) == set(FUNCTION_NAMES)
+    assert second.where == "SQL, line 1, column 22"
+    assert set(first.expected.removeprefix("one of ").split(", ")) < set(FUNCTION_NAMES)
+
+
+def test_a_field_of_an_unnested_record_is_not_a_column_of_the_outer_query() -> None:
+    sql = "SELECT (SELECT p.value FROM UNNEST(t.parts) AS p WHERE p.key = t.key) AS y FROM a.t"
+    assert "_unnest_p.p.key = t.key" in to_duckdb(sql)
+
+
+def test_a_refusal_says_what_to_use_instead_rather_than_ninety_names() -> None:
+    with pytest.raises(GaelpError) as caught:
+        to_duckdb("SELECT APPROX_TOP_COUNT(x, 3), IEEE_DIVIDE(x, 2) FROM t")
+    assert [len(p.expected) < 120 for p in caught.value.problems] == [True, True]
+    assert caught.value.problems[1].expected == "SAFE_DIVIDE"
 
 
 def test_a_syntax_error_names_line_and_column() -> None:
@@ -110,19 +130,17 @@ def test_a_syntax_error_names_line_and_column() -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "UPPER('straße')",
+        "UPPER('և')",
         "LOWER('ΟΔΟΣ')",
-        "CAST(1.5 AS STRING)",
-        "CAST(TIMESTAMP '2024-01-01 00:00:00+00' AS STRING)",
-        "SAFE_CAST('nan' AS FLOAT64)",
-        "SAFE_CAST('0x1F' AS INT64)",
-        "CAST('2024-01-01 00:00:00 Asia/Tokyo' AS TIMESTAMP)",
+        "SAFE_CAST('0x1p3' AS FLOAT64)",
+        "JSON_VALUE('{\"a\": 1', '$.a')",
+        "NUMERIC '99999999999999999999' * NUMERIC '99999999999999999999'",
     ],
 )
 def test_values_that_would_differ_are_errors_even_when_safe(
     expression: str, engine: duckdb.DuckDBPyConnection
 ) -> None:
-    with pytest.raises(duckdb.InvalidInputException, match="refused: "):
+    with pytest.raises(duckdb.InvalidInputException, match="gaelp: refused: "):
         engine.execute(to_duckdb(f"SELECT {expression} AS y")).fetchall()
 
 
@@ -133,7 +151,8 @@ def test_every_letter_but_the_refused_has_the_same_case_on_both_engines(
     letters = [
         c
         for c in map(chr, range(0x80, 0x1FBFF))
-        if unicodedata.category(c).startswith("L") and c not in special
+        if unicodedata.category(c).startswith("L")
+        and (c not in special or (function == "UPPER" and c in "ßŉǰﬀﬁﬂﬃﬄﬅﬆ"))
     ]
     gate = Gate()
     for start in range(0, len(letters), 8000):

@@ -1,0 +1,204 @@
+"""The type of each kind of expression that has no signature, such as a CASE or a CAST."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Final
+
+from sqlglot import exp
+
+from gaelp_assets.sql.types import (
+    ANY,
+    BOOL,
+    BYTES,
+    DATE,
+    EMPTY,
+    FLOAT64,
+    INT64,
+    INTERVAL,
+    NULL,
+    STRING,
+    TIME,
+    TIMESTAMP,
+    Type,
+    array_of,
+    common_type,
+    cost,
+    struct_of,
+    type_of,
+    typed,
+)
+from gaelp_assets.sql.values import data_type, is_literal, sqlglot_type
+
+if TYPE_CHECKING:
+    from gaelp_assets.sql.expressions import Expressions
+
+_TO_STRING: Final = frozenset(
+    {"INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIME", "TIMESTAMP"}
+)
+_TRANSPARENT: Final = (exp.Paren, exp.Order, exp.Limit, exp.HavingMax, exp.IgnoreNulls, exp.RespectNulls, exp.SafeFunc)  # fmt: skip
+
+
+def _literal(_self: Expressions, node: exp.Expr) -> Type:
+    if node.is_string:
+        return STRING
+    return INT64 if str(node.this).isdigit() or str(node.this).lower().startswith("0x") else FLOAT64
+
+
+def _cast(self: Expressions, node: exp.Expr) -> Type:
+    target = data_type(node.args["to"])
+    if not target.known:
+        self.wrong(
+            f"CAST AS {node.args['to'].sql(dialect='bigquery')} is not used here",
+            node,
+            "one of INT64, FLOAT64, NUMERIC, STRING, BYTES, BOOL, DATE, DATETIME, TIME, TIMESTAMP",
+        )
+    elif node.args["to"].expressions and target.name not in {"ARRAY", "STRUCT"}:
+        self.wrong("a type with parameters in CAST is not used here", node, target.name)
+    return target
+
+
+def _case(self: Expressions, node: exp.Expr) -> Type:
+    branches = node.args["ifs"]
+    operand = node.args.get("this")
+    if operand is not None:
+        self.common(node, [operand, *(branch.this for branch in branches)])
+    else:
+        for branch in branches:
+            if cost(type_of(branch.this), BOOL) is None:
+                self.wrong(f"CASE WHEN expects a BOOL, got {type_of(branch.this)}", branch)
+    results = [branch.args["true"] for branch in branches]
+    if node.args.get("default") is not None:
+        results.append(node.args["default"])
+    return self.common(node, results)
+
+
+def _if(self: Expressions, node: exp.Expr) -> Type:
+    if isinstance(node.parent, exp.Case):
+        return ANY
+    return type_of(self.call(node))
+
+
+def _in(self: Expressions, node: exp.Expr) -> Type:
+    unnest = node.args.get("unnest")
+    if unnest is not None:
+        array = type_of(unnest.expressions[0])
+        element = array.element or ANY
+        if array.name not in {"ARRAY", "ANY", "NULL", "EMPTY"} or (
+            common_type([(type_of(node.this), is_literal(node.this)), (element, is_literal(unnest.expressions[0]))]) is None
+        ):  # fmt: skip
+            self.wrong(f"IN compares {type_of(node.this)} with {array}", node, "an array of its type")
+    elif not isinstance(node.this, exp.Tuple):
+        compared = self.common(node, [node.this, *node.expressions])
+        if compared.name in {"JSON", "ARRAY"}:
+            self.wrong(f"IN of {compared}", node, "a type that can be compared")
+    return BOOL
+
+
+def _array(self: Expressions, node: exp.Expr) -> Type:
+    if not node.expressions:
+        return EMPTY
+    element = self.common(node, node.expressions)
+    if element.name == "ARRAY":
+        self.wrong("an array of arrays", node, "an array of STRUCT")
+    return array_of(INT64 if element == NULL else element)
+
+
+def _struct(_self: Expressions, node: exp.Expr) -> Type:
+    return struct_of(
+        (f.name, type_of(f.expression)) if isinstance(f, exp.PropertyEQ) else ("", type_of(f))
+        for f in node.expressions
+    )
+
+
+def _bracket(self: Expressions, node: exp.Expr) -> Type:
+    array = type_of(node.this)
+    if array.name not in {"ARRAY", "ANY"}:
+        self.wrong(
+            f"an index of {array}",
+            node,
+            "an array" + (", or JSON_QUERY of a JSON" if array.name == "JSON" else ""),
+        )
+    for index in node.expressions:
+        if cost(type_of(index), INT64) is None:
+            self.wrong(f"an array's index of type {type_of(index)}", node, "an INT64")
+    return array.element or ANY
+
+
+def _is(self: Expressions, node: exp.Expr) -> Type:
+    if isinstance(node.expression, exp.Boolean) and cost(type_of(node.this), BOOL) is None:
+        self.wrong(f"IS TRUE or IS FALSE of {type_of(node.this)}", node, "a BOOL")
+    return BOOL
+
+
+def _concat(self: Expressions, node: exp.Expr) -> Type:
+    values = node.expressions if isinstance(node, exp.Concat) else [node.this, node.expression]
+    if any(type_of(v).name == "ARRAY" for v in values):
+        self.wrong("|| of arrays is not used here", node, "ARRAY_CONCAT")
+        return ANY
+    if isinstance(node, exp.DPipe) and any(isinstance(v.unnest(), exp.Null) for v in values):
+        self.wrong("an operand of || is a NULL without a type", node, "CAST(NULL AS STRING)")
+    for value in values:
+        if type_of(value).name in _TO_STRING:
+            value.replace(typed(exp.Cast(this=value.copy(), to=sqlglot_type(STRING)), STRING))
+    if isinstance(node, exp.Concat):
+        return type_of(self.call(node))
+    return self.common(node, [node.this, node.expression])
+
+
+def _at_time_zone(self: Expressions, node: exp.Expr) -> Type:
+    if cost(type_of(node.this), TIMESTAMP, literal=is_literal(node.this)) is None:
+        self.wrong(f"AT TIME ZONE of {type_of(node.this)}", node, "a TIMESTAMP")
+    return TIMESTAMP
+
+
+def _extract(self: Expressions, node: exp.Expr) -> Type:
+    part = str(node.this.name).upper()
+    result = type_of(self.call(node))
+    source = type_of(node.expression).name
+    clock, calendar = {"HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND", "TIME"}, {"DATE"}
+    if (source == "DATE" and part in clock | calendar) or (source == "TIME" and part not in clock - {"TIME"}):
+        self.wrong(f"EXTRACT({part} FROM {source})", node, "a part that it has")
+    return {"DATE": DATE, "TIME": TIME}.get(part, result)
+
+
+def _distinct(self: Expressions, node: exp.Expr) -> Type:
+    value = type_of(node.expressions[0])
+    if value.holds(frozenset({"JSON"})):
+        self.wrong(f"DISTINCT of {value}", node, "a type that can be compared", "Use TO_JSON_STRING.")
+    return value
+
+
+def _ordered(self: Expressions, node: exp.Expr) -> Type:
+    self.orderable(node.this)
+    return type_of(node.this)
+
+
+RULES: Final[Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Type]]] = {
+    exp.Array: _array,
+    exp.AtTimeZone: _at_time_zone,
+    exp.Boolean: lambda _self, _node: BOOL,
+    exp.Bracket: _bracket,
+    exp.ByteString: lambda _self, _node: BYTES,
+    exp.Case: _case,
+    exp.Cast: _cast,
+    exp.Concat: _concat,
+    exp.DPipe: _concat,
+    exp.Distinct: _distinct,
+    exp.Extract: _extract,
+    exp.If: _if,
+    exp.In: _in,
+    exp.Interval: lambda _self, _node: INTERVAL,
+    exp.Is: _is,
+    exp.Literal: _literal,
+    exp.Null: lambda _self, _node: NULL,
+    exp.Ordered: _ordered,
+    exp.Parameter: lambda _self, _node: ANY,
+    exp.PropertyEQ: lambda _self, node: type_of(node.expression),
+    exp.RawString: lambda _self, _node: STRING,
+    exp.Star: lambda _self, _node: INT64,
+    exp.Struct: _struct,
+    exp.TryCast: _cast,
+    exp.Tuple: lambda _self, node: struct_of(("", type_of(v)) for v in node.expressions),
+    **dict.fromkeys(_TRANSPARENT, lambda _self, node: type_of(node.this)),
+}

@@ -1,0 +1,99 @@
+"""What may stand beside aggregates: group keys, and what is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from sqlglot import exp
+
+from gaelp_assets.sql.template import mark_key
+
+_WRAPPERS: Final = (exp.IgnoreNulls, exp.RespectNulls)
+
+
+def has_aggregate(node: exp.Expr) -> bool:
+    """Whether an aggregate function stands in an expression, not counting subqueries and functions over windows."""
+    return next(_aggregates(node), None) is not None
+
+
+def has_window(node: exp.Expr) -> bool:
+    """Whether a function over a window stands in an expression, not counting subqueries."""
+    return any(isinstance(n, exp.Window) for n in node.walk(prune=lambda n: isinstance(n, exp.Query)))
+
+
+def check_grouping(
+    values: Sequence[exp.Expr], late: Sequence[exp.Expr], keys: Sequence[exp.Expr] | None, aliases: set[str]
+) -> tuple[str, exp.Expr] | None:
+    """The first thing that GROUP BY forbids, with its place; None if all is well.
+
+    Args:
+        values: the SELECT list, resolved.
+        late: the conditions and items of HAVING, QUALIFY and ORDER BY, resolved.
+        keys: the group keys, resolved; None without GROUP BY.
+        aliases: the range variables of FROM, in small letters.
+    """
+    expressions = [*values, *late]
+    for key in keys or ():
+        if has_aggregate(key) or has_window(key):
+            return "an aggregate or window function in GROUP BY", key
+    for node in expressions:
+        for aggregate in _aggregates(node):
+            if any(has_aggregate(child) for child in aggregate.iter_expressions()):
+                return "an aggregate of an aggregate", aggregate
+            if any(has_window(child) for child in aggregate.iter_expressions()):
+                return "a window function inside an aggregate", aggregate
+    if keys is None and not any(map(has_aggregate, expressions)):
+        return None
+    for node in expressions:
+        loose = _loose(node, keys or (), aliases, inside=False)
+        if loose is not None:
+            name = ".".join(part.name for part in loose.parts[-1:])  # type: ignore[attr-defined]
+            return f"column {name} is neither grouped nor aggregated", loose
+    return None
+
+
+def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
+    if isinstance(node, exp.Query):
+        return
+    if isinstance(node, exp.Window):
+        function = node.this
+        while isinstance(function, _WRAPPERS):
+            function = function.this
+        for child in function.iter_expressions():
+            yield from _aggregates(child)
+        for name, value in node.args.items():
+            if name != "this":
+                for child in value if isinstance(value, list) else [value]:
+                    if isinstance(child, exp.Expr):
+                        yield from _aggregates(child)
+        return
+    if isinstance(node, exp.AggFunc):
+        yield node
+        return
+    for child in node.iter_expressions():
+        yield from _aggregates(child)
+
+
+def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, inside: bool) -> exp.Expr | None:
+    """A column of this query's FROM that is in no key and in no aggregate."""
+    if any(node == key for key in keys):
+        mark_key(node)
+        return None
+    if isinstance(node, exp.AggFunc) and not inside and not _over(node):
+        return None
+    if isinstance(node, exp.Column):
+        return node if str(node.table).lower() in aliases else None
+    within = inside or isinstance(node, exp.Query)
+    for child in node.iter_expressions():
+        found = _loose(child, keys, aliases, inside=within)
+        if found is not None:
+            return found
+    return None
+
+
+def _over(node: exp.Expr) -> bool:
+    parent = node.parent
+    while isinstance(parent, _WRAPPERS):
+        parent = parent.parent
+    return isinstance(parent, exp.Window)
