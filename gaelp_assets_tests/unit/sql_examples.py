@@ -1082,6 +1082,10 @@ MORE_ARRAYS: Final = [
 ]
 NAMES: Final = [
     Example(
+        "Greatest",
+        "SELECT (f * f - f) AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY GREATEST(y, 1.0)",
+    ),
+    Example(
         "Order", "SELECT f + f AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY y * y - y"
     ),
     Example(
