@@ -11,7 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from gaelp_assets.sql.types import ANY, INT64, NULL, NUMBERS, TEMPORAL, Type, array_of, common_type, cost
+from gaelp_assets.sql.types import (
+    ANY,
+    INT64,
+    NULL,
+    NUMBERS,
+    NUMERIC,
+    TEMPORAL,
+    Type,
+    array_of,
+    common_type,
+    cost,
+)
 
 _COMPOSED: Final = frozenset({"ARRAY", "STRUCT", "JSON", "INTERVAL"})
 _CLASSES: Final[Mapping[str, Callable[[Type], bool]]] = {
@@ -84,7 +95,8 @@ def match(text: str, arguments: Sequence[Argument]) -> Match | None:
         return None
     if any(not a.type.known for a in arguments) and len({m.result for _, m in fits}) > 1:
         return Match(ANY, tuple(a.type for a in arguments))
-    return min(fits, key=lambda fit: fit[0])[1]
+    # A literal with a fraction beside a NUMERIC becomes one.
+    return min(fits, key=lambda fit: (fit[0], NUMERIC not in fit[1].arguments))[1]
 
 
 def _fit(signature: _Signature, arguments: Sequence[Argument]) -> tuple[int, Match] | None:

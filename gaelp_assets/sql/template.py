@@ -97,7 +97,9 @@ def is_key(node: exp.Expr) -> bool:
 
 def unguarded(node: exp.Expr) -> tuple[exp.Expr, list[exp.Expr]]:
     """A value without its guards, and the guards."""
-    inner = node.unnest()
+    inner = node
+    while isinstance(inner, exp.Paren) and not is_key(inner):
+        inner = inner.this
     if isinstance(inner, exp.Case) and inner.meta.get("guard"):
         branches = inner.args["ifs"]
         if all(isinstance(b.args["true"], exp.Anonymous) for b in branches):

@@ -12,7 +12,7 @@ from typing import Final, cast
 
 from sqlglot import exp
 
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import fill, integer
 from gaelp_assets.sql.transforms_number import Transform
@@ -44,6 +44,8 @@ def literal(node: exp.Expr) -> exp.Expr:
         return node
     target = type_of(node).name
     if target == "NUMERIC":
+        if float(text) >= 1e29:
+            raise GaelpError(Problem("a number beyond NUMERIC", "SQL", "less than 1e29"))
         return fill("CAST(_x AS DECIMAL(38, 9))", x=exp.Literal.string(text))
     if target == "FLOAT64" and text.isdigit():
         return exp.Literal.number(f"{text}e0")

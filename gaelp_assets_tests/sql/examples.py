@@ -909,7 +909,7 @@ NUMERICS: Final = [
     *_each("Coalesce", MONEY, "COALESCE(m, 0)", "IFNULL(m, 1.5)"),
     *_each("EQ", MONEY, "m = 19.99", "m = 0"),
     *_each("LT", MONEY, "m < 0.2"),
-    *_each("SafeDivide", MONEY, "SAFE_DIVIDE(m, 3)", "SAFE_DIVIDE(1, m)"),
+    *_each("SafeDivide", MONEY, "SAFE_DIVIDE(m, 3)", "SAFE_DIVIDE(1, m)", "SAFE_DIVIDE(m, 2.5)"),
     *[
         Example("Sum", f"SELECT {e} AS y FROM {MONEY}")
         for e in ("SUM(m)", "SUM(m) / 3", "ROUND(SUM(m), 2)", "SUM(DISTINCT m)")
@@ -1081,6 +1081,10 @@ MORE_ARRAYS: Final = [
     Example("Column", "SELECT t FROM (SELECT 1 AS t) AS t"),
 ]
 NAMES: Final = [
+    Example(
+        "Greatest",
+        "SELECT (f * f - f) AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY GREATEST(y, 1.0)",
+    ),
     Example(
         "Order", "SELECT f + f AS y, COUNT(*) AS n FROM UNNEST([1.5, 2.5]) AS f GROUP BY y ORDER BY y * y - y"
     ),
