@@ -227,7 +227,7 @@ class Relations:
         if self._tables is None:
             return Source(alias, name, None)
         id_ = ".".join(parts[-2:])
-        if len(parts) == 1:
+        if len(parts) == 1 and id_ not in self._tables:
             ids = self._by_name.get(parts[0], [])
             if len(ids) == 1:
                 id_ = ids[0]

@@ -23,11 +23,17 @@ class DriftNotices:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._compared: set[str] = set()
+        self._differing: set[str] = set()
 
     def due(self, relations: Iterable[Relation]) -> list[Relation]:
         """Those of the relations that were not compared yet."""
         with self._lock:
             return [relation for relation in relations if relation.id not in self._compared]
+
+    def any_differs(self, relations: Iterable[Relation]) -> bool:
+        """Whether one of the relations was found to differ from the catalogue."""
+        with self._lock:
+            return any(relation.id in self._differing for relation in relations)
 
     def say(self, plans: Iterable[RelationPlan]) -> None:
         """Warns of those plans' relations that are there and differ."""
@@ -37,6 +43,8 @@ class DriftNotices:
             with self._lock:
                 known = planned.relation.id in self._compared
                 self._compared.add(planned.relation.id)
+                if planned.status is not Status.UNCHANGED:
+                    self._differing.add(planned.relation.id)
             if not known and planned.status is not Status.UNCHANGED:
                 _LOG.warning("%s", notice(planned))
 

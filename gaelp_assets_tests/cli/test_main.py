@@ -33,7 +33,7 @@ def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.Completed
         ("SELECT * FROM training.episode", "did you mean 'training.episodes'?"),
         ("SELEC 1", "expected one GoogleSQL SELECT statement"),
         ("DROP TABLE training.episodes", "expected one GoogleSQL SELECT statement"),
-        ("SELECT APPROX_QUANTILES(agent_id, 2) FROM training.episodes", "APPROX_QUANTILES is not used here"),
+        ("SELECT FARM_FINGERPRINT(agent_id) FROM training.episodes", "FARM_FINGERPRINT is not used here"),
     ],
 )
 def test_a_wrong_query_is_answered_in_words(tmp_path: Path, sql: str, expected: str) -> None:

@@ -173,7 +173,7 @@ def test_what_is_not_there_reads_as_empty_with_the_columns_of_what_would_be_ther
     [
         "SELECT e.episode_id, reward FROM lab.episodes AS e, UNNEST(e.rewards) AS reward",
         "SELECT episodes.episode_id, reward FROM lab.episodes, UNNEST(episodes.rewards) AS reward",
-        "SELECT * FROM `lab`.`episodes` JOIN lab.versions AS v ON v.batch = episodes.episode_id",
+        "SELECT episodes.* FROM `lab`.`episodes` JOIN lab.versions AS v ON v.batch = episodes.episode_id",
         "SELECT x.episode_id FROM `lab.episodes` x -- of `lab.episodes`, says a comment\n",
         "WITH e AS (SELECT * FROM lab.episodes), lab AS (SELECT 1 AS one) SELECT step FROM e, lab ORDER BY step",
         "SELECT 'FROM lab.episodes' AS text, episode_id FROM (SELECT * FROM lab.episodes) UNION ALL "

@@ -454,7 +454,7 @@ def test_refresh_replaces_one_slice_of_a_derived_table_and_a_view_follows(
     assert warehouse.refresh(BEST, CARTPOLE) == warehouse.refresh(BEST, other) == 1
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([50])))], CARTPOLE)
     assert warehouse.refresh(BEST, CARTPOLE) == 1
-    query = "SELECT environment_id, best, steps FROM lab_views.best ORDER BY environment_id"
+    query = "SELECT b.environment_id, b.best, b.steps FROM lab_views.best AS b ORDER BY environment_id"
     assert warehouse.query(query).frame.rows() == [("CartPole-v1", 5.0, 10), ("Taxi-v3", 0.9, 9)]
     assert warehouse.query("SELECT best FROM lab_views.good ORDER BY best").frame["best"].to_list() == [
         0.9,

@@ -176,7 +176,7 @@ GOOD: Final = relation(
     "good",
     [_field("date", "DATE"), _field("environment_id", "STRING"), _field("best", "FLOAT")],
     kind="view",
-    sql="SELECT date, environment_id, best FROM lab_views.best WHERE best > 0.5",
+    sql="SELECT b.date, b.environment_id, b.best FROM lab_views.best AS b WHERE b.best > 0.5",
 )
 
 RELATIONS: Final = (

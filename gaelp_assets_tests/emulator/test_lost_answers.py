@@ -244,6 +244,6 @@ def test_refreshes_beside_writes_end_with_what_was_written(
         thread.join()
     assert failures == []
     assert warehouse.refresh(BEST, CARTPOLE) == 1
-    (kept,) = warehouse.query("SELECT best, steps FROM lab_views.best").frame.rows()
+    (kept,) = warehouse.query("SELECT b.best, b.steps FROM lab_views.best AS b").frame.rows()
     (found,) = warehouse.query("SELECT MAX(score), SUM(step) FROM lab.episodes").frame.rows()
     assert kept == found

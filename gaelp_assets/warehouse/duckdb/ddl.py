@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
@@ -21,6 +21,9 @@ from gaelp_assets.warehouse.schema.model import (
     stored_fields,
 )
 from gaelp_assets.warehouse.slices import slice_condition
+
+if TYPE_CHECKING:
+    from gaelp_assets.sql.scope import Tables
 
 # DuckDB's own names of a row's place; a column of that name would hide it.
 RESERVED: Final = ("rowid", "file_index")
@@ -42,7 +45,7 @@ def wanted_form(relation: Relation) -> ObjectType:
     return ObjectType.TABLE if relation.is_stored else ObjectType.VIEW
 
 
-def wanted_shape(relation: Relation) -> TableSchema:
+def wanted_shape(relation: Relation, tables: Tables | None = None) -> TableSchema:
     """What DuckDB is to hold of a relation: it knows no labels, no partitions, and nothing of nested fields but their types.
 
     Raises:
@@ -50,7 +53,7 @@ def wanted_shape(relation: Relation) -> TableSchema:
     """
     if wanted_form(relation) is ObjectType.VIEW:
         return TableSchema(
-            ObjectType.VIEW, query=digest(view_sql(relation)), description=relation.description
+            ObjectType.VIEW, query=digest(view_sql(relation, tables)), description=relation.description
         )
     columns = (
         ColumnSchema(c.name, c.type, c.mode, c.description, _bare(c.fields))
@@ -92,7 +95,7 @@ def found_view(columns: tuple[ColumnSchema, ...], comment: str | None) -> TableS
     return TableSchema(ObjectType.VIEW, columns, made_from, description)
 
 
-def create_statements(relation: Relation) -> list[str]:
+def create_statements(relation: Relation, tables: Tables | None = None) -> list[str]:
     """What makes the relation where there is none. Plain views are translated; stored ones start empty.
 
     Raises:
@@ -104,8 +107,8 @@ def create_statements(relation: Relation) -> list[str]:
     if not relation.is_stored:
         return [
             schema,
-            f"CREATE OR REPLACE VIEW {table_name(relation)} AS {view_sql(relation)}",
-            _comment(relation),
+            f"CREATE OR REPLACE VIEW {table_name(relation)} AS {view_sql(relation, tables)}",
+            _comment(relation, tables),
         ]
     columns = ", ".join(
         f"{quote(field.name)} {duckdb_type(field)}{' NOT NULL' if field.required else ''}"
@@ -125,30 +128,32 @@ def empty_select(relation: Relation) -> str:
     return f"SELECT {columns} WHERE FALSE"
 
 
-def statements(planned: RelationPlan) -> list[str]:
+def statements(planned: RelationPlan, tables: Tables | None = None) -> list[str]:
     """What carries out a plan without refusals; nothing if the relation is what the catalogue says."""
     relation = planned.relation
     match planned.status:
         case Status.CREATE:
-            return create_statements(relation)
+            return create_statements(relation, tables)
         case Status.REPLACE:
             kind = "VIEW" if planned.stored is ObjectType.VIEW else "TABLE"
-            return [f"DROP {kind} {table_name(relation)}", *create_statements(relation)]
+            return [f"DROP {kind} {table_name(relation)}", *create_statements(relation, tables)]
         case _ if any(change.action is Action.QUERY for change in planned.changes):
-            return create_statements(relation)
+            return create_statements(relation, tables)
     fields = {field.name.lower(): field for field in stored_fields(relation)}
     result: dict[str, None] = {}  # several nested changes are one change of their column's type
     for change in planned.changes:
         top = change.field.partition(".")[0]
-        for statement in _change_statements(relation, change, top, fields.get(top.lower())):
+        for statement in _change_statements(relation, change, top, fields.get(top.lower()), tables):
             result[statement] = None
     return list(result)
 
 
-def _change_statements(relation: Relation, change: Change, top: str, field: Field | None) -> list[str]:
+def _change_statements(
+    relation: Relation, change: Change, top: str, field: Field | None, tables: Tables | None
+) -> list[str]:
     table, column = f"ALTER TABLE {table_name(relation)}", f"ALTER COLUMN {quote(top)}"
     if change.action is Action.DESCRIBE and not change.field:
-        return [_comment(relation)]
+        return [_comment(relation, tables)]
     if change.action is Action.RELAX:
         return [f"{table} {column} DROP NOT NULL"]
     assert field is not None, "a field that the catalogue does not have is relaxed, and no more"
@@ -167,10 +172,10 @@ def _change_statements(relation: Relation, change: Change, top: str, field: Fiel
             raise AssertionError(f"DuckDB has no {change.action}")
 
 
-def _comment(relation: Relation) -> str:
+def _comment(relation: Relation, tables: Tables | None = None) -> str:
     if relation.is_stored:
         return f"COMMENT ON TABLE {table_name(relation)} IS {literal(relation.description)}"
-    text = f"{relation.description}\n{digest(view_sql(relation))}"
+    text = f"{relation.description}\n{digest(view_sql(relation, tables))}"
     return f"COMMENT ON VIEW {table_name(relation)} IS {literal(text)}"
 
 
@@ -178,12 +183,17 @@ def _comment_column(relation: Relation, name: str, text: str) -> str:
     return f"COMMENT ON COLUMN {table_name(relation)}.{quote(name)} IS {literal(text)}"
 
 
-def view_sql(relation: Relation) -> str:
-    """The DuckDB SQL of a derived relation's query."""
+def view_sql(relation: Relation, tables: Tables | None = None) -> str:
+    """The DuckDB SQL of a derived relation's query.
+
+    Args:
+        relation: a derived one.
+        tables: the fields of what it may read, by id: with them the query is checked and computed by GoogleSQL's types.
+    """
     from gaelp_assets.sql.transpile import to_duckdb
 
     assert relation.sql is not None
-    return to_duckdb(relation.sql).strip().rstrip(";")
+    return to_duckdb(relation.sql, tables).strip().rstrip(";")
 
 
 def digest(sql: str) -> str:

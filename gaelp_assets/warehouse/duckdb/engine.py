@@ -7,6 +7,7 @@ from typing import Final
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
+from gaelp_assets.warehouse.schema.model import stored_fields
 
 # A commit of ten million rows takes about ten seconds; a few of them may stand in line.
 LOCK_TIMEOUT: Final = 120.0
@@ -24,3 +25,5 @@ class DuckDBEngine:
     def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
         self._file = DuckDBFile(file, lock_timeout)
         self._catalog = catalog
+        self._tables = {relation.id: stored_fields(relation) for relation in catalog}
+        """What SQL is translated with: the columns of every relation, the platform's own among them."""

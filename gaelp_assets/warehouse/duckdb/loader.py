@@ -54,7 +54,7 @@ class DuckDBLoader(DuckDBEngine):
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         table, columns = table_name(relation), names(relation.fields)
-        predicate, sql = slice_predicate(relation, slice_), view_sql(relation)
+        predicate, sql = slice_predicate(relation, slice_), view_sql(relation, self._tables)
         with self._file.writing(f"refresh {relation.id} {slice_}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
             con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")

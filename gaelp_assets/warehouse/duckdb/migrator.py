@@ -30,14 +30,14 @@ class DuckDBMigrator(DuckDBEngine):
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         ordered = with_upstream(self._catalog, relations)
         with self._file.reading("look for changes of the catalogue") as con:
-            plans = schema.compared(con, ordered, SchemaScope.ROWS)
+            plans = schema.compared(con, ordered, self._tables, SchemaScope.ROWS)
         if all(planned.status is Status.UNCHANGED for planned in plans):
             return
         with self._file.writing("create relations") as con:
-            plans = schema.compared(con, ordered, SchemaScope.ROWS)
+            plans = schema.compared(con, ordered, self._tables, SchemaScope.ROWS)
             refuse(plans)
             for planned in plans:
-                schema.carry_out(con, planned)
+                schema.carry_out(con, planned, self._tables)
 
     def make_dataset(self, dataset: str) -> None:
         """Makes a schema; nothing happens if it is there."""
@@ -51,9 +51,9 @@ class DuckDBMigrator(DuckDBEngine):
 
             def apply(planned: RelationPlan) -> RelationPlan:
                 with self._file.savepoint(con, f"change {planned.relation.id}"):
-                    (now,) = schema.compared(con, [planned.relation])
+                    (now,) = schema.compared(con, [planned.relation], self._tables)
                     done = recheck(planned, now)
-                    schema.carry_out(con, done)
+                    schema.carry_out(con, done, self._tables)
                 return done
 
             yield apply

@@ -26,6 +26,8 @@ from gaelp_assets.warehouse.substitutes import lacking, relations_read, substitu
 if TYPE_CHECKING:
     import pandas as pd
 
+    from gaelp_assets.sql.scope import Tables
+
 CAPABILITIES: Final = Capabilities(engine="duckdb", parallel_changes=False)
 
 
@@ -60,18 +62,21 @@ class DuckDBReader(DuckDBEngine):
         """
         from gaelp_assets.sql.transpile import to_duckdb
 
-        translated = to_duckdb(sql).strip().rstrip(";")
         read = relations_read(self._catalog, sql)
         started = time.perf_counter()
         with self._file.reading("query") as con:
-            self._notices.say(schema.compared(con, self._notices.due(read), SchemaScope.ROWS))
+            self._notices.say(schema.compared(con, self._notices.due(read), self._tables, SchemaScope.ROWS))
+            # A relation that is not what the catalogue says is read as it is: its columns are not known here.
+            tables = None if self._notices.any_differs(read) else self._tables
+            translated = to_duckdb(sql, tables).strip().rstrip(";")
             try:
                 frame = _frame(con, _limited(translated, row_limit), parameters or {})
             except (duckdb.BinderException, duckdb.CatalogException):
                 substitutes = self._substitutes(con, read)
                 if not substitutes:
                     raise
-                translated = to_duckdb(substitute(sql, substitutes)).strip().rstrip(";")
+                translated = to_duckdb(substitute(sql, substitutes), self._with(tables, substitutes))
+                translated = translated.strip().rstrip(";")
                 frame = _frame(con, _limited(translated, row_limit), parameters or {})
         widened = frame.cast({name: _googlesql_width(dtype) for name, dtype in frame.schema.items()})
         return QueryResult(widened, Cost(seconds=time.perf_counter() - started))
@@ -120,7 +125,7 @@ class DuckDBReader(DuckDBEngine):
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue."""
         with self._file.reading("look for changes of the catalogue") as con:
-            return schema.compared(con, relations, scope)
+            return schema.compared(con, relations, self._tables, scope)
 
     def quota_left(self) -> None:
         """A file sets no limits."""
@@ -138,10 +143,17 @@ class DuckDBReader(DuckDBEngine):
             text = empty_select(relation)
             if _is_view(relation):
                 assert relation.sql is not None
-                text = to_duckdb(substitute(relation.sql, made)).strip().rstrip(";")
+                text = to_duckdb(substitute(relation.sql, made), self._with(self._tables, made))
+                text = text.strip().rstrip(";")
             con.execute(f"CREATE TEMP VIEW {quote(name)} AS {text}")
             made[relation.id] = name
         return made
+
+    def _with(self, tables: Tables | None, substitutes: Mapping[str, str]) -> Tables | None:
+        """The tables, and the substitutes under their own names."""
+        if tables is None:
+            return None
+        return {**tables, **{name: tables[relation_id] for relation_id, name in substitutes.items()}}
 
 
 def _limited(sql: str, row_limit: int | None) -> str:

@@ -9,6 +9,7 @@ from typing import Final
 import duckdb
 
 from gaelp_assets.catalog import Relation
+from gaelp_assets.sql.scope import Tables
 from gaelp_assets.warehouse.duckdb.connection import first_row
 from gaelp_assets.warehouse.duckdb.ddl import found_column, found_view, statements, table_name, wanted_shape
 from gaelp_assets.warehouse.schema.diff import diff
@@ -60,7 +61,10 @@ def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dic
 
 
 def compared(
-    con: duckdb.DuckDBPyConnection, relations: Sequence[Relation], scope: SchemaScope = SchemaScope.ALL
+    con: duckdb.DuckDBPyConnection,
+    relations: Sequence[Relation],
+    tables: Tables,
+    scope: SchemaScope = SchemaScope.ALL,
 ) -> list[RelationPlan]:
     """What brings each of these relations up to the catalogue."""
     if not relations:
@@ -70,7 +74,7 @@ def compared(
         diff(
             relation,
             schema.get(relation.id),
-            wanted_shape(relation),
+            wanted_shape(relation, tables),
             partial(is_empty, con, relation),
             scope,
         )
@@ -83,9 +87,9 @@ def is_empty(con: duckdb.DuckDBPyConnection, relation: Relation) -> bool:
     return first_row(con, f"SELECT 1 FROM {table_name(relation)} LIMIT 1") is None
 
 
-def carry_out(con: duckdb.DuckDBPyConnection, planned: RelationPlan) -> None:
+def carry_out(con: duckdb.DuckDBPyConnection, planned: RelationPlan, tables: Tables) -> None:
     """Runs what a plan without refusals asks for."""
-    for statement in statements(planned):
+    for statement in statements(planned, tables):
         con.execute(statement)
 
 
