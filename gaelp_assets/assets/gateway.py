@@ -1,7 +1,8 @@
 """The export gateway as an asset, from which every loaded table descends, and the platform's own tables beside it."""
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
@@ -15,13 +16,23 @@ from gaelp_assets.assets.metadata import (
     table,
 )
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
-from gaelp_assets.catalog import Catalog, Kind
+from gaelp_assets.assets.rejections import failed_files_table, report_verdicts
+from gaelp_assets.catalog import Catalog, Kind, Relation
 from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
+if TYPE_CHECKING:
+    from gaelp_assets.ingest.report import SliceReport
+
+SET_ASIDE: Final = "set_aside"
+"""The check of the gateway: no file lies in `failed/`."""
+
 
 def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
-    """The gateway: materializing it proves what lies in `raw/`, sorts it into slices, and shows the queue."""
+    """The gateway: materializing it proves what lies in `raw/`, sorts it into slices, and shows the queue.
+
+    What it rejects or sets aside fails the checks of the tables that it is for, which are reported beside their own runs.
+    """
 
     @dg.multi_asset(
         name=GATEWAY.path[-1],
@@ -36,16 +47,27 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
                 metadata={"address": address},
             )
         ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                SET_ASIDE,
+                asset=GATEWAY,
+                description="No file lies in failed/, whichever run set it aside.",
+            )
+        ],
     )
     def export_gateway(
         context: dg.AssetExecutionContext, platform: dg.ResourceParam[PlatformResource]
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         from gaelp_assets.ingest.sort import sort_raw
 
         opened = platform.open()
         try:
+            set_aside_before = {file.stored.name for file in opened.gateway.failed()}
             reports = sort_raw(opened, run_id=context.run.run_id, on_progress=None)
             pending = opened.gateway.pending_slices()
+            failed = opened.gateway.failed()
+            new = [file.stored.name for file in failed if file.stored.name not in set_aside_before]
+            report_verdicts(context.instance, opened, _touched(opened.catalog, reports, new))
         except GaelpError as error:
             raise failure(error) from error
         queue = [
@@ -54,6 +76,16 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
             for (relation_id, slice_), waiting in sorted(pending.items(), key=lambda item: item[1].oldest)
         ]  # fmt: skip
         aside = [file for report in reports for file in report.set_aside]
+        yield dg.AssetCheckResult(
+            asset_key=GATEWAY,
+            check_name=SET_ASIDE,
+            passed=not failed,
+            description=f"{len(failed)} files are set aside: gaelp gateway list." if failed else None,
+            metadata={
+                "files set aside": len(failed),
+                **({"problems": failed_files_table(failed)} if failed else {}),
+            },
+        )
         yield dg.MaterializeResult(
             asset_key=GATEWAY,
             metadata={
@@ -76,6 +108,14 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
         )
 
     return export_gateway
+
+
+def _touched(catalog: Catalog, reports: Iterable["SliceReport"], set_aside: Iterable[str]) -> list[Relation]:
+    """The tables whose lines were rejected, by this sort or by one that was killed, and those that the set aside files are for."""
+    ids = {report.relation_id for report in reports if any(counts.rejected for counts in report.counts)}
+    ids |= {report.relation_id for report in reports if report.set_aside}
+    ids |= {".".join(name.split("/")[1:3]) for name in set_aside}
+    return [relation for relation in catalog.loaded if relation.id in ids]
 
 
 def ledger_assets(catalog: Catalog, engine: str) -> list[dg.AssetSpec]:

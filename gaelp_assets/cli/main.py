@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import load_settings
 
 if TYPE_CHECKING:
+    from gaelp_assets.catalog import Relation
     from gaelp_assets.platform import Platform
 
 app = typer.Typer(
@@ -307,6 +309,34 @@ def dead_letter_list(
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
 
 
+@dead_letter_app.command("acknowledge")
+def dead_letter_acknowledge(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    rule: Annotated[str | None, typer.Option(help="only those that this rule rejected")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="only those of the batch whose id starts so, as `list` shows it")
+    ] = None,
+) -> None:
+    """Take a table's rejected lines off the list for good: its check `rejected_rows` passes, and they are replayed no more."""
+    from gaelp_assets.operations.rejects import acknowledge
+
+    platform = _platform()
+    relation = platform.catalog.find(table)
+    lines = acknowledge(platform, relation, rule=rule, batch=batch)
+    render.print_line(f"{lines} lines of {relation.id} are acknowledged")
+    _report_checks(platform, [relation])
+
+
+def _report_checks(platform: Platform, relations: Sequence[Relation]) -> None:
+    """Tells Dagster how the checks of these tables stand now, beside any run."""
+    from gaelp_assets.assets.rejections import report_verdicts
+    from gaelp_assets.cli.dev import dagster_instance
+
+    if relations:
+        with dagster_instance(platform.settings) as instance:
+            report_verdicts(instance, platform, relations)
+
+
 @dead_letter_app.command("replay")
 def dead_letter_replay(
     table: Annotated[str | None, typer.Option(help="only this table's")] = None,
@@ -320,6 +350,7 @@ def dead_letter_replay(
     for item in replayed:
         render.print_line(f"{item.lines} lines of {item.relation_id} in {item.file}")
     render.print_line(f"{sum(item.lines for item in replayed)} lines replayed; load them with: gaelp ingest")
+    _report_checks(platform, [platform.catalog[name] for name in sorted({r.relation_id for r in replayed})])
 
 
 if __name__ == "__main__":

@@ -266,12 +266,19 @@ class Gateway:
             created = self.store.create(name, [content])
         return created
 
-    def failed(self) -> list[FailedFile]:
-        """The files in `failed/`, in order of name, each with its explanation."""
-        stored = [
-            stored for stored in self.store.list(f"{Stage.FAILED}/") if not stored.name.endswith(ERROR_ENDING)
+    def failed(self, relation: Relation | None = None) -> list[FailedFile]:
+        """The files in `failed/`, or those of a relation by their names, in order of name, each with its explanation."""
+        prefixes = [f"{Stage.FAILED}/"]
+        if relation is not None:
+            prefixes = [f"{Stage.FAILED}/{paths.folder(relation, WHOLE)}/"]
+            if self.catalog.by_name.get(relation.name) is relation:
+                prefixes.append(f"{Stage.FAILED}/{relation.name}~")
+        return [
+            self._explained(stored)
+            for prefix in prefixes
+            for stored in self.store.list(prefix)
+            if not stored.name.endswith(ERROR_ENDING)
         ]
-        return [self._explained(each) for each in stored]
 
     def _explained(self, stored: StoredObject) -> FailedFile:
         error_file = self.store.find(stored.name + ERROR_ENDING)

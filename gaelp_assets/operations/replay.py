@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from gaelp_assets.catalog import Relation
+from gaelp_assets.operations.rejects import open_conditions
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import DEAD_LETTER
 
@@ -30,9 +31,9 @@ class Replayed:
 def replay(
     platform: Platform, *, relation: Relation | None = None, rule: str | None = None
 ) -> list[Replayed]:
-    """Replays dead letters that have not been replayed: all, or those of one table, or those that one rule rejected."""
+    """Replays dead letters that are open: all, or those of one table, or those that one rule rejected."""
     platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
-    conditions, parameters = _conditions(relation, rule)
+    conditions, parameters = open_conditions(relation, rule)
     batches = platform.warehouse.query(
         f"SELECT dataset, `table`, batch_id FROM {DEAD_LETTER} WHERE {conditions} "
         "GROUP BY dataset, `table`, batch_id ORDER BY dataset, `table`, batch_id",
@@ -49,15 +50,15 @@ def replay(
 def dead_letters(
     platform: Platform, *, relation: Relation | None = None, limit: int = 50, raw: bool = False
 ) -> pl.DataFrame:
-    """Rejected lines that have not been replayed, newest first: where they stood and why; with `raw`, what they said."""
+    """Open rejected lines (see `rejects`), newest first: where they stood and why; with `raw`, what they said."""
     platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
-    conditions, parameters = _conditions(relation, None)
+    conditions, parameters = open_conditions(relation, None)
     frame = platform.warehouse.query(
-        "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, file, line_number, byte_offset, reasons"
+        "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, batch_id, file, line_number, byte_offset, reasons"
         f"{', raw' if raw else ''} FROM {DEAD_LETTER} WHERE {conditions} ORDER BY rejected_at DESC, file, line_number",
         parameters,
         row_limit=limit,
-    ).frame
+    ).frame.with_columns(pl.col("batch_id").str.head(12))
     reason = pl.element().struct
     text = pl.concat_str(
         pl.element().struct.field("field").fill_null("line"),
@@ -70,7 +71,7 @@ def dead_letters(
 
 
 def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: str | None) -> Replayed | None:
-    conditions, parameters = _conditions(relation, rule)
+    conditions, parameters = open_conditions(relation, rule)
     letters = platform.warehouse.query(
         f"SELECT line_number, raw FROM {DEAD_LETTER} WHERE {conditions} AND batch_id = @batch_id ORDER BY line_number",
         {**parameters, "batch_id": batch_id},
@@ -87,15 +88,3 @@ def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: s
         relation, batch_id, letters["line_number"].to_list(), dt.datetime.now(dt.UTC)
     )
     return Replayed(relation.id, batch_id, letters.height, name)
-
-
-def _conditions(relation: Relation | None, rule: str | None) -> tuple[str, dict[str, str]]:
-    conditions = ["replayed_at IS NULL"]
-    parameters: dict[str, str] = {}
-    if relation is not None:
-        conditions.append("dataset = @dataset AND `table` = @table_name")
-        parameters |= {"dataset": relation.dataset, "table_name": relation.name}
-    if rule is not None:
-        conditions.append("EXISTS (SELECT 1 FROM UNNEST(reasons) AS reason WHERE reason.rule = @rule)")
-        parameters["rule"] = rule
-    return " AND ".join(conditions), parameters

@@ -248,6 +248,12 @@ class Warehouse(Protocol):
         """Notes on dead letters of a loaded table that their lines went back into the gateway, whichever slices they are of."""
         ...
 
+    def mark_acknowledged(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], acknowledged_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters of a loaded table that their lines stay rejected, and are no open matter any more."""
+        ...
+
     def describe(self, relation: Relation) -> RelationState | None:
         """What the warehouse holds under the relation's name; None if nothing."""
         ...

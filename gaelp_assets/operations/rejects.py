@@ -1,0 +1,166 @@
+"""What is open: rejected lines that were neither replayed nor acknowledged, files set aside, and the ledger's sums of a table.
+
+A line is open whichever way it came in, sorted from `raw/` or straight into its slice, and whichever run rejected it. A file set aside is
+open for as long as it lies in `failed/`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.gateway import FailedFile
+from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER
+
+OPEN: Final = "replayed_at IS NULL AND acknowledged_at IS NULL"
+"""The GoogleSQL condition of open dead letters."""
+
+
+@dataclass(frozen=True)
+class Accounts:
+    """The ledger of one table, added up over all of its batches. `lines = loaded + duplicate + rejected`."""
+
+    batches: int
+    lines: int
+    """Without lines of raw files that went on into files of slices: those are counted there."""
+    loaded: int
+    duplicate: int
+    rejected: int
+    rejected_while_sorting: int
+    """Those of `rejected` that were rejected while `raw/` was sorted."""
+    unbalanced: tuple[str, ...]
+    """The files of batches whose lines do not add up, in order of name."""
+
+
+@dataclass(frozen=True)
+class OpenRejects:
+    """The open lines of one table, by slice, and its files in `failed/`."""
+
+    slices: tuple[tuple[Slice, int], ...]
+    """Lines by slice, most first. Lines of a sliced table that were rejected while sorting are in no slice: `WHOLE`."""
+    files: tuple[FailedFile, ...]
+
+    @property
+    def lines(self) -> int:
+        """The number of open lines."""
+        return sum(lines for _, lines in self.slices)
+
+
+def accounts(platform: Platform, relation: Relation) -> Accounts:
+    """Adds up the ledger of a table: every batch, sorted from `raw/` or loaded into its slice."""
+    where = "WHERE dataset = @dataset AND `table` = @table_name"
+    unequal = "l.`lines` <> l.loaded + l.duplicate + l.rejected + l.sorted"
+    [row] = platform.warehouse.query(
+        "SELECT COUNT(*) AS batches, COALESCE(SUM(l.`lines` - l.sorted), 0) AS line_count, COALESCE(SUM(l.loaded), 0) AS loaded, "
+        "COALESCE(SUM(l.duplicate), 0) AS duplicate, COALESCE(SUM(l.rejected), 0) AS rejected, "
+        "COALESCE(SUM(IF(l.mode = 'sort', l.rejected, 0)), 0) AS rejected_while_sorting, "
+        f"COALESCE(SUM(IF({unequal}, 1, 0)), 0) AS unbalanced FROM {LEDGER} AS l {where}",
+        _of(relation),
+    ).frame.to_dicts()
+    unbalanced: tuple[str, ...] = ()
+    if row.pop("unbalanced"):
+        frame = platform.warehouse.query(
+            f"SELECT DISTINCT l.file FROM {LEDGER} AS l {where} AND {unequal} ORDER BY l.file", _of(relation)
+        ).frame
+        unbalanced = tuple(frame["file"])
+    return Accounts(lines=row.pop("line_count"), unbalanced=unbalanced, **row)
+
+
+def open_rejects(platform: Platform, relation: Relation) -> OpenRejects:
+    """The open lines of a table and its files in `failed/`."""
+    frame = platform.warehouse.query(
+        f"SELECT slice_date, slice_environment, COUNT(*) AS n FROM {DEAD_LETTER} "
+        f"WHERE dataset = @dataset AND `table` = @table_name AND {OPEN} "
+        "GROUP BY slice_date, slice_environment ORDER BY n DESC, slice_date, slice_environment",
+        _of(relation),
+    ).frame
+    slices = tuple((Slice(date, environment), n) for date, environment, n in frame.iter_rows())
+    return OpenRejects(slices, tuple(platform.gateway.failed(relation)))
+
+
+def open_reasons(platform: Platform, relation: Relation | None = None, *, run_id: str = "") -> pl.DataFrame:
+    """Why open lines were rejected, of one table or of all, by one run or by any.
+
+    Returns:
+        `relation_id`, `field`, `rule`, `message`, `lines`; the commonest first. A line with several reasons counts for each.
+    """
+    conditions, parameters = open_conditions(relation)
+    if run_id:
+        conditions, parameters = f"{conditions} AND run_id = @run_id", {**parameters, "run_id": run_id}
+    return platform.warehouse.query(
+        "SELECT CONCAT(d.dataset, '.', d.`table`) AS relation_id, r.field, r.rule, r.message, COUNT(*) AS `lines` "
+        f"FROM {DEAD_LETTER} AS d CROSS JOIN UNNEST(d.reasons) AS r WHERE {conditions} "
+        "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4",
+        parameters,
+    ).frame
+
+
+def acknowledge(
+    platform: Platform, relation: Relation, *, rule: str | None = None, batch: str | None = None
+) -> int:
+    """Takes a table's open lines off the list for good: they stay in the dead letter, and are replayed no more.
+
+    Args:
+        platform: where the dead letter is.
+        relation: the table.
+        rule: only lines that this rule rejected.
+        batch: only lines of batches whose id starts so.
+
+    Returns:
+        The number of lines.
+
+    Raises:
+        GaelpError: no open line is meant.
+    """
+    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
+    conditions, parameters = open_conditions(relation, rule, batch)
+    letters = platform.warehouse.query(
+        f"SELECT DISTINCT batch_id, line_number FROM {DEAD_LETTER} WHERE {conditions} ORDER BY batch_id, line_number",
+        parameters,
+    ).frame
+    if letters.is_empty():
+        raise GaelpError(
+            Problem(
+                "no open line is meant",
+                relation.id,
+                "a rule or a batch of lines that are open",
+                f"See: gaelp dead-letter list --table {relation.id}",
+            )
+        )
+    now = dt.datetime.now(dt.UTC)
+    for (batch_id,), lines in letters.group_by("batch_id", maintain_order=True):
+        platform.warehouse.mark_acknowledged(relation, str(batch_id), lines["line_number"].to_list(), now)
+    return letters.height
+
+
+def open_conditions(
+    relation: Relation | None, rule: str | None = None, batch: str | None = None
+) -> tuple[str, dict[str, Any]]:
+    """The GoogleSQL condition of open lines, and its parameters."""
+    conditions = [OPEN]
+    parameters: dict[str, Any] = {}
+    if relation is not None:
+        conditions.append("dataset = @dataset AND `table` = @table_name")
+        parameters |= _of(relation)
+    if rule is not None:
+        conditions.append("EXISTS (SELECT 1 FROM UNNEST(reasons) AS reason WHERE reason.rule = @rule)")
+        parameters["rule"] = rule
+    if batch is not None:
+        conditions.append("STARTS_WITH(batch_id, @batch)")
+        parameters["batch"] = batch
+    return " AND ".join(conditions), parameters
+
+
+def _of(relation: Relation) -> dict[str, Any]:
+    return {"dataset": relation.dataset, "table_name": relation.name}
+
+
+def slice_words(relation: Relation, slice_: Slice) -> str:
+    """The slice as people read it; lines of a sliced table that were rejected while sorting have none yet."""
+    return "sorted from raw/" if slice_ == WHOLE and relation.partitioning is not None else str(slice_)
