@@ -348,8 +348,14 @@ def dead_letter_replay(
     platform = _platform()
     replayed = replay(platform, relation=platform.catalog.find(table) if table else None, rule=rule)
     for item in replayed:
-        render.print_line(f"{item.lines} lines of {item.relation_id} in {item.file}")
+        render.print_line(
+            f"{item.lines} lines of {item.relation_id} in {len(item.files)} files; {item.still_rejected} stay rejected"
+        )
     render.print_line(f"{sum(item.lines for item in replayed)} lines replayed; load them with: gaelp ingest")
+    if still := sum(item.still_rejected for item in replayed):
+        render.print_line(
+            f"{still} lines are no rows by today's rules either, and stay: gaelp dead-letter list, or acknowledge"
+        )
     _report_checks(platform, [platform.catalog[name] for name in sorted({r.relation_id for r in replayed})])
 
 

@@ -191,11 +191,6 @@ class Gateway:
             else GatewayFile(stored, Stage.CLOUD_READY, relation, slice_, name, sorted=True)
         )
 
-    def submit(self, relation: Relation, name: str, chunks: Iterable[bytes]) -> bool:
-        """Writes a new file into `raw/`, as a producer does; False, with nothing changed, if the name is taken."""
-        name = f"{Stage.RAW}/{paths.folder(relation, WHOLE)}/{name}"
-        return self.store.create(name, chunks) is not None
-
     def archive(self, file: GatewayFile, batch_id: str) -> GatewayFile:
         """Moves a loaded file to its slice in `sent/`, under its name and `~` with the first 12 digits of its batch id.
 

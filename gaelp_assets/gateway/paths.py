@@ -23,6 +23,7 @@ NAME_BYTES: Final = 200
 # Google Cloud Storage allows 1024 bytes for the whole name.
 FAILED_PATH_BYTES: Final = 900
 _SUFFIX: Final = re.compile(r"(?<=.)~[0-9a-f]{12}\Z", re.DOTALL)
+_REPLAY: Final = re.compile(r"(?:.*/)?replay-(?P<times>[0-9]+)\.ndjson", re.DOTALL)
 _FILE_NAME: Final = re.compile(r"(?P<stem>.+?)\.(?P<ending>ndjson(?:\.gz|\.zst)?|json)")
 
 
@@ -182,6 +183,17 @@ def sorted_name(file: GatewayFile, digest: str) -> str:
     """A name for the lines of one slice of a raw file, of the digest of the new file's bytes: the same that it gets in `sent/`."""
     stem, _ = split_name(_unsuffixed(file.name))
     return _suffixed(f"{stem}.ndjson", digest)
+
+
+def replay_name(times: int, digest: str) -> str:
+    """A name for lines that are replayed for the `times`-th time, of the digest of the new file's bytes."""
+    return _suffixed(f"replay-{times}.ndjson", digest)
+
+
+def times_replayed(path: str) -> int:
+    """How often the lines of a file have been replayed before, by its path (see `GatewayFile.path`); 0 for a producer's file."""
+    match = _REPLAY.fullmatch(path)
+    return int(match["times"]) if match else 0
 
 
 def _unsuffixed(name: str) -> str:

@@ -95,23 +95,29 @@ def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
     return counts
 
 
+def rows_by_slice(relation: Relation, rows: pl.DataFrame) -> Iterator[tuple[Slice, list[int]]]:
+    """The slices that clean rows belong to, each with the places of its rows in the frame."""
+    columns = slice_columns(relation)
+    if not columns:
+        yield WHOLE, list(range(rows.height))
+        return
+    slices = rows.select(**columns).with_row_index("_row")
+    for key, places in slices.group_by(list(columns), maintain_order=True):
+        yield Slice(**dict(zip(columns, key, strict=True))), places["_row"].to_list()
+
+
 class _Sorter:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
     def __init__(self, relation: Relation, folder: Path) -> None:
-        self._columns = slice_columns(relation)
+        self._relation = relation
         self._folder = folder
         self.files: dict[Slice, Path] = {}
 
     def add(self, chunk: ValidatedChunk) -> None:
         """Sorts the clean rows of a chunk."""
-        if not self._columns:
-            self._append(WHOLE, chunk.raw)
-            return
-        slices = chunk.rows.select(**self._columns)
-        for key, rows in slices.with_row_index("_row").group_by(slices.columns, maintain_order=True):
-            named = dict(zip(slices.columns, key, strict=True))
-            self._append(Slice(**named), [chunk.raw[row] for row in rows["_row"]])
+        for slice_, rows in rows_by_slice(self._relation, chunk.rows):
+            self._append(slice_, [chunk.raw[row] for row in rows])
 
     def _append(self, slice_: Slice, lines: Sequence[bytes]) -> None:
         path = self.files.setdefault(slice_, self._folder / f"slice-{len(self.files)}.ndjson")

@@ -91,13 +91,14 @@ def test_a_line_that_others_replayed_meanwhile_makes_no_empty_file(tmp_path: Pat
         result = query(sql, *arguments, **more)  # type: ignore[arg-type]
         if "GROUP BY dataset" in sql:
             platform.warehouse.query = query  # type: ignore[method-assign]
-            replay(platform)
+            replay(platform, rule=RULE)
         return result
 
+    platform = workers.mended(platform)
     platform.warehouse.query = overtaken  # type: ignore[method-assign,assignment]
-    assert replay(platform) == []
-    assert [file.name for file in platform.gateway.unsorted().files] != []
-    workers.ingest(workers.mended(platform))
+    assert replay(platform, rule=RULE) == []
+    assert len(platform.gateway.pending().files) == 1
+    workers.ingest(platform)
     assert platform.gateway.failed() == []
     assert early_rows(tmp_path) == 2
 
@@ -106,8 +107,8 @@ def test_a_line_whose_file_was_sent_raw_and_to_its_slice_is_replayed_once(tmp_pa
     content = ndjson(map(checkpoint, range(3))) + broken_rows(1)
     put(tmp_path, "raw/training/checkpoints/a.ndjson", content)
     put(tmp_path, f"cloud_ready/training/checkpoints/{SLICE.path}/a.ndjson", content)
-    platform = platform_in(tmp_path)
-    workers.ingest(platform)
+    platform = workers.mended(platform_in(tmp_path))
+    workers.ingest(platform_in(tmp_path))
     assert not_replayed(tmp_path) == 2
     assert [batch.lines for batch in replay(platform, rule=RULE)] == [1]
     assert not_replayed(tmp_path) == 0
