@@ -32,6 +32,8 @@ app.add_typer(dead_letter_app, name="dead-letter")
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
+# Everything ran, and yet not every line is loaded.
+EXIT_REJECTED = 3
 # As `terraform plan -detailed-exitcode` has it.
 EXITS_OF_DEPLOY = {"done": 0, "problem": EXIT_PROBLEM, "changes": 2, "try again": EXIT_TRY_AGAIN}
 
@@ -99,21 +101,31 @@ def demo(
         for report in reports:
             render.print_line(f"{report.date}: {report.rows:,} rows in {report.files} files delivered")
     if not produce_only:
-        _load_pending(platform)
+        code = _load_pending(platform)
         render.print_summary(platform)
+        # Among what is delivered are lines to be rejected: here they are no surprise.
+        raise typer.Exit(0 if code == EXIT_REJECTED else code)
 
 
 @app.command()
 def ingest() -> None:
-    """Load everything that is pending, once, and refresh what is derived from it."""
-    _load_pending(_platform())
+    """Load everything that is pending, once, and refresh what is derived from it.
+
+    Exit codes: 0 all is loaded; 1 a run failed; 3 all ran, but lines were rejected, files were set aside, or files wait whose dates
+    are not taken; 75 the gateway or the warehouse is out of reach: try again.
+    """
+    raise typer.Exit(_load_pending(_platform()))
 
 
-def _load_pending(platform: Platform) -> None:
+def _load_pending(platform: Platform) -> int:
+    """Loads what is pending, and says what was rejected or set aside; the exit code."""
     from gaelp_assets.cli.dev import dagster_instance
     from gaelp_assets.definitions import build_definitions
+    from gaelp_assets.operations.rejects import open_lines, rejected_by
+    from gaelp_assets.operations.status import out_of_range
     from gaelp_assets.runs.in_process import run_pending
 
+    before = {file.stored.name for file in platform.gateway.failed()}
     definitions = build_definitions(platform.settings, platform.catalog)
     with dagster_instance(platform.settings) as instance, render.progress() as show:
         results = run_pending(
@@ -123,10 +135,17 @@ def _load_pending(platform: Platform) -> None:
             lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
         )
     render.print_runs(results)
-    if failed := platform.gateway.failed():
+    failed = platform.gateway.failed()
+    rejected = rejected_by(platform, [result.run_id for result in results])
+    set_aside = [file for file in failed if file.stored.name not in before]
+    render.print_rejects(rejected, set_aside, open_lines(platform))
+    if failed:
         render.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
+    not_taken = out_of_range(platform)
+    render.print_out_of_range(not_taken)
     if not all(result.success for result in results):
-        raise typer.Exit(EXIT_PROBLEM)
+        return EXIT_PROBLEM
+    return EXIT_REJECTED if rejected or set_aside or not_taken else 0
 
 
 @app.command()

@@ -7,6 +7,7 @@ open for as long as it lies in `failed/`.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -20,6 +21,8 @@ from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER
 
 OPEN: Final = "replayed_at IS NULL AND acknowledged_at IS NULL"
 """The GoogleSQL condition of open dead letters."""
+# How many runs one query asks about: BigQuery takes 10,000 parameters.
+_RUNS_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True)
@@ -84,21 +87,43 @@ def open_rejects(platform: Platform, relation: Relation) -> OpenRejects:
     return OpenRejects(slices, tuple(platform.gateway.failed(relation)))
 
 
-def open_reasons(platform: Platform, relation: Relation | None = None, *, run_id: str = "") -> pl.DataFrame:
-    """Why open lines were rejected, of one table or of all, by one run or by any.
+def open_reasons(platform: Platform, relation: Relation) -> pl.DataFrame:
+    """Why the open lines of a table were rejected.
 
     Returns:
-        `relation_id`, `field`, `rule`, `message`, `lines`; the commonest first. A line with several reasons counts for each.
+        `field`, `rule`, `message`, `lines`; the commonest first. A line with several reasons counts for each.
     """
     conditions, parameters = open_conditions(relation)
-    if run_id:
-        conditions, parameters = f"{conditions} AND run_id = @run_id", {**parameters, "run_id": run_id}
     return platform.warehouse.query(
-        "SELECT CONCAT(d.dataset, '.', d.`table`) AS relation_id, r.field, r.rule, r.message, COUNT(*) AS `lines` "
+        "SELECT r.field, r.rule, r.message, COUNT(*) AS `lines` "
         f"FROM {DEAD_LETTER} AS d CROSS JOIN UNNEST(d.reasons) AS r WHERE {conditions} "
-        "GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC, 1, 2, 3, 4",
+        "GROUP BY 1, 2, 3 ORDER BY 4 DESC, 1, 2, 3",
         parameters,
     ).frame
+
+
+def rejected_by(platform: Platform, run_ids: Sequence[str]) -> dict[str, int]:
+    """The lines that these runs rejected, sorted from `raw/` or loaded into slices, by relation id; tables without any are left out."""
+    platform.warehouse.ensure([platform.catalog[LEDGER]])
+    found: dict[str, int] = {}
+    for start in range(0, len(run_ids), _RUNS_AT_ONCE):
+        parameters = {f"run_{i}": run for i, run in enumerate(run_ids[start : start + _RUNS_AT_ONCE])}
+        among = ", ".join(f"@{name}" for name in parameters)
+        frame = platform.warehouse.query(
+            f"SELECT CONCAT(dataset, '.', `table`) AS relation_id, SUM(rejected) AS n FROM {LEDGER} "
+            f"WHERE run_id IN ({among}) AND rejected > 0 GROUP BY 1 ORDER BY 1",
+            parameters,
+        ).frame
+        for relation_id, lines in frame.iter_rows():
+            found[relation_id] = found.get(relation_id, 0) + lines
+    return found
+
+
+def open_lines(platform: Platform) -> int:
+    """The number of open lines of all tables."""
+    platform.warehouse.ensure([platform.catalog[DEAD_LETTER]])
+    frame = platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {DEAD_LETTER} WHERE {OPEN}").frame
+    return int(frame.item())
 
 
 def acknowledge(

@@ -74,6 +74,26 @@ def test_status_for_programs_is_json(tmp_path: Path) -> None:
 def test_a_file_that_is_set_aside_is_spoken_of(tmp_path: Path) -> None:
     drop(platform_in(tmp_path), "cloud_ready/nowhere/a.ndjson", b"{}")
     answer = gaelp(tmp_path, "ingest")
-    assert answer.returncode == 0, answer.stderr
+    assert answer.returncode == 3, answer.stderr
     assert "1 files are set aside" in answer.stdout
+    assert "does not name a table" in answer.stdout
     assert "does not name a table" in gaelp(tmp_path, "gateway", "list").stdout
+
+
+def test_ingest_ended_with_0_and_without_a_word_of_rejected_lines(tmp_path: Path) -> None:
+    platform = platform_in(tmp_path)
+    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*map(checkpoint, range(3)), "{", "["]))
+    far = "cloud_ready/training/checkpoints/date=2019-01-01/environment=CartPole-v1/a.ndjson"
+    drop(platform, far, ndjson([checkpoint(9, date="2019-01-01")]))
+    answer = gaelp(tmp_path, "ingest")
+    assert answer.returncode == 3, answer.stderr
+    assert "2 lines were rejected" in answer.stdout
+    assert "2 rejected lines are open in all" in answer.stdout
+    assert far in answer.stdout
+    assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["out_of_range"] == [far]
+    (tmp_path / "export_gateway" / far).unlink()
+    acknowledged = gaelp(tmp_path, "dead-letter", "acknowledge", "training.checkpoints")
+    assert "2 lines of training.checkpoints are acknowledged" in acknowledged.stdout, acknowledged.stderr
+    quiet = gaelp(tmp_path, "ingest")
+    assert quiet.returncode == 0
+    assert "rejected lines are open" not in quiet.stdout
