@@ -12,9 +12,9 @@ from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.endings import assert_same, ending
 from gaelp_assets_tests.chaos.processes import Kills, clean, start
 from gaelp_assets_tests.chaos.workloads import CHECKPOINTS, broken_rows, fill, put
-from gaelp_assets_tests.platforms import SLICE, checkpoint, ndjson, platform_in, rows
+from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, ndjson, platform_in, rows
 
-EARLY = 30
+EARLY_ROWS = 30
 RULE = "date_out_of_range"
 
 
@@ -26,19 +26,19 @@ def origin(tmp_path: Path, seed: int) -> Path:
     put(
         home,
         "raw/training/checkpoints/early.ndjson",
-        broken_rows(EARLY) + ndjson(map(checkpoint, range(EARLY))),
+        broken_rows(EARLY_ROWS) + ndjson(map(checkpoint, range(EARLY_ROWS))),
     )
     put(
         home,
         "raw/training/checkpoints/resent.ndjson",
-        broken_rows(EARLY) + ndjson(map(checkpoint, range(EARLY))),
+        broken_rows(EARLY_ROWS) + ndjson(map(checkpoint, range(EARLY_ROWS))),
     )
     clean(workers.ingest, home)
     return home
 
 
 def early_rows(home: Path) -> int:
-    [row] = rows(platform_in(home), f"SELECT COUNT(*) AS n FROM {CHECKPOINTS} WHERE date = '2024-12-31'")
+    [row] = rows(platform_in(home), f"SELECT COUNT(*) AS n FROM {CHECKPOINTS} WHERE date = '{EARLY}'")
     return int(row["n"])
 
 
@@ -56,7 +56,7 @@ def test_killed_at_random_instants(origin: Path, tmp_path: Path, seed: int, kill
     shutil.copytree(origin, undisturbed)
     killer = Kills(seed, clean(workers.replay_and_ingest, undisturbed))
     expected = ending(undisturbed)
-    assert early_rows(undisturbed) == EARLY
+    assert early_rows(undisturbed) == EARLY_ROWS
     while killer.done < kills // 4:
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(origin, home)
@@ -77,7 +77,7 @@ def test_twice_and_by_several_processes_at_once(origin: Path, tmp_path: Path) ->
     for worker in at_once:
         worker.finish()
     clean(workers.replay_and_ingest, origin)
-    assert early_rows(origin) == EARLY
+    assert early_rows(origin) == EARLY_ROWS
     assert_same(ending(undisturbed), ending(origin))
 
 

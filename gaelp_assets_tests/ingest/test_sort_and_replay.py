@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import json
 import random
 from contextlib import suppress
@@ -20,7 +19,18 @@ from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations.replay import dead_letters, replay
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import Warehouse
-from gaelp_assets_tests.platforms import DATE, SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in, rows
+from gaelp_assets_tests.platforms import (
+    DATE,
+    EARLY,
+    SLICE,
+    TABLE,
+    checkpoint,
+    drop,
+    load,
+    ndjson,
+    platform_in,
+    rows,
+)
 
 
 @pytest.fixture
@@ -111,7 +121,7 @@ def test_a_misplaced_file_is_set_aside_with_what_is_wrong(
 
 def test_replay_brings_exactly_the_rejected_lines_back_once(platform: Platform) -> None:
     # Too early for this platform, until its first day is moved.
-    early = [checkpoint(number, date="2024-12-31") for number in (1, 2)]
+    early = [checkpoint(number, date=EARLY.isoformat()) for number in (1, 2)]
     drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*early, *map(checkpoint, (3, 4, 5)), "{"]))
     load_all(platform)
     assert dead_letters(platform).height == 3
@@ -124,12 +134,9 @@ def test_replay_brings_exactly_the_rejected_lines_back_once(platform: Platform) 
     assert letters["raw"].to_list() == [b"{"]
 
 
-EARLY = dt.date(2024, 12, 31).isoformat()
-
-
 def mended(platform: Platform) -> Platform:
     """The platform whose first day is so early that it takes `EARLY`."""
-    settings = dataclasses.replace(platform.settings, first_date=dt.date(2024, 12, 1))
+    settings = dataclasses.replace(platform.settings, first_date=EARLY)
     return dataclasses.replace(platform, settings=settings)
 
 
@@ -142,7 +149,11 @@ def open_lines(platform: Platform) -> list[bytes]:
 
 
 def test_a_line_that_was_replayed_too_early_was_lost_from_the_list(platform: Platform) -> None:
-    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([checkpoint(1, date=EARLY), checkpoint(2)]))
+    drop(
+        platform,
+        "raw/training/checkpoints/a.ndjson",
+        ndjson([checkpoint(1, date=EARLY.isoformat()), checkpoint(2)]),
+    )
     load_all(platform)
     for _ in range(2):
         assert [(item.lines, item.still_rejected) for item in replay(platform)] == [(0, 1)]
@@ -158,7 +169,11 @@ def test_a_line_that_was_replayed_too_early_was_lost_from_the_list(platform: Pla
 def test_a_line_whose_rule_changed_back_before_its_replay_was_loaded_was_lost_for_ever(
     platform: Platform,
 ) -> None:
-    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([checkpoint(1, date=EARLY), checkpoint(2)]))
+    drop(
+        platform,
+        "raw/training/checkpoints/a.ndjson",
+        ndjson([checkpoint(1, date=EARLY.isoformat()), checkpoint(2)]),
+    )
     load_all(platform)
     for _ in range(2):
         replay(mended(platform))
@@ -188,7 +203,7 @@ def test_a_key_in_conflict_stays_one_open_line_until_its_rival_is_gone(platform:
 
 
 def test_a_first_line_that_looks_like_another_kind_of_file_stops_no_replay(platform: Platform) -> None:
-    bad = [b"PK\x03\x04", json.dumps(checkpoint(1, date=EARLY)).encode(), b"\xef\xbb\xbf{"]
+    bad = [b"PK\x03\x04", json.dumps(checkpoint(1, date=EARLY.isoformat())).encode(), b"\xef\xbb\xbf{"]
     drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*map(checkpoint, (2, 3, 4)), *bad]))
     load_all(platform)
     assert [(item.lines, item.still_rejected) for item in replay(mended(platform))] == [(1, 2)]
@@ -206,7 +221,7 @@ def test_no_order_of_replays_mends_loads_and_kills_makes_things_worse(platform: 
     for step in range(30):
         match chance.choice(["send", "mend", "break", "replay", "killed replay", "load", "load", "rebuild"]):
             case "send":
-                old = [checkpoint(2 * step + i, date=EARLY) for i in (0, 1)]
+                old = [checkpoint(2 * step + i, date=EARLY.isoformat()) for i in (0, 1)]
                 good = [checkpoint(1000 + 2 * step + i) for i in (0, 1)]
                 drop(platform, f"raw/training/checkpoints/{step}.ndjson", ndjson([*old, *good]))
                 sent += [row["checkpoint_id"] for row in (*old, *good)]
@@ -219,7 +234,7 @@ def test_no_order_of_replays_mends_loads_and_kills_makes_things_worse(platform: 
             case "killed replay":
                 killed = FailingMark(now.warehouse)
                 with suppress(KeyboardInterrupt):
-                    replay(dataclasses.replace(now, warehouse=killed))  # type: ignore[arg-type]
+                    replay(dataclasses.replace(now, warehouse=killed))
             case "rebuild":
                 with suppress(GaelpError):  # refused while the rules take fewer rows than they did
                     load(now, slice_=OLD, rebuild=True)
@@ -252,4 +267,4 @@ class FailingMark:
         return getattr(self._warehouse, name)
 
 
-OLD = Slice(dt.date.fromisoformat(EARLY), "CartPole-v1")
+OLD = Slice(EARLY, "CartPole-v1")
