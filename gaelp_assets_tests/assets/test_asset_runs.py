@@ -411,6 +411,17 @@ def test_a_run_whose_process_was_killed_does_not_hold_its_slot(lab: Lab, tags: d
     assert run.status is dg.DagsterRunStatus.FAILURE
 
 
+def test_a_derived_table_that_failed_did_not_say_why(lab: Lab) -> None:
+    sql = "SELECT player, 1 / SUM(score - score) AS score FROM lab.curve WHERE date >= DATE '2000-01-01' GROUP BY player"
+    (lab.platform.settings.home / "catalog" / "lab" / "board.sql").write_text(sql)
+    settings = lab.platform.settings
+    catalog = load_catalog(settings.home / "catalog")
+    lab.platform = open_platform(settings, catalog)
+    lab.definitions = build_definitions(settings, catalog)
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    assert any("division by zero" in text for result in lab.pending() for text in result.failures)
+
+
 def test_a_slice_left_behind_by_a_killed_run_is_refreshed(lab: Lab) -> None:
     lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
     lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
