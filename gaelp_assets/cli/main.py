@@ -32,6 +32,7 @@ app.add_typer(dead_letter_app, name="dead-letter")
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
+ROWS_ON_SCREEN = 1000
 # Everything ran, and yet not every line is loaded.
 EXIT_REJECTED = 3
 # As `terraform plan -detailed-exitcode` has it.
@@ -210,7 +211,7 @@ def status(
 def query(
     sql: Annotated[str, typer.Argument(help="one GoogleSQL SELECT")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="a .csv, .parquet or .json file")
+        Path | None, typer.Option("--output", "-o", help="a .csv, .json, .ndjson, .parquet or .arrow file")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="rows at most; 1,000 on the screen")] = None,
 ) -> None:
@@ -219,12 +220,13 @@ def query(
 
     write = writer_for(output) if output is not None else None
     platform = _platform()
-    frame = platform.query(sql, row_limit=limit if write or limit else 1000)
     if write is None:
-        render.print_frame(frame)
-    else:
-        write(frame)
-        render.print_line(f"{frame.height:,} rows in {output}")
+        shown = limit or ROWS_ON_SCREEN
+        render.print_frame(platform.query(sql, row_limit=shown + 1), shown)
+        return
+    frame = platform.query(sql, row_limit=limit)
+    write(frame)
+    render.print_line(f"{frame.height:,} rows in {output}")
 
 
 @catalog_app.command("validate")

@@ -109,10 +109,14 @@ def _cell(value: object) -> str:
             return str(value)
 
 
-def print_frame(frame: pl.DataFrame) -> None:
-    """A query's result."""
-    table("", frame.columns, frame.rows())
-    print_line(f"{frame.height:,} rows")
+def print_frame(frame: pl.DataFrame, rows: int | None = None) -> None:
+    """A query's result; of a frame with more rows, the first `rows`, and that there are more."""
+    shown = frame if rows is None else frame.head(rows)
+    table("", shown.columns, shown.rows())
+    if shown.height < frame.height:
+        print_line(f"{shown.height:,} of more rows: --limit shows more, --output writes them all to a file")
+    else:
+        print_line(f"{shown.height:,} rows")
 
 
 def print_relations(relations: Sequence[Relation]) -> None:

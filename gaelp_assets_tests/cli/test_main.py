@@ -55,9 +55,18 @@ def test_a_result_goes_to_a_file_with_nested_values(tmp_path: Path, ending: str)
         assert output.read_text() == 'one,list\n1,"[1,2]"\n'
 
 
+def test_the_screen_stopped_at_1000_rows_without_a_word(tmp_path: Path) -> None:
+    rows_of = "SELECT x FROM UNNEST(GENERATE_ARRAY(1, {})) AS x"
+    for count, told in ((1001, "1,000 of more rows"), (1000, "1,000 rows")):
+        assert gaelp(tmp_path, "query", rows_of.format(count)).stdout.splitlines()[-1].startswith(told)
+
+
 def test_a_wrong_variable_and_a_wrong_ending_name_the_right_ones(tmp_path: Path) -> None:
     assert "did you mean 'GAELP_HOME'?" in gaelp(tmp_path, "status", GAELP_HOMEE="x").stderr
-    assert ".csv, .json, .parquet" in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+    assert (
+        ".arrow, .csv, .json, .ndjson, .parquet"
+        in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+    )
 
 
 def test_status_for_programs_is_json(tmp_path: Path) -> None:
