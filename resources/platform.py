@@ -31,6 +31,6 @@ class PlatformResource:
                 from gaelp_assets.platform import open_platform
 
                 platform = open_platform(self.settings, self.catalog)
-                platform.gateway.prepare()
+                platform.gateway.require()
                 self._platform = platform
             return self._platform

@@ -11,7 +11,7 @@ import typer
 
 from gaelp_assets.cli import render, render_deploy
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.settings import load_settings
+from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
     from gaelp_assets.catalog import Relation
@@ -48,11 +48,19 @@ def main() -> None:
         sys.exit(EXIT_PROBLEM if error.permanent else EXIT_TRY_AGAIN)
 
 
-def _platform() -> Platform:
+def _platform(*, make: bool = False, gateway: bool = True) -> Platform:
+    """The platform with its gateway in reach, unless it is not needed.
+
+    With `make`, the gateway of the embedded default is made where there is none; another one never is, but by `gaelp gateway init`.
+    """
     from gaelp_assets.platform import open_platform
 
-    platform = open_platform(load_settings())
-    platform.gateway.prepare()
+    settings = load_settings()
+    platform = open_platform(settings)
+    if make and settings.gateway == LocalGateway(settings.home / "export_gateway"):
+        platform.gateway.prepare()
+    elif gateway:
+        platform.gateway.require()
     return platform
 
 
@@ -66,7 +74,7 @@ def dev(
     """Start Dagster's UI and daemon, with sensors on, while the demo's agents train."""
     from gaelp_assets.cli.dev import run_dev
 
-    platform = _platform()
+    platform = _platform(make=True)
     producer = [sys.executable, "-m", "gaelp_assets.cli.main", "demo", "--produce-only", "--size", size]
     raise typer.Exit(
         run_dev(
@@ -90,7 +98,7 @@ def demo(
     """Train real agents, load what they produce, refresh the views, and print what is now where."""
     from gaelp_assets.demo.deliver import deliver
 
-    platform = _platform()
+    platform = _platform(make=True)
     with render.progress() as show:
         reports = deliver(
             platform.settings,
@@ -170,7 +178,7 @@ def deploy(
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.rebuildable import check_rebuildable
 
-    platform = _platform()
+    platform = _platform(gateway=bool(replace))
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
         check_rebuildable(platform, relation)
@@ -219,7 +227,7 @@ def query(
     from gaelp_assets.operations.export import writer_for
 
     write = writer_for(output) if output is not None else None
-    platform = _platform()
+    platform = _platform(gateway=False)
     if write is None:
         shown = limit or ROWS_ON_SCREEN
         render.print_frame(platform.query(sql, row_limit=shown + 1), shown)
@@ -292,6 +300,16 @@ def catalog_pages() -> None:
         render.print_line(str(path))
 
 
+@gateway_app.command("init")
+def gateway_init() -> None:
+    """Make the export gateway that the settings name, where there is none yet."""
+    from gaelp_assets.platform import open_platform
+
+    gateway = open_platform(load_settings()).gateway
+    gateway.prepare()
+    render.print_line(f"The export gateway is {gateway.url}")
+
+
 @gateway_app.command("list")
 def gateway_list() -> None:
     """List what waits, what was set aside, and why."""
@@ -325,7 +343,7 @@ def dead_letter_list(
     """List rejected lines with file, line number and reasons."""
     from gaelp_assets.operations.replay import dead_letters
 
-    platform = _platform()
+    platform = _platform(gateway=False)
     relation = platform.catalog.find(table) if table else None
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
 

@@ -90,6 +90,10 @@ class Gateway:
         """Makes the stages where they need making, and finds out whether the store can be reached. Idempotent."""
         self.store.prepare([stage.value for stage in Stage])
 
+    def require(self) -> None:
+        """Finds out whether the gateway is there and can be reached. A root that is gone is an error, never a new gateway."""
+        self.store.require([stage.value for stage in Stage])
+
     def pending(self) -> Listing:
         """The files in the load queue that can be loaded as they are, and what is misplaced there."""
         listing = self._listing(Stage.CLOUD_READY)

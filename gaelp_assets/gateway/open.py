@@ -14,7 +14,7 @@ from gaelp_assets.settings import GcsGateway, LocalGateway
 def open_gateway(
     where: LocalGateway | GcsGateway, catalog: Catalog, storage: Callable[[], Any] | None = None
 ) -> Gateway:
-    """The gateway that the settings name. Its `prepare()` is for the caller to call, once per process.
+    """The gateway that the settings name. Its `require()` (or, to make one, `prepare()`) is for the caller to call, once per process.
 
     `storage` makes Google's client for a bucket (default: with the application default credentials).
 

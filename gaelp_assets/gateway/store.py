@@ -42,6 +42,10 @@ class Store(Protocol):
         """
         ...
 
+    def require(self, folders: Iterable[str]) -> None:
+        """As `prepare`, for a store that was prepared before: a root that is gone, or empty, is out of reach and not a new store."""
+        ...
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The objects whose names start with `prefix`, in order of name, lazily and page by page, those after `start_after`.
 

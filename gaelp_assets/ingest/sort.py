@@ -98,6 +98,8 @@ def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
 def rows_by_slice(relation: Relation, rows: pl.DataFrame) -> Iterator[tuple[Slice, list[int]]]:
     """The slices that clean rows belong to, each with the places of its rows in the frame."""
     columns = slice_columns(relation)
+    if rows.is_empty():
+        return
     if not columns:
         yield WHOLE, list(range(rows.height))
         return

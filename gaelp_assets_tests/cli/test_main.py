@@ -106,3 +106,12 @@ def test_ingest_ended_with_0_and_without_a_word_of_rejected_lines(tmp_path: Path
     quiet = gaelp(tmp_path, "ingest")
     assert quiet.returncode == 0
     assert "rejected lines are open" not in quiet.stdout
+
+
+def test_only_init_makes_a_gateway(tmp_path: Path) -> None:
+    answer = gaelp(tmp_path, "ingest")
+    assert answer.returncode == 75
+    assert "gaelp gateway init" in answer.stderr
+    assert not (tmp_path / "export_gateway").exists()
+    assert gaelp(tmp_path, "gateway", "init").returncode == 0
+    assert gaelp(tmp_path, "status").returncode == 0

@@ -13,6 +13,7 @@ import duckdb
 import pytest
 
 from gaelp_assets.catalog import Slice
+from gaelp_assets.demo.equipment import registry_rows
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Stage
 from gaelp_assets.ingest.sort import sort_raw
@@ -200,6 +201,14 @@ def test_a_key_in_conflict_stays_one_open_line_until_its_rival_is_gone(platform:
     assert [(item.lines, item.still_rejected) for item in replay(platform)] == [(1, 0)]
     load_all(platform)
     assert rows(platform, f"SELECT bytes FROM {TABLE} WHERE checkpoint_id = 'checkpoint-1'") == [{"bytes": 7}]
+
+
+def test_a_replay_of_a_table_without_slices_made_a_file_of_no_lines(platform: Platform) -> None:
+    table = "diagnostics.universal_equipment_registry"
+    drop(platform, f"raw/{table.replace('.', '/')}/a.ndjson", ndjson(registry_rows(DATE)))
+    load_all(platform)
+    assert [(item.lines, item.still_rejected, item.files) for item in replay(platform)] == [(0, 5, ())]
+    assert platform.gateway.pending().files == []
 
 
 def test_a_first_line_that_looks_like_another_kind_of_file_stops_no_replay(platform: Platform) -> None:

@@ -20,6 +20,8 @@ from gaelp_assets.gateway.store import ObjectChanged, StoredObject
 
 # Files are written here and then linked to their name, so that folders come and go without disturbing a writer.
 UNFINISHED: Final = ".unfinished"
+# Tells a gateway without files from the empty mount point of a share.
+MARKER: Final = ".export_gateway"
 LEFTOVER_AGE: Final = dt.timedelta(days=1)
 READ_BUFFER: Final = 1 << 20
 # A folder that others empty and remove at the same time is made again this many times before giving up.
@@ -41,7 +43,7 @@ class LocalStore:
         return self.folder.as_uri()
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Creates the root and these folders, and removes what writers that died left behind a day ago.
+        """Creates the root with its marker and these folders, and removes what writers that died left behind a day ago.
 
         Raises:
             TransientError: the disk is full, read-only or out of reach.
@@ -50,6 +52,7 @@ class LocalStore:
         with self._reporting("prepare", ""):
             for folder in (*folders, UNFINISHED):
                 Path(self.folder, folder).mkdir(parents=True, exist_ok=True)
+            Path(self.folder, MARKER).touch()
             with os.scandir(Path(self.folder, UNFINISHED)) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):
@@ -58,6 +61,27 @@ class LocalStore:
                             > LEFTOVER_AGE.total_seconds()
                         ):
                             Path(entry.path).unlink()
+
+    def require(self, folders: Iterable[str]) -> None:
+        """Prepares a root that is a gateway by its marker or, of an earlier version, by one of its folders.
+
+        Raises:
+            TransientError: it is neither: the mount point of a share that is not mounted, most likely. Nothing is made there.
+        """
+        folders = tuple(folders)
+        with self._reporting("reach", ""):
+            known = [MARKER, *folders]
+            if not any((self.folder / name).exists() for name in known):
+                there = self.folder.is_dir()
+                raise TransientError(
+                    Problem(
+                        "there is no gateway in this folder" if there else "there is no such folder",
+                        self.url,
+                        "the root of an export gateway",
+                        "Check that the disk or share is mounted. If a new gateway is really meant: gaelp gateway init",
+                    )
+                )
+        self.prepare(folders)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The complete objects under the prefix in order of name. Memory: the names of the folders on the way down.

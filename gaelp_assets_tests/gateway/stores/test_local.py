@@ -13,7 +13,7 @@ import pytest
 
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.gateway.store import ObjectChanged, StoredObject
-from gaelp_assets.gateway.stores.local import UNFINISHED, LocalStore
+from gaelp_assets.gateway.stores.local import MARKER, UNFINISHED, LocalStore
 
 FOLDERS = ("raw", "sent")
 
@@ -40,6 +40,29 @@ def test_prepare_makes_a_fresh_machine_ready_and_can_be_called_again(tmp_path: P
     store.prepare(FOLDERS)
     store.prepare(FOLDERS)
     assert names(store) == []
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "an empty mount point"])
+def test_a_share_that_was_not_mounted_became_a_new_gateway(tmp_path: Path, there: bool) -> None:
+    store = LocalStore(tmp_path / "share")
+    if there:
+        store.folder.mkdir()
+    with pytest.raises(TransientError, match="gaelp gateway init"):
+        store.require(FOLDERS)
+    assert store.folder.exists() == there
+    assert not there or not any(store.folder.iterdir())
+
+
+@pytest.mark.parametrize("left", [MARKER, "raw"], ids=["its marker", "a folder of an earlier version's"])
+def test_a_gateway_is_known_again_by(tmp_path: Path, left: str) -> None:
+    store = LocalStore(tmp_path / "gateway")
+    store.prepare(FOLDERS)
+    for name in {MARKER, *FOLDERS} - {left}:
+        path = store.folder / name
+        path.unlink() if name == MARKER else path.rmdir()
+    store.require(FOLDERS)
+    assert names(store) == []
+    assert (store.folder / MARKER).exists()
 
 
 def test_prepare_removes_only_what_dead_writers_left_a_day_ago(store: LocalStore) -> None:
