@@ -20,6 +20,7 @@ VARIABLES: Final = {
     "GAELP_GATEWAY": "file:///folder or gs://bucket/prefix",
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
+    "GAELP_SHARED": "group, to let the group of the folders read and write too",
 }
 DEFAULT_FIRST_DATE: Final = dt.date(2025, 1, 1)
 
@@ -63,6 +64,8 @@ class Settings:
     gateway: LocalGateway | GcsGateway
     warehouse: DuckDBAddress | BigQueryAddress
     first_date: dt.date
+    shared: bool = False
+    """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
 
     @property
     def dagster_home(self) -> Path:
@@ -108,6 +111,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         gateway=read("GAELP_GATEWAY", _gateway, gateway),
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
+        shared=read("GAELP_SHARED", _shared, default=False),
     )
     if problems:
         raise GaelpError(*problems)
@@ -122,6 +126,12 @@ def bigquery_emulator(environ: Mapping[str, str] | None = None) -> str | None:
 
 def _wrong(name: str, value: str, why: str) -> Problem:
     return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
+
+
+def _shared(value: str) -> bool:
+    if value != "group":
+        raise ValueError("is not a way to share")
+    return True
 
 
 def _gateway(value: str) -> LocalGateway | GcsGateway:

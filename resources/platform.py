@@ -29,7 +29,9 @@ class PlatformResource:
         with self._lock:
             if self._platform is None:
                 from gaelp_assets.platform import open_platform
+                from gaelp_assets.private import keep_private
 
+                keep_private(self.settings)
                 platform = open_platform(self.settings, self.catalog)
                 platform.gateway.require()
                 self._platform = platform

@@ -54,8 +54,10 @@ def _platform(*, make: bool = False, gateway: bool = True) -> Platform:
     With `make`, the gateway of the embedded default is made where there is none; another one never is, but by `gaelp gateway init`.
     """
     from gaelp_assets.platform import open_platform
+    from gaelp_assets.private import keep_private
 
     settings = load_settings()
+    keep_private(settings)
     platform = open_platform(settings)
     if make and settings.gateway == LocalGateway(settings.home / "export_gateway"):
         platform.gateway.prepare()
@@ -303,9 +305,7 @@ def catalog_pages() -> None:
 @gateway_app.command("init")
 def gateway_init() -> None:
     """Make the export gateway that the settings name, where there is none yet."""
-    from gaelp_assets.platform import open_platform
-
-    gateway = open_platform(load_settings()).gateway
+    gateway = _platform(gateway=False).gateway
     gateway.prepare()
     render.print_line(f"The export gateway is {gateway.url}")
 
