@@ -314,7 +314,7 @@ def gateway_init() -> None:
 def gateway_list() -> None:
     """List what waits, what was set aside, and why."""
     gateway = _platform().gateway
-    render.print_gateway(gateway.pending(), gateway.unsorted(), gateway.failed())
+    render.print_gateway(gateway.pending(), gateway.unsorted(), gateway.failed(), gateway.strays())
 
 
 @gateway_app.command("retry")

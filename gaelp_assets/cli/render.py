@@ -324,13 +324,24 @@ def _plain_head_room(room: QuotaLeft) -> dict[str, Any]:
     return {**dataclasses.asdict(room), **derived}
 
 
-def print_gateway(pending: Listing, unsorted: Listing, failures: Sequence[FailedFile]) -> None:
-    """What waits to be loaded or sorted, and what was set aside."""
+def print_gateway(
+    pending: Listing,
+    unsorted: Listing,
+    failures: Sequence[FailedFile],
+    strays: Sequence[tuple[str, Problem]],
+) -> None:
+    """What waits to be loaded or sorted, what was set aside, and what no stage takes."""
     _print_files("waiting to be loaded", pending.files)
     _print_files("waiting to be sorted", unsorted.files)
     misplaced = [(stored.name, str(problem)) for stored, problem in (*pending.misplaced, *unsorted.misplaced)]
     if misplaced:
         table("misplaced", ("file", "problem"), misplaced)
+    if strays:
+        table(
+            "in no stage, and never touched",
+            ("name", "problem"),
+            [(name, str(problem)) for name, problem in strays],
+        )
     _print_failures(failures)
 
 

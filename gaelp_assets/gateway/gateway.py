@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
@@ -350,6 +350,34 @@ class Gateway:
         if error_file is not None:
             self.store.delete(error_file)
         return name
+
+    def strays(self, *stages: Stage) -> list[tuple[str, Problem]]:
+        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of the five.
+
+        Each once, a folder as a whole, in order of name. None of it is followed, moved or read.
+        """
+        found = [
+            (name, Problem(f"{kind}, which is neither read nor followed", shown(name), "a file"))
+            for folder in ("", *(stages or tuple(Stage)))
+            for name, kind in self.store.specials(folder)
+        ]
+        return sorted((*found, *self._outside()), key=lambda stray: stray[0])
+
+    def _outside(self) -> Iterator[tuple[str, Problem]]:
+        start_after: str | None = ""
+        while start_after is not None:
+            listed, start_after = self.store.list("", start_after=start_after), None
+            for stored in listed:
+                top, slash, _ = stored.name.partition("/")
+                if not slash or top not in paths.STAGES:
+                    name = f"{top}{slash}"
+                    problem = unknown(
+                        "folder" if slash else "file", shown(top), paths.STAGES, where=shown(name)
+                    )
+                    yield name, problem
+                if slash:
+                    start_after = f"{top}/{_LAST}"
+                    break
 
     def counts(self, *stages: Stage) -> dict[Stage, StageCount]:
         """How much lies in these stages, or in all."""

@@ -53,6 +53,10 @@ class Store(Protocol):
         """
         ...
 
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:
+        """What is neither listed nor followed in a top-level folder, or (of "") right in the root: names and kinds (`a symbolic link`)."""
+        ...
+
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None."""
         ...

@@ -303,6 +303,17 @@ def test_a_misplaced_file_left_no_trace_on_its_table(lab: Lab) -> None:
     assert latest_check(lab).metadata["files set aside"].value == 1
 
 
+def test_a_link_in_the_gateway_fails_its_check_and_is_not_followed(lab: Lab, tmp_path: Path) -> None:
+    lab.drop("raw/lab/scores/a.ndjson", rows(2, "CartPole-v1"))
+    link = lab.platform.settings.home / "export_gateway" / "raw" / "lab" / "scores" / "b.ndjson"
+    link.symlink_to(tmp_path / "anything")
+    lab.materialize(GATEWAY)
+    found = latest_check(lab, "set_aside", GATEWAY)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert table(found.metadata["strays"])[0].data["name"] == "raw/lab/scores/b.ndjson"
+    assert link.is_symlink()
+
+
 def test_a_clean_slice_turned_the_tables_check_green_again(lab: Lab) -> None:
     lab.put(2, "CartPole-v1", [*rows(2, "CartPole-v1"), row(2, "CartPole-v1", 99, score="seven")])
     lab.pending()

@@ -121,6 +121,10 @@ class GcsStore:
         )
         return cast("Iterator[Iterable[Blob]]", listed.pages)
 
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - it has objects alone
+        """Nothing."""
+        return iter(())
+
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None."""
         problem = escape_problem(name) or _not_utf8(name)

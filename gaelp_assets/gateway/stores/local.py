@@ -131,6 +131,31 @@ class LocalStore:
         names.sort()
         return iter(names)
 
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Links, pipes, sockets and devices in a top-level folder, or (of "") right in the root, with what they are; unordered."""
+        folders = [folder]
+        while folders:
+            above = folders.pop()
+            try:
+                with (
+                    self._reporting("list", above, may_be_gone=True),
+                    os.scandir(self._path(f"{above}/_").parent if above else self.folder) as entries,
+                ):
+                    found = list(entries)
+            except _GONE:
+                self._check_reachable(f"{above}/")
+                continue
+            for entry in found:
+                name = f"{above}/{entry.name}" if above else entry.name
+                if is_unfinished(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if above:
+                        folders.append(name)
+                elif not entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # gone since
+                        yield name, _kind(entry.stat(follow_symlinks=False).st_mode)
+
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None; links, folders and unfinished files are no objects."""
         path = self._path(name)
@@ -335,6 +360,12 @@ def _stored(name: str, status: os.stat_result) -> StoredObject:
     return StoredObject(
         name, status.st_size, modified, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     )
+
+
+def _kind(mode: int) -> str:
+    """What a file is that is no regular one."""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _make_durable(folder: Path) -> None:

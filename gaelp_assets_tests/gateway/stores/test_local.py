@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -286,3 +287,27 @@ def test_listing_starts_in_the_middle_without_opening_earlier_folders(
     monkeypatch.setattr(os, "scandir", noted)
     assert [stored.name for stored in store.list("raw/", start_after="raw/b/x.ndjson")] == ["raw/c/x.ndjson"]
     assert "a" not in opened
+
+
+def test_links_and_special_files_were_passed_over_in_silence(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.ndjson").write_bytes(b"{}")
+    deep = store.folder / "raw" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "link.ndjson").symlink_to(tmp_path / "elsewhere" / "secret.ndjson")
+    (deep / "folder").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(store.folder / "raw" / "pipe.ndjson")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(store.folder / "sent" / "socket"))
+    (store.folder / "top").symlink_to(tmp_path)
+    (store.folder / "raw" / ".hidden").symlink_to(tmp_path)
+    put(store, "raw/fine.ndjson")
+    found = {name: kind for folder in ("", *FOLDERS) for name, kind in store.specials(folder)}
+    assert found == {
+        "raw/a/b/folder": "a symbolic link",
+        "raw/a/b/link.ndjson": "a symbolic link",
+        "raw/pipe.ndjson": "a named pipe",
+        "sent/socket": "a socket",
+        "top": "a symbolic link",
+    }
+    assert names(store) == ["raw/fine.ndjson"]
