@@ -65,6 +65,17 @@ def slice_columns(relation: Relation) -> dict[str, pl.Expr]:
     return columns
 
 
+def oldest_kept(relation: Relation, last_date: dt.date) -> dt.date | None:
+    """The oldest day whose rows a warehouse keeps by `retention_days`, on the day before `last_date` (see `Platform.last_date`).
+
+    A BigQuery partition expires `retention_days` after its day began (UTC):
+    https://cloud.google.com/bigquery/docs/managing-partitioned-tables#partition-expiration
+    """
+    if relation.retention_days is None or relation.partitioning is None:
+        return None
+    return last_date - dt.timedelta(days=relation.retention_days)
+
+
 def _slice_rules(
     relation: Relation, first_date: dt.date, last_date: dt.date, slice_: Slice | None
 ) -> Iterator[RowRule]:
@@ -79,6 +90,14 @@ def _slice_rules(
         f"expected a day from {first_date} to {last_date}",
         columns["date"].is_between(first_date, last_date),
     )
+    oldest = oldest_kept(relation, last_date)
+    if oldest is not None:
+        yield RowRule(
+            partitioning.date,
+            "older_than_retention",
+            f"expected a day from {oldest} on, since rows are kept for {relation.retention_days} days",
+            columns["date"] >= oldest,
+        )
     if slice_ is not None and slice_.date is not None:
         text = f"expected {slice_.date}, the date of the slice that the file's path names"
         yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)

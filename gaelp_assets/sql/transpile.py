@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, cast
 
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.columns import name_columns
 from gaelp_assets.sql.functions import problems_of
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def to_duckdb(sql: str) -> str:
     problems = problems_of(tree)
     if problems:
         raise GaelpError(*problems)
-    return translate(tree).sql(dialect="duckdb", comments=False)
+    return translate(name_columns(tree)).sql(dialect="duckdb", comments=False)
 
 
 def parse(sql: str) -> exp.Query:

@@ -23,6 +23,8 @@ from gaelp_assets.gateway.store import ObjectChanged, StoredObject
 
 # Files are written here and then linked to their name, so that folders come and go without disturbing a writer.
 UNFINISHED: Final = ".unfinished"
+# Tells a gateway without files from the empty mount point of a share.
+MARKER: Final = ".export_gateway"
 LEFTOVER_AGE: Final = dt.timedelta(days=1)
 READ_BUFFER: Final = 1 << 20
 # A folder that others empty and remove at the same time is made again this many times before giving up.
@@ -44,7 +46,7 @@ class LocalStore:
         return self.folder.as_uri()
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Creates the root and these folders, and removes what writers that died left behind a day ago.
+        """Creates the root with its marker and these folders, and removes what writers that died left behind a day ago.
 
         Raises:
             TransientError: the disk is full, read-only or out of reach.
@@ -53,6 +55,7 @@ class LocalStore:
         with self._reporting("prepare", ""):
             for folder in (*folders, UNFINISHED):
                 Path(self.folder, folder).mkdir(parents=True, exist_ok=True)
+            Path(self.folder, MARKER).touch()
             with os.scandir(Path(self.folder, UNFINISHED)) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):
@@ -61,6 +64,27 @@ class LocalStore:
                             > LEFTOVER_AGE.total_seconds()
                         ):
                             Path(entry.path).unlink()
+
+    def require(self, folders: Iterable[str]) -> None:
+        """Prepares a root that is a gateway by its marker or, of an earlier version, by one of its folders.
+
+        Raises:
+            TransientError: it is neither: the mount point of a share that is not mounted, most likely. Nothing is made there.
+        """
+        folders = tuple(folders)
+        with self._reporting("reach", ""):
+            known = [MARKER, *folders]
+            if not any((self.folder / name).exists() for name in known):
+                there = self.folder.is_dir()
+                raise TransientError(
+                    Problem(
+                        "there is no gateway in this folder" if there else "there is no such folder",
+                        self.url,
+                        "the root of an export gateway",
+                        "Check that the disk or share is mounted. If a new gateway is really meant: gaelp gateway init",
+                    )
+                )
+        self.prepare(folders)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The complete objects under the prefix in order of name. Memory: the names of the folders on the way down.
@@ -109,6 +133,31 @@ class LocalStore:
             self._check_reachable(f"{folder}/")  # else the folder was emptied and removed since
         names.sort()
         return iter(names)
+
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Links, pipes, sockets and devices in a top-level folder, or (of "") right in the root, with what they are; unordered."""
+        folders = [folder]
+        while folders:
+            above = folders.pop()
+            try:
+                with (
+                    self._reporting("list", above, may_be_gone=True),
+                    os.scandir(self._path(f"{above}/_").parent if above else self.folder) as entries,
+                ):
+                    found = list(entries)
+            except _GONE:
+                self._check_reachable(f"{above}/")
+                continue
+            for entry in found:
+                name = f"{above}/{entry.name}" if above else entry.name
+                if is_unfinished(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if above:
+                        folders.append(name)
+                elif not entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # gone since
+                        yield name, _kind(entry.stat(follow_symlinks=False).st_mode)
 
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None; links, folders and unfinished files are no objects."""
@@ -314,6 +363,12 @@ def _stored(name: str, status: os.stat_result) -> StoredObject:
     return StoredObject(
         name, status.st_size, modified, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     )
+
+
+def _kind(mode: int) -> str:
+    """What a file is that is no regular one."""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _make_durable(folder: Path) -> None:
