@@ -17,9 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gaelp_assets.errors import FULL, PASSING, GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import check_new_name, escape_problem, is_unfinished, shown
 from gaelp_assets.gateway.store import ObjectChanged, StoredObject
+from gaelp_assets.gateway.stores.local_errors import IsLink, TooLong, explained, place_of, unreachable
 
 # Files are written here and then linked to their name, so that folders come and go without disturbing a writer.
 UNFINISHED: Final = ".unfinished"
@@ -171,7 +172,7 @@ class LocalStore:
         except _GONE:
             self._check_reachable(name)
             return None
-        except _TooLong:
+        except TooLong:
             return None
         return _stored(name, status) if stat.S_ISREG(status.st_mode) else None
 
@@ -189,7 +190,7 @@ class LocalStore:
         except _GONE:
             self._check_reachable(stored.name)
             raise ObjectChanged(shown(stored.name)) from None
-        except _IsLink:
+        except IsLink:
             raise ObjectChanged(shown(stored.name)) from None
         if _stored(stored.name, os.fstat(descriptor)).version != stored.version:
             os.close(descriptor)
@@ -244,7 +245,7 @@ class LocalStore:
                 raise
             _make_durable(path.parent)
             return True
-        raise _unreachable(self.url, name, "its folder keeps vanishing")
+        raise unreachable(self.url, name, "its folder keeps vanishing")
 
     def move(self, stored: StoredObject, name: str) -> StoredObject:
         """Renames that version in one step, and clears up the folders that this empties."""
@@ -261,7 +262,7 @@ class LocalStore:
                 _make_durable(target.parent)
                 self._clear_up(stored.name)
                 return replace(stored, name=name)
-        raise _unreachable(self.url, name, "its folder keeps vanishing")
+        raise unreachable(self.url, name, "its folder keeps vanishing")
 
     def delete(self, stored: StoredObject) -> None:
         """Removes that version, and the folders that this empties."""
@@ -324,7 +325,7 @@ class LocalStore:
             raise GaelpError(
                 Problem(
                     "a symbolic link leads elsewhere",
-                    _where(self.url, folder),
+                    place_of(self.url, folder),
                     "real folders",
                     "Put a folder in the link's place.",
                 )
@@ -337,7 +338,7 @@ class LocalStore:
         for folder in (self.folder, self.folder / top):
             with self._reporting("reach", top):
                 if not folder.is_dir():
-                    raise _unreachable(folder.as_uri(), "", "there is no such folder")
+                    raise unreachable(folder.as_uri(), "", "there is no such folder")
 
     @contextmanager
     def _reporting(self, action: str, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
@@ -347,15 +348,7 @@ class LocalStore:
         except OSError as error:
             if may_be_gone and isinstance(error, _GONE):
                 raise
-            raise _explained(error, action, _where(self.url, name)) from error
-
-
-class _TooLong(GaelpError):
-    """A name that is longer than the file system allows; there is no such file."""
-
-
-class _IsLink(GaelpError):
-    """A symbolic link, where a file is expected."""
+            raise explained(error, action, place_of(self.url, name)) from error
 
 
 def _stored(name: str, status: os.stat_result) -> StoredObject:
@@ -380,61 +373,3 @@ def _make_durable(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _where(url: str, name: str) -> str:
-    return f"{url}/{shown(name)}" if name else url
-
-
-def _unreachable(url: str, name: str, why: str) -> TransientError:
-    return TransientError(
-        Problem(
-            f"the gateway's folder cannot be reached: {why}",
-            _where(url, name),
-            remedy="Check that the disk or share is mounted; make the folder if it is really meant to be new.",
-        )
-    )
-
-
-def _explained(error: OSError, action: str, where: str) -> GaelpError:
-    """The project's error for a file system's."""
-    reason = error.strerror or type(error).__name__
-    if error.errno in FULL:
-        return TransientError(
-            Problem(f"cannot {action}: {reason}", where, "free space", "Free some space on that disk.")
-        )
-    if error.errno in PASSING or isinstance(error, FileNotFoundError):
-        return TransientError(
-            Problem(
-                f"cannot {action}: {reason}",
-                where,
-                "a disk that works",
-                "Check the disk or share; it is tried again.",
-            )
-        )
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        return GaelpError(
-            Problem(
-                f"cannot {action}: {reason}",
-                where,
-                "read, write and search permission on the gateway's folders",
-                f"Give them to the user with the id {os.geteuid()}.",
-            )
-        )
-    if error.errno == errno.ENAMETOOLONG:
-        return _TooLong(
-            Problem(f"cannot {action}: {reason}", where, "a shorter name (255 bytes on most file systems)")
-        )
-    if isinstance(error, NotADirectoryError):
-        return GaelpError(
-            Problem(
-                f"cannot {action}: a file is where a folder should be", where, "folders on the way to a file"
-            )
-        )
-    if error.errno == errno.ELOOP:
-        return _IsLink(Problem(f"cannot {action}: a symbolic link", where, "a file"))
-    if error.errno == errno.EXDEV:
-        return GaelpError(
-            Problem(f"cannot {action}: {reason}", where, "all of the gateway's folders in one file system")
-        )
-    return GaelpError(Problem(f"cannot {action}: {reason}", where))
