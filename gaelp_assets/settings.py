@@ -26,6 +26,7 @@ VARIABLES: Final = {
     "GAELP_GATEWAY": "file:///folder or gs://bucket/prefix",
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
+    "GAELP_SHARED": "group, to let the group of the folders read and write too",
 }
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 DEFAULT_FIRST_DATE: Final = dt.date(2025, 1, 1)
@@ -94,6 +95,8 @@ class Settings:
     first_date: dt.date
     catalog: tuple[Path, ...] = ()
     """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
+    shared: bool = False
+    """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
 
     @property
     def home_catalog(self) -> Path:
@@ -162,6 +165,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
         catalog=read("GAELP_CATALOG", _folders, ()),
+        shared=read("GAELP_SHARED", _shared, default=False),
     )
     if problems:
         raise GaelpError(*problems)
@@ -191,6 +195,12 @@ def _folders(value: str) -> tuple[Path, ...]:
     if not all(name.strip() for name in names):
         raise ValueError("has an empty name")
     return tuple(map(_folder, names))
+
+
+def _shared(value: str) -> bool:
+    if value != "group":
+        raise ValueError("is not a way to share")
+    return True
 
 
 def _gateway(value: str) -> LocalGateway | GcsGateway:

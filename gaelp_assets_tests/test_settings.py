@@ -30,6 +30,10 @@ def test_defaults_keep_everything_in_the_home(tmp_path: Path) -> None:
     assert settings.first_date == dt.date(2025, 1, 1)
 
 
+def test_sharing_with_a_group_has_to_be_asked_for() -> None:
+    assert [load_settings({"GAELP_SHARED": value}).shared for value in ("", "group")] == [False, True]
+
+
 def test_addresses_of_production() -> None:
     settings = load_settings(
         {
@@ -51,6 +55,7 @@ def test_addresses_of_production() -> None:
         ("GAELP_WAREHOUSE", "bigquery://p?locaton=EU", "unknown option 'locaton'"),
         ("GAELP_WAREHOUSE", "bigquery://p?dataset_prefix=a-b", "letters, digits and underscores"),
         ("GAELP_FIRST_DATE", "2025-02-30", "YYYY-MM-DD"),
+        ("GAELP_SHARED", "all", "group"),
         ("GAELP_WAREHOSE", "duckdb:///file", "did you mean 'GAELP_WAREHOUSE'?"),
         ("GAELP_HOME", __file__, "is not a folder"),
         ("GAELP_HOME", "~nobody-here/home", "names the home of a user"),

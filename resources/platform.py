@@ -32,9 +32,11 @@ class Opener:
         with self._lock:
             if self._platform is None:
                 from gaelp_assets.platform import open_platform
+                from gaelp_assets.private import keep_private
 
+                keep_private(self.settings)
                 platform = open_platform(self.settings, self.catalog)
-                platform.gateway.prepare()
+                platform.gateway.require()
                 self._platform = platform
             return self._platform
 

@@ -4,7 +4,8 @@ The gateway itself (stages, names, moves) is `gaelp_assets.gateway`; here is wha
 """
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 import dagster as dg
 
@@ -18,13 +19,24 @@ from gaelp_assets.assets.metadata import (
     table,
 )
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
-from gaelp_assets.catalog import Catalog, Kind
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.assets.rejections import failed_files_table, report_verdicts
+from gaelp_assets.catalog import Catalog, Kind, Relation
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.gateway.paths import Stage
 from resources.platform import PlatformResource
+
+if TYPE_CHECKING:
+    from gaelp_assets.gateway import FailedFile
+    from gaelp_assets.ingest.report import SliceReport
+
+SET_ASIDE: Final = "set_aside"
+"""The check of the gateway: no file lies in `failed/`, and nothing where no stage takes it."""
 
 
 def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
     """The gateway's asset: materializing it validates the files in `raw/`, sorts their rows into slices, and shows the queue.
+
+    What it rejects or sets aside fails the checks of the tables that it is for, which are reported beside their own runs.
 
     Args:
         address: where the gateway is, as a URL, for people.
@@ -44,16 +56,30 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
                 metadata={"address": address},
             )
         ],
+        check_specs=[
+            dg.AssetCheckSpec(
+                SET_ASIDE,
+                asset=GATEWAY,
+                description="No file lies in failed/, whichever run set it aside, and nothing in the gateway is a link, "
+                "no file, or outside of its stages.",
+            )
+        ],
     )
     def export_gateway(
         context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]:
         from gaelp_assets.ingest.sort import sort_raw
 
         opened = platform.open()
         try:
+            set_aside_before = {file.stored.name for file in opened.gateway.failed()}
             reports = sort_raw(opened, run_id=context.run.run_id, on_progress=None)
             pending = opened.gateway.pending_slices()
+            failed = opened.gateway.failed()
+            # sent/ only grows, and nobody but the platform writes there.
+            strays = opened.gateway.strays(*(stage for stage in Stage if stage is not Stage.SENT))
+            new = [file.stored.name for file in failed if file.stored.name not in set_aside_before]
+            report_verdicts(context.instance, opened, _touched(opened.catalog, reports, new))
         except GaelpError as error:
             raise failure(error) from error
         queue = [
@@ -62,6 +88,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
             for (relation_id, slice_), waiting in sorted(pending.items(), key=lambda item: item[1].oldest)
         ]  # fmt: skip
         aside = [file for report in reports for file in report.set_aside]
+        yield _set_aside(failed, strays)
         yield dg.MaterializeResult(
             asset_key=GATEWAY,
             metadata={
@@ -84,6 +111,34 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
         )
 
     return export_gateway
+
+
+def _set_aside(failed: Sequence["FailedFile"], strays: Sequence[tuple[str, Problem]]) -> dg.AssetCheckResult:
+    clauses = []
+    metadata: dict[str, Any] = {"files set aside": len(failed), "in no stage": len(strays)}
+    if failed:
+        clauses.append(f"{len(failed)} files are set aside")
+        metadata["problems"] = failed_files_table(failed)
+    if strays:
+        clauses.append(f"{len(strays)} things are no file of any stage")
+        rows = [{"name": problem.where, "problem": str(problem)} for _, problem in strays]
+        metadata["strays"] = table(rows, name="string", problem="string")
+    return dg.AssetCheckResult(
+        asset_key=GATEWAY,
+        check_name=SET_ASIDE,
+        passed=not clauses,
+        severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
+        description=f"{', and '.join(clauses)}: gaelp gateway list." if clauses else None,
+        metadata=metadata,
+    )
+
+
+def _touched(catalog: Catalog, reports: Iterable["SliceReport"], set_aside: Iterable[str]) -> list[Relation]:
+    """The tables whose lines were rejected, by this sort or by one that was killed, and those that the set aside files are for."""
+    ids = {report.relation_id for report in reports if any(counts.rejected for counts in report.counts)}
+    ids |= {report.relation_id for report in reports if report.set_aside}
+    ids |= {".".join(name.split("/")[1:3]) for name in set_aside}
+    return [relation for relation in catalog.loaded if relation.id in ids]
 
 
 def ledger_assets(catalog: Catalog, engine: str) -> list[dg.AssetSpec]:

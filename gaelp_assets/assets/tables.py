@@ -1,7 +1,7 @@
 """Loaded tables as assets: one factory. A run appends what is pending for its slices, or rebuilds them.
 
-The result of a load is asserted by two asset checks in the same step, before anything is reported as materialized. The load itself is
-`ingest.load`; checks of what a table holds apart from a load are in `assets.checks`.
+Two asset checks in the same step say what is open of the table, before anything is reported as materialized (see `rejections`). The load
+itself is `ingest.load`; checks of what a table holds apart from a load are in `assets.checks`.
 """
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
@@ -16,11 +16,7 @@ from gaelp_assets.assets.metadata import (
     definition_metadata,
     describe,
     failure,
-    files_table,
     load_metadata,
-    problems_table,
-    reasons_table,
-    table,
 )
 from gaelp_assets.assets.partitions import (
     GATEWAY,
@@ -30,6 +26,7 @@ from gaelp_assets.assets.partitions import (
     op_name,
     partitions_def,
 )
+from gaelp_assets.assets.rejections import check_result, verdicts
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName
 from gaelp_assets.catalog.slices import parse_partition_key
@@ -37,7 +34,6 @@ from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from gaelp_assets.ingest.report import SliceReport
     from gaelp_assets.platform import Platform
 
 BACKFILL_TAG: Final = "dagster/backfill"
@@ -80,12 +76,14 @@ def table_asset(
                 AssetCheckName.ACCOUNTING.value,
                 asset=key,
                 blocking=True,
-                description="Every line of every file has one fate: lines = loaded + duplicate + rejected.",
+                description="Every line of every file, sorted from raw/ or loaded into its slice, has one fate: "
+                "lines = loaded + duplicate + rejected.",
             ),
             dg.AssetCheckSpec(
                 AssetCheckName.REJECTED_ROWS.value,
                 asset=key,
-                description="No line was rejected, and no file was set aside.",
+                description="No rejected line is open, neither replayed nor acknowledged, and no file is set aside: "
+                "of all slices, whichever run it was.",
             ),
         ],
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -100,8 +98,7 @@ def table_asset(
         loads = _Loads(opened, relation)
         for slice_ in slices:
             loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild)
-        yield loads.accounting(key)
-        yield loads.rejected_rows(key)
+        yield from loads.checks()
         if loads.problems:
             for slice_, metadata in loads.published.items():
                 context.log_event(
@@ -156,7 +153,6 @@ class _Loads:
         self._platform = platform
         self._validators = Validators.for_run(platform)
         self._relation = relation
-        self.reports: list[SliceReport] = []
         self.published: dict[Slice, Metadata] = {}
         self.problems: list[Problem] = []
         self._permanent = True
@@ -174,7 +170,6 @@ class _Loads:
                 rebuild=rebuild,
                 validators=self._validators,
             )
-            self.reports.append(report)
             if report.files and len(report.set_aside) == len(report.files):
                 self.problems += [
                     Problem(problem.what, f"{file.file}, {problem.where}", problem.expected, problem.remedy)
@@ -201,53 +196,16 @@ class _Loads:
         error.permanent = self._permanent
         return failure(error)
 
-    def accounting(self, key: dg.AssetKey) -> dg.AssetCheckResult:
-        """The accounting law, for every batch of the run."""
-        counts = [counts for report in self.reports for counts in report.counts]
-        unbalanced = [
-            file
-            for report in self.reports
-            for file in report.files
-            if file.counts and not file.counts.balanced
-        ]
-        return dg.AssetCheckResult(
-            asset_key=key,
-            check_name=AssetCheckName.ACCOUNTING.value,
-            passed=not unbalanced,
-            severity=dg.AssetCheckSeverity(self._relation.severity(AssetCheckName.ACCOUNTING)),
-            description=f"{len(unbalanced)} of {len(counts)} batches do not add up." if unbalanced else None,
-            metadata={
-                "batches": len(counts),
-                **{
-                    count: sum(report.total(count) for report in self.reports)
-                    for count in ("lines", "loaded", "duplicate", "rejected")
-                },
-                **({"unbalanced": files_table(unbalanced)} if unbalanced else {}),
-            },
-        )
-
-    def rejected_rows(self, key: dg.AssetKey) -> dg.AssetCheckResult:
-        """Fails with the catalogue's severity for rejected lines, and as an error for files set aside."""
-        rejected = sum(report.total("rejected") for report in self.reports)
-        aside = [file for report in self.reports for file in report.set_aside]
-        severity = "ERROR" if aside else self._relation.severity(AssetCheckName.REJECTED_ROWS)
-        metadata: Metadata = {"rejected": rejected, "files set aside": len(aside)}
-        clauses = []
-        if rejected:
-            clauses.append(f"{rejected} lines were rejected: gaelp dead-letter list {self._relation.id}.")
-            metadata["reasons of rejection"] = reasons_table(*self.reports)
-            metadata["slices"] = _slices_table(self.reports)
-        if aside:
-            clauses.append(f"{len(aside)} files were set aside whole: gaelp gateway list failed.")
-            metadata["problems"] = problems_table(aside)
-        return dg.AssetCheckResult(
-            asset_key=key,
-            check_name=AssetCheckName.REJECTED_ROWS.value,
-            passed=not rejected and not aside,
-            severity=dg.AssetCheckSeverity(severity),
-            description=" ".join(clauses) or None,
-            metadata=metadata,
-        )
+    def checks(self) -> list[dg.AssetCheckResult]:
+        """The table's checks; none, and a problem more, if they cannot be evaluated."""
+        try:
+            return [
+                check_result(self._relation, verdict) for verdict in verdicts(self._platform, self._relation)
+            ]
+        except GaelpError as error:
+            self.problems += error.problems
+            self._permanent = self._permanent and error.permanent
+            return []
 
     def _row_count(self, slice_: Slice) -> Metadata:
         return row_count(self._platform, self._relation, slice_)
@@ -265,12 +223,3 @@ def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> Metada
     )
     name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
     return {name: int(result.frame.item())}
-
-
-def _slices_table(reports: Sequence["SliceReport"]) -> dg.TableMetadataValue:
-    rows = [
-        {"slice": str(report.slice), "lines": report.total("lines"), "rejected": report.total("rejected")}
-        for report in reports
-        if report.total("rejected")
-    ]
-    return table(rows, slice="string", lines="int", rejected="int")

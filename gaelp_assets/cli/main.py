@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +12,10 @@ import typer
 
 from gaelp_assets.cli import catalog, render, render_deploy
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.settings import load_settings
+from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
+    from gaelp_assets.catalog import Relation
     from gaelp_assets.platform import Platform
 
 app = typer.Typer(
@@ -30,6 +32,8 @@ app.add_typer(dead_letter_app, name="dead-letter")
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
+# Everything ran, and yet not every line is loaded.
+EXIT_REJECTED = 3
 # As `terraform plan -detailed-exitcode` has it.
 EXITS_OF_DEPLOY = {"done": 0, "problem": EXIT_PROBLEM, "changes": 2, "try again": EXIT_TRY_AGAIN}
 
@@ -60,11 +64,21 @@ def _options(
     """The data platform of GAELP."""
 
 
-def _platform() -> Platform:
-    from gaelp_assets.platform import open_platform
+def _platform(*, make: bool = False, gateway: bool = True) -> Platform:
+    """The platform with its gateway in reach, unless it is not needed.
 
-    platform = open_platform(load_settings())
-    platform.gateway.prepare()
+    With `make`, the gateway of the embedded default is made where there is none; another one never is, but by `gaelp gateway init`.
+    """
+    from gaelp_assets.platform import open_platform
+    from gaelp_assets.private import keep_private
+
+    settings = load_settings()
+    keep_private(settings)
+    platform = open_platform(settings)
+    if make and settings.gateway == LocalGateway(settings.home / "export_gateway"):
+        platform.gateway.prepare()
+    elif gateway:
+        platform.gateway.require()
     return platform
 
 
@@ -78,7 +92,7 @@ def dev(
     """Start Dagster's UI and daemon, with sensors on, while the demo's agents train."""
     from gaelp_assets.cli.dev import run_dev
 
-    platform = _platform()
+    platform = _platform(make=True)
     producer = [sys.executable, "-m", "gaelp_assets.cli.main", "demo", "--produce-only", "--size", size]
     raise typer.Exit(
         run_dev(
@@ -102,7 +116,7 @@ def demo(
     """Train real agents, load what they produce, refresh the views, and print what is now where."""
     from gaelp_assets.demo.deliver import deliver
 
-    platform = _platform()
+    platform = _platform(make=True)
     with render.progress() as show:
         reports = deliver(
             platform.settings,
@@ -114,21 +128,31 @@ def demo(
         for report in reports:
             render.print_line(f"{report.date}: {report.rows:,} rows in {report.files} files delivered")
     if not produce_only:
-        _load_pending(platform)
+        code = _load_pending(platform)
         render.print_summary(platform)
+        # Among what is delivered are lines to be rejected: here they are no surprise.
+        raise typer.Exit(0 if code == EXIT_REJECTED else code)
 
 
 @app.command()
 def ingest() -> None:
-    """Load everything that is pending, once, and refresh what is derived from it."""
-    _load_pending(_platform())
+    """Load everything that is pending, once, and refresh what is derived from it.
+
+    Exit codes: 0 all is loaded; 1 a run failed; 3 all ran, but lines were rejected, files were set aside, or files wait whose dates
+    are not taken; 75 the gateway or the warehouse is out of reach: try again.
+    """
+    raise typer.Exit(_load_pending(_platform()))
 
 
-def _load_pending(platform: Platform) -> None:
+def _load_pending(platform: Platform) -> int:
+    """Loads what is pending, and says what was rejected or set aside; the exit code."""
     from gaelp_assets.cli.dev import dagster_instance
     from gaelp_assets.definitions import build_definitions
+    from gaelp_assets.operations.rejects import open_lines, rejected_by
+    from gaelp_assets.operations.status import out_of_range
     from gaelp_assets.runs.in_process import run_pending
 
+    before = {file.stored.name for file in platform.gateway.failed()}
     definitions = build_definitions(platform.settings, platform.catalog)
     with dagster_instance(platform.settings) as instance, render.progress() as show:
         results = run_pending(
@@ -138,10 +162,17 @@ def _load_pending(platform: Platform) -> None:
             lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
         )
     render.print_runs(results)
-    if failed := platform.gateway.failed():
+    failed = platform.gateway.failed()
+    rejected = rejected_by(platform, [result.run_id for result in results])
+    set_aside = [file for file in failed if file.stored.name not in before]
+    render.print_rejects(rejected, set_aside, open_lines(platform))
+    if failed:
         render.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
+    not_taken = out_of_range(platform)
+    render.print_out_of_range(not_taken)
     if not all(result.success for result in results):
-        raise typer.Exit(EXIT_PROBLEM)
+        return EXIT_PROBLEM
+    return EXIT_REJECTED if rejected or set_aside or not_taken else 0
 
 
 @app.command()
@@ -164,9 +195,8 @@ def deploy(
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.rebuildable import check_rebuildable
-    from gaelp_assets.platform import open_platform
 
-    platform = open_platform(load_settings())
+    platform = _platform(gateway=bool(replace))
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
         check_rebuildable(platform, relation)
@@ -195,9 +225,10 @@ def status(
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
     """Show the queue, failures, stuck files, each table's rows, last import and freshness, and what is left of daily limits."""
+    from gaelp_assets.cli.query import platform_reader
     from gaelp_assets.operations.status import read_status
 
-    platform = _platform()
+    platform = platform_reader(gateway=True)
     render.print_status(
         read_status(platform), platform.warehouse.location, platform.gateway.url, as_json=as_json
     )
@@ -207,7 +238,7 @@ def status(
 def query(
     sql: Annotated[str, typer.Argument(help="one GoogleSQL SELECT")],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="a .csv, .parquet or .json file")
+        Path | None, typer.Option("--output", "-o", help="a .csv, .json, .ndjson, .parquet or .arrow file")
     ] = None,
     limit: Annotated[int | None, typer.Option(help="rows at most; 1,000 on the screen")] = None,
 ) -> None:
@@ -217,11 +248,21 @@ def query(
     reading.query(sql, output, limit)
 
 
+@gateway_app.command("init")
+def gateway_init() -> None:
+    """Make the export gateway that the settings name, where there is none yet."""
+    gateway = _platform(gateway=False).gateway
+    gateway.prepare()
+    render.print_line(f"The export gateway is {gateway.url}")
+
+
 @gateway_app.command("list")
 def gateway_list() -> None:
     """List what waits, what was set aside, and why."""
-    gateway = _platform().gateway
-    render.print_gateway(gateway.pending(), gateway.unsorted(), gateway.failed())
+    from gaelp_assets.cli.query import platform_reader
+
+    gateway = platform_reader(gateway=True).gateway
+    render.print_gateway(gateway.pending(), gateway.unsorted(), gateway.failed(), gateway.strays())
 
 
 @gateway_app.command("retry")
@@ -249,11 +290,39 @@ def dead_letter_list(
 ) -> None:
     """List rejected lines with file, line number and reasons."""
     from gaelp_assets.cli.query import platform_reader
-    from gaelp_assets.operations.replay import dead_letters
+    from gaelp_assets.operations.rejects import dead_letters
 
     platform = platform_reader()
     relation = platform.catalog.find(table) if table else None
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
+
+
+@dead_letter_app.command("acknowledge")
+def dead_letter_acknowledge(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    rule: Annotated[str | None, typer.Option(help="only those that this rule rejected")] = None,
+    batch: Annotated[
+        str | None, typer.Option(help="only those of the batch whose id starts so, as `list` shows it")
+    ] = None,
+) -> None:
+    """Take a table's rejected lines off the list for good: its check `rejected_rows` passes, and they are replayed no more."""
+    from gaelp_assets.operations.acknowledge import acknowledge
+
+    platform = _platform()
+    relation = platform.catalog.find(table)
+    lines = acknowledge(platform, relation, rule=rule, batch=batch)
+    render.print_line(f"{lines} lines of {relation.id} are acknowledged")
+    _report_checks(platform, [relation])
+
+
+def _report_checks(platform: Platform, relations: Sequence[Relation]) -> None:
+    """Tells Dagster how the checks of these tables stand now, beside any run."""
+    from gaelp_assets.assets.rejections import report_verdicts
+    from gaelp_assets.cli.dev import dagster_instance
+
+    if relations:
+        with dagster_instance(platform.settings) as instance:
+            report_verdicts(instance, platform, relations)
 
 
 @dead_letter_app.command("replay")
@@ -267,8 +336,15 @@ def dead_letter_replay(
     platform = _platform()
     replayed = replay(platform, relation=platform.catalog.find(table) if table else None, rule=rule)
     for item in replayed:
-        render.print_line(f"{item.lines} lines of {item.relation_id} in {item.file}")
+        render.print_line(
+            f"{item.lines} lines of {item.relation_id} in {len(item.files)} files; {item.still_rejected} stay rejected"
+        )
     render.print_line(f"{sum(item.lines for item in replayed)} lines replayed; load them with: gaelp ingest")
+    if still := sum(item.still_rejected for item in replayed):
+        render.print_line(
+            f"{still} lines are no rows by today's rules either, and stay: gaelp dead-letter list, or acknowledge"
+        )
+    _report_checks(platform, [platform.catalog[name] for name in sorted({r.relation_id for r in replayed})])
 
 
 if __name__ == "__main__":

@@ -15,11 +15,21 @@ if TYPE_CHECKING:
 SCREEN_ROWS = 1000
 
 
-def platform_reader() -> PlatformReader:
-    """The platform that the environment describes, to be looked at."""
-    from gaelp_assets.platform_reader import open_platform_reader
+def platform_reader(*, gateway: bool = False) -> PlatformReader:
+    """The platform that the environment describes, to be looked at; with `gateway`, its gateway is in reach.
 
-    return open_platform_reader(load_settings())
+    Raises:
+        GaelpError: the settings or the catalogue are wrong, or the gateway is asked for and out of reach.
+    """
+    from gaelp_assets.platform_reader import open_platform_reader
+    from gaelp_assets.private import restrict_umask
+
+    settings = load_settings()
+    restrict_umask(settings)
+    platform = open_platform_reader(settings)
+    if gateway:
+        platform.gateway.require()
+    return platform
 
 
 def query(sql: str, output: Path | None, limit: int | None) -> None:
@@ -31,10 +41,13 @@ def query(sql: str, output: Path | None, limit: int | None) -> None:
     from gaelp_assets.operations.export import writer_for
 
     write = writer_for(output) if output is not None else None
-    result = platform_reader().answer(sql, row_limit=limit if write or limit else SCREEN_ROWS)
+    shown = limit or SCREEN_ROWS
+    # One row more than the screen shows tells whether there are more.
+    result = platform_reader().answer(sql, row_limit=limit if write else shown + 1)
     if write is None:
-        render.print_frame(result.frame)
+        render.print_frame(result.frame, shown)
     else:
         write(result.frame)
         render.print_line(f"{result.frame.height:,} rows in {output}")
-    render.print_cost(result.frame.height, result.cost)
+    rows = result.frame.height
+    render.print_cost(rows if write else min(rows, shown), result.cost)

@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -133,10 +133,14 @@ def _cell(value: object) -> str:
             return str(value)
 
 
-def print_frame(frame: pl.DataFrame) -> None:
-    """A query's result."""
-    table("", frame.columns, frame.rows())
-    print_line(f"{frame.height:,} rows")
+def print_frame(frame: pl.DataFrame, rows: int | None = None) -> None:
+    """A query's result; of a frame with more rows, the first `rows`, and that there are more."""
+    shown = frame if rows is None else frame.head(rows)
+    table("", shown.columns, shown.rows())
+    if shown.height < frame.height:
+        print_line(f"{shown.height:,} of more rows: --limit shows more, --output writes them all to a file")
+    else:
+        print_line(f"{shown.height:,} rows")
 
 
 def print_relations(relations: Sequence[Relation]) -> None:
@@ -238,6 +242,23 @@ def print_runs(results: Sequence[RunResult]) -> None:
             _err.print(f"[yellow]{escape(result.slot)}:[/] {escape(text)}", highlight=False)
 
 
+def print_rejects(rejected: Mapping[str, int], set_aside: Sequence[FailedFile], still_open: int) -> None:
+    """What this call rejected and set aside, and what is open in all."""
+    if rejected:
+        total = sum(rejected.values())
+        table(f"{total:,} lines were rejected", ("table", "lines"), list(rejected.items()))
+    if set_aside:
+        _print_failures(set_aside, f"set aside: {len(set_aside)}")
+    if still_open:
+        print_line(f"{still_open:,} rejected lines are open in all: gaelp dead-letter list")
+
+
+def print_out_of_range(files: Sequence[GatewayFile]) -> None:
+    """The files that no run takes because of their dates; nothing if there are none."""
+    if files:
+        _print_files("not loaded: dates before GAELP_FIRST_DATE or in the future", files)
+
+
 def print_summary(platform: PlatformReader) -> None:
     """What is now where: tables and views with their rows, and where the warehouse and the gateway are."""
     from gaelp_assets.operations.status import read_status
@@ -275,6 +296,7 @@ def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_jso
         [(stage.value, count.files, count.bytes, count.oldest) for stage, count in status.stages.items()],
     )
     _print_failures(status.failures)
+    print_out_of_range(status.out_of_range)
     if status.stuck:
         _print_files("stuck files", status.stuck)
     table(
@@ -315,6 +337,7 @@ def _plain(status: PlatformStatus) -> dict[str, Any]:
         "failures": [
             {"file": f.stored.name, "problems": [str(p) for p in f.problems]} for f in status.failures
         ],
+        "out_of_range": [file.stored.name for file in status.out_of_range],
         "stuck": [file.stored.name for file in status.stuck],
         "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
         "quota_left": status.quota_left and _plain_head_room(status.quota_left),
@@ -326,13 +349,24 @@ def _plain_head_room(room: QuotaLeft) -> dict[str, Any]:
     return {**dataclasses.asdict(room), **derived}
 
 
-def print_gateway(pending: Listing, unsorted: Listing, failures: Sequence[FailedFile]) -> None:
-    """What waits to be loaded or sorted, and what was set aside."""
+def print_gateway(
+    pending: Listing,
+    unsorted: Listing,
+    failures: Sequence[FailedFile],
+    strays: Sequence[tuple[str, Problem]],
+) -> None:
+    """What waits to be loaded or sorted, what was set aside, and what no stage takes."""
     _print_files("waiting to be loaded", pending.files)
     _print_files("waiting to be sorted", unsorted.files)
     misplaced = [(stored.name, str(problem)) for stored, problem in (*pending.misplaced, *unsorted.misplaced)]
     if misplaced:
         table("misplaced", ("file", "problem"), misplaced)
+    if strays:
+        table(
+            "in no stage, and never touched",
+            ("name", "problem"),
+            [(name, str(problem)) for name, problem in strays],
+        )
     _print_failures(failures)
 
 
@@ -341,8 +375,8 @@ def _print_files(title: str, files: Sequence[GatewayFile]) -> None:
     table(f"{title}: {len(files)}", ("file", "bytes", "since (UTC)"), rows)
 
 
-def _print_failures(failures: Sequence[FailedFile]) -> None:
+def _print_failures(failures: Sequence[FailedFile], title: str = "") -> None:
     rows = [
         (failure.stored.name, "\n".join(str(problem) for problem in failure.problems)) for failure in failures
     ]
-    table(f"failed: {len(failures)}", ("file", "problems"), rows)
+    table(title or f"failed: {len(failures)}", ("file", "problems"), rows)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final, NamedTuple
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
@@ -89,6 +89,10 @@ class Gateway:
     def prepare(self) -> None:
         """Makes the stages where they need making, and finds out whether the store can be reached. Idempotent."""
         self.store.prepare([stage.value for stage in Stage])
+
+    def require(self) -> None:
+        """Finds out whether the gateway is there and can be reached. A root that is gone is an error, never a new gateway."""
+        self.store.require([stage.value for stage in Stage])
 
     def pending(self) -> Listing:
         """The files in the load queue that can be loaded as they are, and what is misplaced there."""
@@ -200,11 +204,6 @@ class Gateway:
             else GatewayFile(stored, Stage.CLOUD_READY, relation, slice_, name, sorted=True)
         )
 
-    def submit(self, relation: Relation, name: str, chunks: Iterable[bytes]) -> bool:
-        """Writes a new file into `raw/`, as a producer does; False, with nothing changed, if the name is taken."""
-        name = f"{Stage.RAW}/{paths.folder(relation, WHOLE)}/{name}"
-        return self.store.create(name, chunks) is not None
-
     def archive(self, file: GatewayFile, batch_id: str) -> GatewayFile:
         """Moves a loaded file to its slice in `sent/`, under its name and `~` with the first 12 digits of its batch id.
 
@@ -275,12 +274,19 @@ class Gateway:
             created = self.store.create(name, [content])
         return created
 
-    def failed(self) -> list[FailedFile]:
-        """The files in `failed/`, in order of name, each with its explanation."""
-        stored = [
-            stored for stored in self.store.list(f"{Stage.FAILED}/") if not stored.name.endswith(ERROR_ENDING)
+    def failed(self, relation: Relation | None = None) -> list[FailedFile]:
+        """The files in `failed/`, or those of a relation by their names, in order of name, each with its explanation."""
+        prefixes = [f"{Stage.FAILED}/"]
+        if relation is not None:
+            prefixes = [f"{Stage.FAILED}/{paths.folder(relation, WHOLE)}/"]
+            if [same.id for same in paths.relations_named(relation.name, self.catalog)] == [relation.id]:
+                prefixes.append(f"{Stage.FAILED}/{relation.name}~")
+        return [
+            self._explained(stored)
+            for prefix in prefixes
+            for stored in self.store.list(prefix)
+            if not stored.name.endswith(ERROR_ENDING)
         ]
-        return [self._explained(each) for each in stored]
 
     def _explained(self, stored: StoredObject) -> FailedFile:
         error_file = self.store.find(stored.name + ERROR_ENDING)
@@ -353,6 +359,34 @@ class Gateway:
         if error_file is not None:
             self.store.delete(error_file)
         return name
+
+    def strays(self, *stages: Stage) -> list[tuple[str, Problem]]:
+        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of the five.
+
+        Each once, a folder as a whole, in order of name. None of it is followed, moved or read.
+        """
+        found = [
+            (name, Problem(f"{kind}, which is neither read nor followed", shown(name), "a file"))
+            for folder in ("", *(stages or tuple(Stage)))
+            for name, kind in self.store.specials(folder)
+        ]
+        return sorted((*found, *self._outside()), key=lambda stray: stray[0])
+
+    def _outside(self) -> Iterator[tuple[str, Problem]]:
+        start_after: str | None = ""
+        while start_after is not None:
+            listed, start_after = self.store.list("", start_after=start_after), None
+            for stored in listed:
+                top, slash, _ = stored.name.partition("/")
+                if not slash or top not in paths.STAGES:
+                    name = f"{top}{slash}"
+                    problem = unknown(
+                        "folder" if slash else "file", shown(top), paths.STAGES, where=shown(name)
+                    )
+                    yield name, problem
+                if slash:
+                    start_after = f"{top}/{_LAST}"
+                    break
 
     def counts(self, *stages: Stage) -> dict[Stage, StageCount]:
         """How much lies in these stages, or in all."""

@@ -14,7 +14,7 @@ from gaelp_assets.settings import GcsGateway, LocalGateway
 def open_gateway(
     where: LocalGateway | GcsGateway, catalog: Catalog, storage: Callable[[], Any] | None = None
 ) -> Gateway:
-    """The gateway that the settings name. The caller calls its `prepare()`, once per process, before it is used.
+    """The gateway that the settings name. The caller calls its `require()` (or, to make one, `prepare()`) once, before it is used.
 
     Args:
         where: the folder or the bucket.

@@ -23,6 +23,7 @@ NAME_BYTES: Final = 200
 # Google Cloud Storage allows 1024 bytes for the whole name.
 FAILED_PATH_BYTES: Final = 900
 _SUFFIX: Final = re.compile(r"(?<=.)~[0-9a-f]{12}\Z", re.DOTALL)
+_REPLAY: Final = re.compile(r"(?:.*/)?replay-(?P<times>[0-9]+)\.ndjson", re.DOTALL)
 _FILE_NAME: Final = re.compile(r"(?P<stem>.+?)\.(?P<ending>ndjson(?:\.gz|\.zst)?|json)")
 
 
@@ -184,6 +185,17 @@ def sorted_name(file: GatewayFile, digest: str) -> str:
     return _suffixed(f"{stem}.ndjson", digest)
 
 
+def replay_name(times: int, digest: str) -> str:
+    """A name for lines that are replayed for the `times`-th time, of the digest of the new file's bytes."""
+    return _suffixed(f"replay-{times}.ndjson", digest)
+
+
+def times_replayed(path: str) -> int:
+    """How often the lines of a file have been replayed before, by its path (see `GatewayFile.path`); 0 for a producer's file."""
+    match = _REPLAY.fullmatch(path)
+    return int(match["times"]) if match else 0
+
+
 def _unsuffixed(name: str) -> str:
     """The name without what a move has added."""
     stem, ending = split_name(name)
@@ -261,12 +273,17 @@ def _ending_of(name: str) -> str:
     return "".join(f".{part}" for part in name.split(".")[1:][-2:])
 
 
+def relations_named(name: str, catalog: Catalog) -> tuple[Relation, ...]:
+    """The relations that a name without a dataset can mean: the tables that take files, or else others of that name."""
+    same = catalog.named(name)
+    # A view or a ledger of that name takes no files: it makes the name of a table no less clear.
+    return tuple(relation for relation in same if relation.is_loaded) or same
+
+
 def _relation(folders: list[str], name: str, catalog: Catalog) -> Relation | Problem:
     if not folders:
         table = split_name(name)[0]
-        same = catalog.named(table)
-        # A view or a ledger of that name takes no files: it makes the name of a table no less clear.
-        same = tuple(relation for relation in same if relation.is_loaded) or same
+        same = relations_named(table, catalog)
         if len(same) > 1:
             return Problem(
                 f"{len(same)} tables are called {table!r}",

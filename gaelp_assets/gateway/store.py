@@ -45,11 +45,19 @@ class Store(Protocol):
         """
         ...
 
+    def require(self, folders: Iterable[str]) -> None:
+        """As `prepare`, for a store that was prepared before: a root that is gone, or empty, is out of reach and not a new store."""
+        ...
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The objects whose names start with `prefix`, in order of name, lazily and page by page, those after `start_after`.
 
         Unfinished objects (a part of the name starts with a dot, or the name ends in `.tmp`) are left out.
         """
+        ...
+
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:
+        """What is neither listed nor followed in a top-level folder, or (of "") right in the root: names and kinds (`a symbolic link`)."""
         ...
 
     def find(self, name: str) -> StoredObject | None:

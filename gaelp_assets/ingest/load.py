@@ -57,12 +57,17 @@ def load_slice(
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
-        GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded.
+        GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded, or because the
+            slice is older than the table's retention.
     """
     started = time.monotonic()
+    validators = validators or Validators.for_run(platform)
+    oldest = validators.oldest_kept(relation)
+    if rebuild and oldest is not None and slice_.date is not None and slice_.date < oldest:
+        raise GaelpError(_too_old(relation, slice_, oldest))
     platform.ensure(relation)
     mode = WriteMode.REBUILD if rebuild else WriteMode.APPEND
-    validator = (validators or Validators.for_run(platform)).of(relation, slice_)
+    validator = validators.of(relation, slice_)
     work = _Load(platform, relation, slice_, validator, run_id, on_progress)
     if rebuild:
         work.rebuild()
@@ -265,6 +270,16 @@ def _in_ledger_order(staged: Sequence[StagedFile], ledger: pl.DataFrame) -> list
 def _each_batch(staged: Sequence[StagedFile]) -> list[StagedBatch]:
     """The batches of these files in their order, each once."""
     return list({s.batch.batch_id: s.batch for s in reversed(staged)}.values())[::-1]
+
+
+def _too_old(relation: Relation, slice_: Slice, oldest: dt.date) -> Problem:
+    """A rebuild would reject what was young enough when it was loaded."""
+    return Problem(
+        f"the slice is older than the {relation.retention_days} days that rows are kept for",
+        f"{relation.id}, {slice_}",
+        f"a day from {oldest} on",
+        "Leave it out of the rebuild, or raise retention_days.",
+    )
 
 
 def _would_lose(

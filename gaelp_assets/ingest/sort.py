@@ -21,7 +21,7 @@ from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.paths import sorted_name
-from gaelp_assets.ingest.report import FileReport, SliceReport
+from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
 from gaelp_assets.ingest.validate import ValidatedChunk, Validators
 from gaelp_assets.platform import Platform
@@ -56,9 +56,10 @@ def _sort_file(
     on_progress: OnFileProgress | None,
 ) -> SliceReport:
     started = time.monotonic()
+    reasons = pl.DataFrame(schema=REASON_SCHEMA)
     try:
         file = platform.gateway.claim(file)
-        report = _sort_claimed(platform, file, validators, run_id, on_progress)
+        report, reasons = _sort_claimed(platform, file, validators, run_id, on_progress)
     except ObjectChanged:
         report = FileReport(file.path, file.stored.size)  # somebody else sorts it
     except GaelpError as error:
@@ -67,7 +68,7 @@ def _sort_file(
         with suppress(ObjectChanged):  # somebody else has set it aside
             platform.gateway.fail(file, error.problems)
         report = FileReport(file.path, file.stored.size, problems=error.problems)
-    return SliceReport(file.relation.id, WHOLE, WriteMode.SORT, [report], time.monotonic() - started)
+    return SliceReport(file.relation.id, WHOLE, WriteMode.SORT, [report], time.monotonic() - started, reasons)
 
 
 def _sort_claimed(
@@ -76,7 +77,7 @@ def _sort_claimed(
     validators: Validators,
     run_id: str,
     on_progress: OnFileProgress | None,
-) -> FileReport:
+) -> tuple[FileReport, pl.DataFrame]:
     platform.ensure(file.relation)
     with staging_folder(platform) as folder:
         validator = validators.of(file.relation)
@@ -89,7 +90,7 @@ def _sort_claimed(
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
         counts = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
-    return FileReport(file.path, staged.batch.size, counts)
+    return FileReport(file.path, staged.batch.size, counts), staged.reasons
 
 
 def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
@@ -106,6 +107,23 @@ def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
     return counts
 
 
+def rows_by_slice(columns: Mapping[str, pl.Expr], rows: pl.DataFrame) -> Iterator[tuple[Slice, list[int]]]:
+    """The slices that clean rows belong to, each with the places of its rows in the frame.
+
+    Args:
+        columns: the relation's `compiled.slice_columns`.
+        rows: of the relation.
+    """
+    if rows.is_empty():
+        return
+    if not columns:
+        yield WHOLE, list(range(rows.height))
+        return
+    slices = rows.select(**columns).with_row_index("_row")
+    for key, places in slices.group_by(list(columns), maintain_order=True):
+        yield Slice(**dict(zip(columns, key, strict=True))), places["_row"].to_list()
+
+
 class _Sorter:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
@@ -116,13 +134,8 @@ class _Sorter:
 
     def add(self, chunk: ValidatedChunk) -> None:
         """Sorts the clean rows of a chunk."""
-        if not self._columns:
-            self._append(WHOLE, chunk.raw)
-            return
-        slices = chunk.rows.select(**self._columns)
-        for key, rows in slices.with_row_index("_row").group_by(slices.columns, maintain_order=True):
-            named = dict(zip(slices.columns, key, strict=True))
-            self._append(Slice(**named), [chunk.raw[row] for row in rows["_row"]])
+        for slice_, rows in rows_by_slice(self._columns, chunk.rows):
+            self._append(slice_, [chunk.raw[row] for row in rows])
 
     def _append(self, slice_: Slice, lines: Sequence[bytes]) -> None:
         path = self.files.setdefault(slice_, self._folder / f"slice-{len(self.files)}.ndjson")

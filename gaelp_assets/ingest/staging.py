@@ -20,6 +20,7 @@ import polars as pl
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
+from gaelp_assets.gateway.paths import times_replayed
 from gaelp_assets.ingest.parallel import ordered_map
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.report import REASON_SCHEMA
@@ -107,7 +108,8 @@ def stage_file(
             if on_progress is not None:
                 on_progress(file.name, lines, reader.size)
     rejected = parts.rejected
-    if rejected > relation.max_reject_fraction * lines:
+    # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
+    if rejected > relation.max_reject_fraction * lines and not times_replayed(file.path):
         raise GaelpError(too_many_rejected(relation, lines, rejected, parts.reasons))
     batch = StagedBatch(
         batch_id=reader.digest,

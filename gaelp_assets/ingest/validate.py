@@ -127,12 +127,27 @@ class Validators:
         """Those of a run that starts now."""
         return cls(first_date=platform.settings.first_date, last_date=platform.last_date)
 
+    def oldest_kept(self, relation: Relation) -> dt.date | None:
+        """The oldest day whose rows the relation keeps by its `retention_days`; None where it keeps all."""
+        return oldest_kept(relation, self._last_date)
+
     def of(self, relation: Relation, slice_: Slice = WHOLE) -> Validator:
         """The validator of files of that slice; of WHOLE, of files with rows of any."""
         compiled = self._compiled.get(relation.id)
         if compiled is None or compiled.relation is not relation:
             compiled = self._compiled[relation.id] = CompiledRelation(relation)
         return Validator(compiled, first_date=self._first_date, last_date=self._last_date, slice_=slice_)
+
+
+def oldest_kept(relation: Relation, last_date: dt.date) -> dt.date | None:
+    """The oldest day whose rows a warehouse keeps by `retention_days`, on the day before `last_date` (see `Platform.last_date`).
+
+    A BigQuery partition expires `retention_days` after its day began (UTC):
+    https://cloud.google.com/bigquery/docs/managing-partitioned-tables#partition-expiration
+    """
+    if relation.retention_days is None or relation.partitioning is None:
+        return None
+    return last_date - dt.timedelta(days=relation.retention_days)
 
 
 def _slice_rules(
@@ -148,6 +163,14 @@ def _slice_rules(
         f"expected a day from {first_date} to {last_date}",
         columns["date"].is_between(first_date, last_date),
     )
+    oldest = oldest_kept(compiled.relation, last_date)
+    if oldest is not None:
+        yield RowRule(
+            partitioning.date,
+            "older_than_retention",
+            f"expected a day from {oldest} on, since rows are kept for {compiled.relation.retention_days} days",
+            columns["date"] >= oldest,
+        )
     if slice_.date is not None:
         text = f"expected {slice_.date}, the date of the slice that the file's path names"
         yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)

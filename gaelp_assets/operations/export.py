@@ -1,35 +1,148 @@
-"""Writes a query's result to a file whose ending says how."""
+"""Writes a query's result to a file whose ending says how: whole under its name, or not at all.
+
+What JSON has no form for is written as BigQuery writes it: BYTES as base64, NUMERIC as a string, a number that is not finite as `"NaN"`,
+`"Infinity"` or `"-Infinity"`. CSV has the same texts, and arrays and records as JSON.
+https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#json_encodings
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+import datetime as dt
+import json
+import math
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, Final
 
 import polars as pl
 
-from gaelp_assets.errors import GaelpError, unknown
+from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
+
+Writer = Callable[[pl.DataFrame, Path], None]
 
 
 def writer_for(path: Path) -> Callable[[pl.DataFrame], None]:
-    """What writes a frame to that path as CSV, Parquet or JSON.
+    """What writes a frame to that path, replacing what is there: as CSV, JSON (one array), NDJSON, Parquet or Arrow's file format.
 
     Raises:
-        GaelpError: the ending is none of `.csv`, `.parquet`, `.json`.
+        GaelpError: the ending is none of `ENDINGS`, there is no such folder, or a folder is where the file should be. So does
+            the writer, where the system refuses, or the file format has no form for a column.
     """
-    writers: dict[str, Callable[[pl.DataFrame], None]] = {
-        ".csv": lambda frame: _flat(frame).write_csv(path),
-        ".json": lambda frame: frame.write_json(path),
-        ".parquet": lambda frame: frame.write_parquet(path),
-    }
-    if path.suffix not in writers:
-        raise GaelpError(unknown("ending", path.suffix, writers, where=str(path)))
-    return writers[path.suffix]
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise GaelpError(unknown("ending", path.suffix, ENDINGS, where=str(path)))
+    if not path.absolute().parent.is_dir():
+        raise GaelpError(
+            Problem("there is no such folder", str(path.absolute().parent), "a folder", "Make it.")
+        )
+    if path.is_dir():
+        raise GaelpError(Problem("a folder is where the file should be", str(path), "the name of a file"))
+
+    def write(frame: pl.DataFrame) -> None:
+        unfinished = path.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            ENDINGS[ending](frame, unfinished)
+            unfinished.replace(path)
+        except OSError as error:
+            raise of_the_system(
+                error, Problem(f"cannot write: {error.strerror or type(error).__name__}", str(path))
+            ) from error
+        except pl.exceptions.PolarsError as error:
+            kinds = ", ".join(f"{name} {dtype}" for name, dtype in frame.schema.items())
+            raise GaelpError(
+                Problem(
+                    f"{ending} has no form for one of {kinds}",
+                    str(path),
+                    remedy="CAST the column, or take .parquet.",
+                )
+            ) from error
+        finally:
+            with suppress(OSError):
+                unfinished.unlink(missing_ok=True)
+
+    return write
 
 
-def _flat(frame: pl.DataFrame) -> pl.DataFrame:
-    """CSV has no lists and records: they become JSON text."""
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
-    return frame.with_columns(
-        pl.struct(pl.col(name).alias("value")).struct.json_encode().str.slice(9).str.head(-1).alias(name)
-        for name in nested
-    )
+def _write_csv(frame: pl.DataFrame, path: Path) -> None:
+    texts = [
+        pl.Series(name, [None if value is None else _text(value) for value in frame[name]], dtype=pl.String)
+        for name, dtype in frame.schema.items()
+        if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Float64)
+    ]
+    frame.with_columns(texts).write_csv(path)
+
+
+def _write_json(frame: pl.DataFrame, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        separator = "["
+        for row in frame.iter_rows(named=True):
+            file.write(f"{separator}\n{_json(row)}")
+            separator = ","
+        file.write("\n]\n" if frame.height else "[]\n")
+
+
+def _write_ndjson(frame: pl.DataFrame, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.writelines(f"{_json(row)}\n" for row in frame.iter_rows(named=True))
+
+
+def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
+    # With statistics, DuckDB does not find a NaN that the file holds.
+    frame.write_parquet(path, statistics=False)
+
+
+def _write_arrow(frame: pl.DataFrame, path: Path) -> None:
+    frame.write_ipc(path)
+
+
+ENDINGS: Final[Mapping[str, Writer]] = {
+    ".arrow": _write_arrow,
+    ".csv": _write_csv,
+    ".json": _write_json,
+    ".ndjson": _write_ndjson,
+    ".parquet": _write_parquet,
+}
+"""How a frame is written, by the ending of the file's name."""
+
+
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _text(value: Any) -> str:
+    """A value as CSV has it."""
+    if isinstance(value, pl.Series):
+        value = value.to_list()
+    plain = _plain(value)
+    return plain if isinstance(plain, str) else _json(plain)
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's terms."""
+    match value:
+        case float():
+            return value if math.isfinite(value) else _NOT_FINITE[str(value)]
+        case bytes():
+            return base64.b64encode(value).decode("ascii")
+        case Decimal():
+            text = f"{value:f}"
+            return text.rstrip("0").rstrip(".") if "." in text else text
+        case dt.datetime():
+            return value.isoformat().replace("+00:00", "Z")
+        case dt.date() | dt.time():
+            return value.isoformat()
+        case dt.timedelta():
+            return f"PT{value / dt.timedelta(seconds=1):.6f}S"
+        case dict():
+            return {name: _plain(inner) for name, inner in value.items()}
+        case list():
+            return [_plain(inner) for inner in value]
+        case _:
+            return value
+
+
+_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -37,6 +37,8 @@ class PlatformStatus:
     stages: dict[Stage, StageCount]
     failures: list[FailedFile]
     stuck: list[GatewayFile]
+    out_of_range: list[GatewayFile]
+    """Files of the queue that no run takes, since their dates are before `GAELP_FIRST_DATE` or in the future."""
     tables: list[TableStatus]
     quota_left: QuotaLeft | None
     """What is left of the day's limits of an engine that has such."""
@@ -50,10 +52,21 @@ def read_status(platform: PlatformReader) -> PlatformStatus:
         at=now,
         stages=platform.gateway.counts(),
         failures=platform.gateway.failed(),
+        out_of_range=out_of_range(platform),
         stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
         tables=_tables(platform, now),
         quota_left=platform.warehouse.quota_left(),
     )
+
+
+def out_of_range(platform: PlatformReader) -> list[GatewayFile]:
+    """The files of the queue whose dates lie outside of those that rows are taken of."""
+    first, last = platform.settings.first_date, platform.last_date
+    return [
+        file
+        for file in platform.gateway.pending().files
+        if file.slice.date is not None and not first <= file.slice.date <= last
+    ]
 
 
 def _tables(platform: PlatformReader, now: dt.datetime) -> list[TableStatus]:

@@ -83,3 +83,9 @@ class Loader(Protocol):
     ) -> None:
         """Notes on dead letters of a loaded table that their lines went back into the gateway, whichever slices they are of."""
         ...
+
+    def mark_acknowledged(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], acknowledged_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters of a loaded table that their lines stay rejected, and are no open matter any more."""
+        ...

@@ -12,8 +12,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from gaelp_assets.assets.partitions import GATEWAY
+from gaelp_assets.assets.rejections import report_verdicts
 from gaelp_assets.catalog import load_catalog
 from gaelp_assets.definitions import build_definitions
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.acknowledge import acknowledge
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.runs.in_process import RunResult, run_pending
 from gaelp_assets.runs.orphans import IN_PROCESS_TAG
@@ -257,6 +261,88 @@ def test_a_file_set_aside_fails_the_check_and_publishes_nothing(lab: Lab) -> Non
     assert "a.ndjson" in failure_of(result)
 
 
+def latest_check(lab: Lab, name: str = "rejected_rows", key: dg.AssetKey = SCORES) -> dg.AssetCheckEvaluation:
+    """What the UI shows of a check: its newest evaluation, in whichever run, or beside any."""
+    [record] = lab.instance.event_log_storage.get_asset_check_execution_history(
+        dg.AssetCheckKey(key, name), limit=1
+    )
+    assert record.event is not None
+    event = record.event.dagster_event
+    assert event is not None
+    found = event.asset_check_evaluation_data
+    assert isinstance(found, dg.AssetCheckEvaluation)
+    return found
+
+
+def test_lines_rejected_while_sorting_left_the_checks_green(lab: Lab) -> None:
+    bad = [row(2, "CartPole-v1", 100 + number, score="seven") for number in range(3)]
+    lab.drop("raw/lab/scores/a.ndjson", [*rows(2, "CartPole-v1", 6), *bad])
+    lab.pending()
+    found = latest_check(lab)
+    assert (found.passed, found.metadata["rejected"].value) == (False, 3)
+    assert "sorted from raw/" in (found.description or "")
+    accounts = latest_check(lab, "accounting")
+    counted = {name: accounts.metadata[name].value for name in ("lines", "loaded", "duplicate", "rejected")}
+    assert accounts.passed
+    assert counted == {"lines": 9, "loaded": 6, "duplicate": 0, "rejected": 3}
+
+
+def test_a_raw_file_of_bad_lines_alone_left_no_trace_on_its_table(lab: Lab) -> None:
+    lab.drop("raw/lab/scores/a.ndjson", b"this is not JSON\n")
+    lab.pending()
+    found = latest_check(lab)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert found.metadata["files set aside"].value == 1
+    assert not latest_check(lab, "set_aside", GATEWAY).passed
+    assert latest_check(lab, "set_aside", GATEWAY).metadata["files set aside"].value == 1
+
+
+def test_a_misplaced_file_left_no_trace_on_its_table(lab: Lab) -> None:
+    lab.drop("cloud_ready/lab/scores/date=2026-02-30/environment=E/a.ndjson", rows(2, "CartPole-v1"))
+    lab.pending()
+    assert latest_check(lab).metadata["files set aside"].value == 1
+
+
+def test_a_link_in_the_gateway_fails_its_check_and_is_not_followed(lab: Lab, tmp_path: Path) -> None:
+    lab.drop("raw/lab/scores/a.ndjson", rows(2, "CartPole-v1"))
+    link = lab.platform.settings.home / "export_gateway" / "raw" / "lab" / "scores" / "b.ndjson"
+    link.symlink_to(tmp_path / "anything")
+    lab.materialize(GATEWAY)
+    found = latest_check(lab, "set_aside", GATEWAY)
+    assert (found.passed, found.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert table(found.metadata["strays"])[0].data["name"] == "raw/lab/scores/b.ndjson"
+    assert link.is_symlink()
+
+
+def test_a_clean_slice_turned_the_tables_check_green_again(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", [*rows(2, "CartPole-v1"), row(2, "CartPole-v1", 99, score="seven")])
+    lab.pending()
+    lab.put(3, "CartPole-v1", rows(3, "CartPole-v1"))
+    lab.pending()
+    found = latest_check(lab)
+    assert (found.passed, found.metadata["rejected"].value) == (False, 1)
+    assert table(found.metadata["slices"])[0].data["slice"] == "2026-11-02|CartPole-v1"
+
+
+def test_the_check_fails_until_the_lines_are_acknowledged(lab: Lab) -> None:
+    scores = lab.platform.catalog["lab.scores"]
+    bad = [row(2, "CartPole-v1", 98, score="seven"), row(2, "CartPole-v1", -1)]
+    lab.put(2, "CartPole-v1", [*rows(2, "CartPole-v1"), *bad])
+    lab.pending()
+    assert acknowledge(lab.platform, scores, rule="wrong_type") == 1
+    report_verdicts(lab.instance, lab.platform, [scores])
+    assert latest_check(lab).metadata["rejected"].value == 1
+    with pytest.raises(GaelpError, match="no open line is meant"):
+        acknowledge(lab.platform, scores, rule="wrong_type")
+    assert acknowledge(lab.platform, scores) == 1
+    report_verdicts(lab.instance, lab.platform, [scores])
+    assert latest_check(lab).passed
+    # A rebuild decides on the same lines again, and does not open them again.
+    lab.materialize(SCORES, partition_key="2026-11-02|CartPole-v1", tags={"dagster/backfill": "abcdefgh"})
+    assert latest_check(lab).passed
+    assert lab.count("SELECT COUNT(*) FROM ops.dead_letter") == 2
+
+
 def test_a_bad_slice_of_a_range_does_not_take_the_good_one_with_it(lab: Lab) -> None:
     lab.put(2, "CartPole-v1", b"this is not JSON\n")
     lab.put(3, "CartPole-v1", rows(3, "CartPole-v1"))
@@ -334,6 +420,17 @@ def test_a_run_whose_process_was_killed_does_not_hold_its_slot(lab: Lab, tags: d
     run = lab.instance.get_run_by_id(killed.run_id)
     assert run is not None
     assert run.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_a_derived_table_that_failed_did_not_say_why(lab: Lab) -> None:
+    sql = "SELECT player, 1 / SUM(score - score) AS score FROM lab.curve WHERE date >= DATE '2000-01-01' GROUP BY player"
+    (lab.platform.settings.home / "catalog" / "lab" / "board.sql").write_text(sql)
+    settings = lab.platform.settings
+    catalog = load_catalog(settings.home / "catalog")
+    lab.platform = open_platform(settings, catalog)
+    lab.definitions = build_definitions(settings, catalog)
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    assert any("division by zero" in text for result in lab.pending() for text in result.failures)
 
 
 def test_a_slice_left_behind_by_a_killed_run_is_refreshed(lab: Lab) -> None:

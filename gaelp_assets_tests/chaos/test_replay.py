@@ -12,9 +12,9 @@ from gaelp_assets_tests.chaos import workers
 from gaelp_assets_tests.chaos.endings import assert_same, ending
 from gaelp_assets_tests.chaos.processes import Kills, clean, start
 from gaelp_assets_tests.chaos.workloads import CHECKPOINTS, broken_rows, fill, put
-from gaelp_assets_tests.platforms import SLICE, checkpoint, ndjson, platform_in, rows
+from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, ndjson, platform_in, rows
 
-EARLY = 30
+EARLY_ROWS = 30
 RULE = "date_out_of_range"
 
 
@@ -26,19 +26,19 @@ def origin(tmp_path: Path, seed: int) -> Path:
     put(
         home,
         "raw/training/checkpoints/early.ndjson",
-        broken_rows(EARLY) + ndjson(map(checkpoint, range(EARLY))),
+        broken_rows(EARLY_ROWS) + ndjson(map(checkpoint, range(EARLY_ROWS))),
     )
     put(
         home,
         "raw/training/checkpoints/resent.ndjson",
-        broken_rows(EARLY) + ndjson(map(checkpoint, range(EARLY))),
+        broken_rows(EARLY_ROWS) + ndjson(map(checkpoint, range(EARLY_ROWS))),
     )
     clean(workers.ingest, home)
     return home
 
 
 def early_rows(home: Path) -> int:
-    [row] = rows(platform_in(home), f"SELECT COUNT(*) AS n FROM {CHECKPOINTS} WHERE date = '2024-12-31'")
+    [row] = rows(platform_in(home), f"SELECT COUNT(*) AS n FROM {CHECKPOINTS} WHERE date = '{EARLY}'")
     return int(row["n"])
 
 
@@ -56,7 +56,7 @@ def test_killed_at_random_instants(origin: Path, tmp_path: Path, seed: int, kill
     shutil.copytree(origin, undisturbed)
     killer = Kills(seed, clean(workers.replay_and_ingest, undisturbed))
     expected = ending(undisturbed)
-    assert early_rows(undisturbed) == EARLY
+    assert early_rows(undisturbed) == EARLY_ROWS
     while killer.done < kills // 4:
         shutil.rmtree(home, ignore_errors=True)
         shutil.copytree(origin, home)
@@ -77,7 +77,7 @@ def test_twice_and_by_several_processes_at_once(origin: Path, tmp_path: Path) ->
     for worker in at_once:
         worker.finish()
     clean(workers.replay_and_ingest, origin)
-    assert early_rows(origin) == EARLY
+    assert early_rows(origin) == EARLY_ROWS
     assert_same(ending(undisturbed), ending(origin))
 
 
@@ -91,13 +91,14 @@ def test_a_line_that_others_replayed_meanwhile_makes_no_empty_file(tmp_path: Pat
         result = query(sql, *arguments, **more)  # type: ignore[arg-type]
         if "GROUP BY dataset" in sql:
             platform.warehouse.query = query  # type: ignore[method-assign]
-            replay(platform)
+            replay(platform, rule=RULE)
         return result
 
+    platform = workers.mended(platform)
     platform.warehouse.query = overtaken  # type: ignore[method-assign,assignment]
-    assert replay(platform) == []
-    assert [file.name for file in platform.gateway.unsorted().files] != []
-    workers.ingest(workers.mended(platform))
+    assert replay(platform, rule=RULE) == []
+    assert len(platform.gateway.pending().files) == 1
+    workers.ingest(platform)
     assert platform.gateway.failed() == []
     assert early_rows(tmp_path) == 2
 
@@ -106,8 +107,8 @@ def test_a_line_whose_file_was_sent_raw_and_to_its_slice_is_replayed_once(tmp_pa
     content = ndjson(map(checkpoint, range(3))) + broken_rows(1)
     put(tmp_path, "raw/training/checkpoints/a.ndjson", content)
     put(tmp_path, f"cloud_ready/training/checkpoints/{SLICE.path}/a.ndjson", content)
-    platform = platform_in(tmp_path)
-    workers.ingest(platform)
+    platform = workers.mended(platform_in(tmp_path))
+    workers.ingest(platform_in(tmp_path))
     assert not_replayed(tmp_path) == 2
     assert [batch.lines for batch in replay(platform, rule=RULE)] == [1]
     assert not_replayed(tmp_path) == 0

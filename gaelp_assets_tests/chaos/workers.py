@@ -6,7 +6,6 @@ Imported by the process that all others are forked from; what loading imports la
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import random
 import resource
 from collections.abc import Callable
@@ -25,7 +24,7 @@ from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
-from gaelp_assets_tests.platforms import platform_in
+from gaelp_assets_tests.platforms import EARLY, platform_in
 
 LAST: Final = "everything is written"
 """The file in a home that tells its workers that no more work comes."""
@@ -141,9 +140,7 @@ def read_on(platform: Platform, observations: Path) -> None:
 
 def mended(platform: Platform) -> Platform:
     """The platform with the rule mended that rejected early rows."""
-    return dataclasses.replace(
-        platform, settings=dataclasses.replace(platform.settings, first_date=dt.date(2024, 1, 1))
-    )
+    return dataclasses.replace(platform, settings=dataclasses.replace(platform.settings, first_date=EARLY))
 
 
 def replay_and_ingest(platform: Platform) -> None:

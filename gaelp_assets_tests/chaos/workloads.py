@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import zstandard
 
-from gaelp_assets_tests.platforms import checkpoint, ndjson, platform_in
+from gaelp_assets_tests.platforms import EARLY, checkpoint, ndjson, platform_in
 
 CHECKPOINTS: Final = "training.checkpoints"
 AGENTS: Final = "training.agents"
@@ -123,6 +123,6 @@ def put(home: Path, name: str, content: bytes) -> None:
 def broken_rows(count: int) -> bytes:
     """Lines that are rejected until a rule is mended: too early for the platform's first date."""
     return b"".join(
-        json.dumps(checkpoint(1_000_000 + number, date="2024-12-31")).encode() + b"\n"
+        json.dumps(checkpoint(1_000_000 + number, date=EARLY.isoformat())).encode() + b"\n"
         for number in range(count)
     )

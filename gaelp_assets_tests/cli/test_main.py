@@ -96,9 +96,18 @@ def test_a_result_goes_to_a_file_with_nested_values(tmp_path: Path, ending: str)
         assert output.read_text() == 'one,list\n1,"[1,2]"\n'
 
 
+def test_the_screen_stopped_at_1000_rows_without_a_word(tmp_path: Path) -> None:
+    rows_of = "SELECT x FROM UNNEST(GENERATE_ARRAY(1, {})) AS x"
+    for count, told in ((1001, "1,000 of more rows"), (1000, "1,000 rows")):
+        assert gaelp(tmp_path, "query", rows_of.format(count)).stdout.splitlines()[-1].startswith(told)
+
+
 def test_a_wrong_variable_and_a_wrong_ending_name_the_right_ones(tmp_path: Path) -> None:
     assert "did you mean 'GAELP_HOME'?" in gaelp(tmp_path, "status", GAELP_HOMEE="x").stderr
-    assert ".csv, .json, .parquet" in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+    assert (
+        ".arrow, .csv, .json, .ndjson, .parquet"
+        in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+    )
 
 
 def test_status_for_programs_is_json(tmp_path: Path) -> None:
@@ -115,6 +124,35 @@ def test_status_for_programs_is_json(tmp_path: Path) -> None:
 def test_a_file_that_is_set_aside_is_spoken_of(tmp_path: Path) -> None:
     drop(platform_in(tmp_path), "cloud_ready/nowhere/a.ndjson", b"{}")
     answer = gaelp(tmp_path, "ingest")
-    assert answer.returncode == 0, answer.stderr
+    assert answer.returncode == 3, answer.stderr
     assert "1 files are set aside" in answer.stdout
+    assert "does not name a table" in answer.stdout
     assert "does not name a table" in gaelp(tmp_path, "gateway", "list").stdout
+
+
+def test_ingest_ended_with_0_and_without_a_word_of_rejected_lines(tmp_path: Path) -> None:
+    platform = platform_in(tmp_path)
+    drop(platform, "raw/training/checkpoints/a.ndjson", ndjson([*map(checkpoint, range(3)), "{", "["]))
+    far = "cloud_ready/training/checkpoints/date=2019-01-01/environment=CartPole-v1/a.ndjson"
+    drop(platform, far, ndjson([checkpoint(9, date="2019-01-01")]))
+    answer = gaelp(tmp_path, "ingest")
+    assert answer.returncode == 3, answer.stderr
+    assert "2 lines were rejected" in answer.stdout
+    assert "2 rejected lines are open in all" in answer.stdout
+    assert far in answer.stdout
+    assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["out_of_range"] == [far]
+    (tmp_path / "export_gateway" / far).unlink()
+    acknowledged = gaelp(tmp_path, "dead-letter", "acknowledge", "training.checkpoints")
+    assert "2 lines of training.checkpoints are acknowledged" in acknowledged.stdout, acknowledged.stderr
+    quiet = gaelp(tmp_path, "ingest")
+    assert quiet.returncode == 0
+    assert "rejected lines are open" not in quiet.stdout
+
+
+def test_only_init_makes_a_gateway(tmp_path: Path) -> None:
+    answer = gaelp(tmp_path, "ingest")
+    assert answer.returncode == 75
+    assert "gaelp gateway init" in answer.stderr
+    assert not (tmp_path / "export_gateway").exists()
+    assert gaelp(tmp_path, "gateway", "init").returncode == 0
+    assert gaelp(tmp_path, "status").returncode == 0

@@ -301,3 +301,14 @@ def test_three_thousand_objects_are_listed_completely_and_counted_by_slice(gatew
     assert [name.rpartition("/")[2] for name in names(gateway.store, "cloud_ready/")] == [
         f"{number:05}.ndjson" for number in range(3000)
     ]
+
+
+def test_what_lies_outside_of_the_stages_was_passed_over_in_silence(gateway: Gateway) -> None:
+    put(gateway.store, "raw/training/episodes/a.ndjson")
+    assert gateway.strays() == []
+    for name in ("notes.txt", "Transformed/a.ndjson", "Transformed/deep/b.ndjson", "zz/c.ndjson"):
+        put_from_outside(gateway.store, name)
+    found = gateway.strays()
+    assert [name for name, _ in found] == ["Transformed/", "notes.txt", "zz/"]
+    assert "did you mean 'transformed'?" in str(found[0][1])
+    assert [stored.name for stored in gateway.store.list("raw/")] == ["raw/training/episodes/a.ndjson"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import polars as pl
 import pytest
 
 from gaelp_assets.catalog import Catalog, Relation
@@ -14,7 +15,7 @@ from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.operations.deploy import plan
 from gaelp_assets.warehouse.bigquery.dialect import STAGING
-from gaelp_assets.warehouse.protocol import LEDGER, Reader, Warehouse
+from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, Reader, Warehouse
 from gaelp_assets.warehouse.schema.model import Status
 from gaelp_assets_tests.contract.test_deploy_contract import altered, by_hand, catalog_of
 from gaelp_assets_tests.contract.warehouses import (
@@ -125,6 +126,30 @@ def test_a_table_that_differs_is_read_as_it_is_and_that_is_said_once(
     (said,) = notices(caplog)
     assert said.startswith("lab.versions: differs from the catalogue (add field note), and is read as it is")
     assert "gaelp deploy" in said
+
+
+def test_the_dead_letter_of_an_earlier_version_is_read_and_its_new_fields_are_null(
+    warehouse: Warehouse,
+    reopened: Callable[[Catalog], Warehouse],
+    stage: Stager,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])), rejects=[b"{"])], CARTPOLE)
+    letters = CATALOG[DEAD_LETTER]
+    newer = reopened(catalog_of(altered(letters, noted_at={"type": "TIMESTAMP"}, notes={"type": "JSON"})))
+    before = everything_in(warehouse)
+    sql = (
+        "SELECT line_number, d.noted_at, notes FROM ops.dead_letter AS d WHERE replayed_at IS NULL AND noted_at IS NULL "
+        "AND EXISTS (SELECT 1 FROM UNNEST(reasons) AS reason WHERE reason.rule IS NOT NULL)"
+    )
+    assert newer.query(sql).frame.rows() == [(2, None, None)]
+    assert newer.query(sql).frame.schema["noted_at"] == pl.Datetime("us", "UTC")
+    described = newer.describe(letters)
+    assert described is not None
+    assert tuple(described.columns) == letters.field_names
+    assert everything_in(warehouse) == before
+    (said,) = notices(caplog)
+    assert "add field noted_at" in said
 
 
 def test_a_change_that_is_refused_stops_no_question(

@@ -283,15 +283,19 @@ def test_a_rebuild_equals_the_appends_before_it(warehouse: Warehouse, stage: Sta
     assert after["mode"].unique().to_list() == ["rebuild"]
 
 
-def test_a_rebuild_takes_new_batches_and_keeps_what_was_replayed(warehouse: Warehouse, stage: Stager) -> None:
+def test_a_rebuild_takes_new_batches_and_keeps_what_was_replayed_or_acknowledged(
+    warehouse: Warehouse, stage: Stager
+) -> None:
     old = stage(EPISODES, encode(episodes([1])), rejects=[b"{", b"["])
     write(warehouse, EPISODES, [old], CARTPOLE)
+    warehouse.mark_acknowledged(EPISODES, old.batch_id, [2], NOW + dt.timedelta(hours=2))
     warehouse.mark_replayed(EPISODES, old.batch_id, [3], NOW + dt.timedelta(hours=1))
     new = stage(EPISODES, encode(episodes([2])), rejects=[b"{"])
     write(warehouse, EPISODES, [old, new], CARTPOLE, WriteMode.REBUILD, NOW + dt.timedelta(days=1))
     assert warehouse.ledger(EPISODES, CARTPOLE)["loaded_at"].to_list() == [NOW, NOW + dt.timedelta(days=1)]
     dead_letters = warehouse.query(LETTERS).frame.filter(pl.col("batch_id") == old.batch_id)
     assert dead_letters["replayed_at"].to_list() == [None, NOW + dt.timedelta(hours=1)]
+    assert dead_letters["acknowledged_at"].to_list() == [NOW + dt.timedelta(hours=2), None]
     assert warehouse.query(LETTERS).frame.height == 3
 
 
@@ -303,8 +307,9 @@ def test_the_same_bytes_rejected_by_another_table_are_not_marked_as_replayed(
     write(warehouse, EPISODES, [batch], CARTPOLE)
     write(warehouse, VERSIONS, [same])
     warehouse.mark_replayed(EPISODES, batch.batch_id, [1], NOW)
-    dead_letters = warehouse.query("SELECT `table`, replayed_at FROM ops.dead_letter ORDER BY 1").frame
-    assert dead_letters.rows() == [("episodes", NOW), ("versions", None)]
+    warehouse.mark_acknowledged(VERSIONS, batch.batch_id, [1], NOW)
+    sql = "SELECT `table`, replayed_at, acknowledged_at FROM ops.dead_letter ORDER BY 1"
+    assert warehouse.query(sql).frame.rows() == [("episodes", NOW, None), ("versions", None, NOW)]
 
 
 def test_a_rebuild_that_lacks_a_batch_of_the_ledger_changes_nothing(

@@ -32,9 +32,7 @@ CARTPOLE: Final = Slice(DAY, "CartPole-v1")
 NOW: Final = dt.datetime(2026, 11, 21, 8, 30, tzinfo=dt.UTC)
 
 
-LETTERS: Final = (
-    "SELECT batch_id, line_number, byte_offset, raw, reasons, replayed_at FROM ops.dead_letter ORDER BY 1, 2"
-)
+LETTERS: Final = "SELECT batch_id, line_number, byte_offset, raw, reasons, replayed_at, acknowledged_at FROM ops.dead_letter ORDER BY 1, 2"
 """All dead letters."""
 
 

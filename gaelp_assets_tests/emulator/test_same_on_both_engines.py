@@ -20,7 +20,7 @@ from gaelp_assets.assets.charts import chart_frame
 from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.assets.tables import row_count
 from gaelp_assets.catalog import Catalog, Field, Relation
-from gaelp_assets.operations.replay import dead_letters
+from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.settings import load_settings

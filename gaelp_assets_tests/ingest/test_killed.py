@@ -17,10 +17,11 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 
+from gaelp_assets.cli.main import EXIT_REJECTED
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import load_everything, replay_everything
-from gaelp_assets_tests.platforms import SLICE, checkpoint, drop, ndjson, platform_in, state
+from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, drop, ndjson, platform_in, state
 
 # A process for each kill, forked from one that has imported everything and has started no thread yet.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -57,7 +58,7 @@ def replayable_gateway(full_gateway: Path) -> Path:
     """The same, loaded; among its dead letters are lines of two files that a mended rule takes."""
     platform = platform_in(full_gateway)
     for name in ("early", "too"):
-        early = [checkpoint(number, date="2024-12-31", uri=f"file:///{name}") for number in (10, 11)]
+        early = [checkpoint(number, date=EARLY.isoformat(), uri=f"file:///{name}") for number in (10, 11)]
         lines = [*early, checkpoint(12), checkpoint(13)] if name == "early" else [*early[:1], checkpoint(14)]
         drop(platform, f"raw/training/checkpoints/{name}.ndjson", ndjson(lines))
     load_everything(platform)
@@ -76,7 +77,7 @@ def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_run(
     assert run(clean, work) == 0
     steps = int((clean / "steps").read_text())
     expected = state(platform_in(clean))
-    assert steps >= 30
+    assert steps >= 20
 
     def killed_and_run_again(step: int) -> Path:
         home = tmp_path / f"killed-{step}"
@@ -104,7 +105,7 @@ def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
     shutil.copytree(full_gateway, clean)
     shutil.copytree(full_gateway, killed)
     started = time.monotonic()
-    assert ingest(clean).wait() == 0
+    assert ingest(clean).wait() == EXIT_REJECTED
     seconds = time.monotonic() - started
     expected = state(platform_in(clean))
     for part in (0.3, 0.5, 0.6, 0.7, 0.8):
@@ -113,13 +114,14 @@ def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
             process.wait(part * seconds)
         process.kill()
         process.wait()
-    assert ingest(killed).wait() == 0
+    # What an earlier call that was killed has rejected or set aside already, the last one does not tell of.
+    assert ingest(killed).wait() in {0, EXIT_REJECTED}
     for was, is_ in zip(expected, state(platform_in(killed)), strict=True):
         assert_frame_equal(was, is_)
 
 
 def ingest(home: Path) -> subprocess.Popen[bytes]:
-    """`gaelp ingest`, started. It ends with 0 although a file of its queue is set aside: the others are loaded."""
+    """`gaelp ingest`, started. It ends with `EXIT_REJECTED` where it sets a file of its queue aside: the others are loaded."""
     return subprocess.Popen(
         [sys.executable, "-m", "gaelp_assets.cli.main", "ingest"],
         env={**os.environ, "GAELP_HOME": str(home)},

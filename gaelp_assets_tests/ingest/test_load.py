@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 from polars.testing import assert_frame_equal
 
-from gaelp_assets.catalog import WHOLE
+from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Stage
 from gaelp_assets.ingest.report import SliceReport
+from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import (
     SLICE,
@@ -207,3 +210,27 @@ def test_of_a_dimension_the_greater_version_stays_whatever_the_order(platform: P
     load(platform, agents.id, WHOLE, rebuild=True)
     for was, is_ in zip(before, state(platform, agents.id), strict=True):
         assert_frame_equal(was, is_)
+
+
+def test_a_row_older_than_its_tables_retention_was_loaded(platform: Platform) -> None:
+    """BigQuery drops such a row at once, while the ledger goes on saying that it is loaded."""
+    settings = dataclasses.replace(platform.settings, first_date=dt.date(2000, 1, 1))
+    platform = dataclasses.replace(platform, settings=settings)
+    kept = platform.catalog[TABLE].retention_days
+    assert kept is not None
+    today = platform.last_date - dt.timedelta(days=1)
+    oldest, expired = (Slice(today - dt.timedelta(days=age), "CartPole-v1") for age in (kept - 1, kept))
+    days = [slice_.date.isoformat() for slice_ in (oldest, expired) if slice_.date]
+    good, bad = ([checkpoint(10 * n + i, date=day) for i in range(3)] for n, day in enumerate(days))
+    drop(platform, "raw/training/checkpoints/r.ndjson", ndjson([good[0], bad[0]]))
+    sort_raw(platform, run_id="test")
+    drop(platform, f"cloud_ready/training/checkpoints/{oldest.path}/a.ndjson", ndjson(good[1:]))
+    assert counts(load(platform, slice_=oldest)) == (3, 3, 0, 0)
+    assert counts(load(platform, slice_=oldest, rebuild=True)) == (3, 3, 0, 0)
+    drop(platform, f"cloud_ready/training/checkpoints/{expired.path}/b.ndjson", ndjson(bad[1:]))
+    [file] = load(platform, slice_=expired).set_aside
+    assert "older_than_retention (2 lines)" in file.problems[0].what
+    [letter] = rows(platform, "SELECT reasons FROM ops.dead_letter")
+    assert [reason["rule"] for reason in letter["reasons"]] == ["older_than_retention"]
+    with pytest.raises(GaelpError, match=f"older than the {kept} days"):
+        load(platform, slice_=expired, rebuild=True)

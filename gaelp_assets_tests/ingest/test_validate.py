@@ -306,3 +306,18 @@ def test_rows_that_do_not_fit_are_told_what_does_not_fit_and_nothing_of_their_st
     """The rule of `n` is judged on the whole chunk, in which a value that does not fit has a stand-in."""
     found = reasons(line(at="2026-02-30T00:00:00Z"), line(n=-1), line(n=9223372036854775808), line())
     assert found == [[("at", "bad_timestamp")], [("n", "in_range")], [("n", "out_of_range")]]
+
+
+def test_the_name_of_an_unknown_field_stood_in_reasons_though_it_can_be_personal() -> None:
+    texts = [
+        line(n='1,"jane.doe@example.org":1'),
+        line(n='1,"evn":{"x":NaN}'),
+        line(n='1,"' + "k" * 500 + '":1'),
+    ]
+    [chunk] = prove_lines(*texts)
+    [[mail], typo, [long]] = chunk.rejects["reasons"].to_list()
+    assert (mail["field"], mail["rule"]) == ("ja... (20 characters)", "unknown_field")
+    assert "jane" not in str(mail)
+    assert {reason["field"] for reason in typo} == {"ev... (3 characters)"}
+    assert typo[0]["message"].endswith("did you mean env?")
+    assert long["field"] == "kk... (500 characters)"

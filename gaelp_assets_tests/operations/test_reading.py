@@ -18,7 +18,8 @@ from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.operations.deploy import plan
 from gaelp_assets.operations.rebuildable import check_rebuildable
-from gaelp_assets.operations.replay import dead_letters, replay
+from gaelp_assets.operations.rejects import dead_letters
+from gaelp_assets.operations.replay import replay
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import DATE, SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in

@@ -10,7 +10,7 @@ import pytest
 from dagster._core.remote_representation.external_data import RepositorySnap
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.platform import read_catalog
+from gaelp_assets.platform import open_platform, read_catalog
 from gaelp_assets.settings import load_settings
 from resources.platform import PlatformResource, platform_resource, shown
 
@@ -19,7 +19,9 @@ from resources.platform import PlatformResource, platform_resource, shown
 def resource(tmp_path: Path) -> PlatformResource:
     folder = tmp_path / "catalog"
     settings = load_settings({"GAELP_HOME": str(tmp_path), "GAELP_CATALOG": str(folder)})
-    return platform_resource(settings, read_catalog())
+    catalog = read_catalog()
+    open_platform(settings, catalog).gateway.prepare()
+    return platform_resource(settings, catalog)
 
 
 def test_the_resource_page_shows_the_addresses_and_the_users_folders_and_nothing_else(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -13,13 +13,16 @@ import gaelp_assets.runs.history
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import Problem, TransientError
-from gaelp_assets.platform import Platform
+from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.runs.history import past_runs
 from gaelp_assets.runs.planning import SLOT_TAG, RunOutcome
+from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import checkpoint, drop, ndjson, platform_in
+from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
 from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
+from sensors.shell import OpenPlatform
 
 SLOT = "2026-11-01|*"
 KEY = "2026-11-01|CartPole-v1"
@@ -142,3 +145,20 @@ def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
     assert [run.outcome for run in found["busy"]] == [RunOutcome.FAILED] * 3
     assert found["new"] == []
     assert found["busy"][0].created <= dt.datetime.now(dt.UTC)
+
+
+@pytest.mark.parametrize("sensor", [raw_sensor, cloud_ready_sensor])
+def test_a_share_that_is_not_mounted_was_made_anew_by_the_sensors(
+    sensor: Callable[[OpenPlatform], dg.SensorDefinition], instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    share = tmp_path / "share"
+    settings = load_settings({"GAELP_HOME": str(tmp_path / "home"), "GAELP_GATEWAY": share.as_uri()})
+    resource = platform_resource(settings, read_catalog())
+    result = tick(sensor(resource.open), instance)
+    assert isinstance(result, dg.SkipReason)
+    assert "Check that the disk or share is mounted" in str(result.skip_message)
+    assert not share.exists()
+    open_platform(settings).gateway.prepare()
+    after = tick(sensor(resource.open), instance)
+    assert isinstance(after, dg.SkipReason)
+    assert after.skip_message == "Nothing to do."

@@ -84,6 +84,10 @@ class GcsStore:
             next(self._pages(self._prefix, "", page_size=1), None)
         self._bucket_seen = True
 
+    def require(self, folders: Iterable[str]) -> None:
+        """As `prepare`: nobody makes a bucket by using it."""
+        self.prepare(folders)
+
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The complete objects under the prefix in order of name; one page of 1,000 is held at a time."""
         pages = self._pages(f"{self._prefix}{prefix}", start_after and f"{self._prefix}{start_after}")
@@ -116,6 +120,10 @@ class GcsStore:
             timeout=REQUEST_SECONDS,
         )
         return cast("Iterator[Iterable[Blob]]", listed.pages)
+
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:  # noqa: ARG002 - it has objects alone
+        """Nothing."""
+        return iter(())
 
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None."""

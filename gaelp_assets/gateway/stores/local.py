@@ -17,12 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from gaelp_assets.errors import FULL, PASSING, GaelpError, Problem, TransientError
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import check_new_name, escape_problem, is_unfinished, shown
 from gaelp_assets.gateway.store import ObjectChanged, StoredObject
+from gaelp_assets.gateway.stores.local_errors import IsLink, TooLong, explained, place_of, unreachable
 
 # Files are written here and then linked to their name, so that folders come and go without disturbing a writer.
 UNFINISHED: Final = ".unfinished"
+# Tells a gateway without files from the empty mount point of a share.
+MARKER: Final = ".export_gateway"
 LEFTOVER_AGE: Final = dt.timedelta(days=1)
 READ_BUFFER: Final = 1 << 20
 # A folder that others empty and remove at the same time is made again this many times before giving up.
@@ -44,7 +47,7 @@ class LocalStore:
         return self.folder.as_uri()
 
     def prepare(self, folders: Iterable[str]) -> None:
-        """Creates the root and these folders, and removes what writers that died left behind a day ago.
+        """Creates the root with its marker and these folders, and removes what writers that died left behind a day ago.
 
         Raises:
             TransientError: the disk is full, read-only or out of reach.
@@ -53,6 +56,7 @@ class LocalStore:
         with self._reporting("prepare", ""):
             for folder in (*folders, UNFINISHED):
                 Path(self.folder, folder).mkdir(parents=True, exist_ok=True)
+            Path(self.folder, MARKER).touch()
             with os.scandir(Path(self.folder, UNFINISHED)) as entries:
                 for entry in entries:
                     with suppress(FileNotFoundError):
@@ -61,6 +65,27 @@ class LocalStore:
                             > LEFTOVER_AGE.total_seconds()
                         ):
                             Path(entry.path).unlink()
+
+    def require(self, folders: Iterable[str]) -> None:
+        """Prepares a root that is a gateway by its marker or, of an earlier version, by one of its folders.
+
+        Raises:
+            TransientError: it is neither: the mount point of a share that is not mounted, most likely. Nothing is made there.
+        """
+        folders = tuple(folders)
+        with self._reporting("reach", ""):
+            known = [MARKER, *folders]
+            if not any((self.folder / name).exists() for name in known):
+                there = self.folder.is_dir()
+                raise TransientError(
+                    Problem(
+                        "there is no gateway in this folder" if there else "there is no such folder",
+                        self.url,
+                        "the root of an export gateway",
+                        "Check that the disk or share is mounted. If a new gateway is really meant: gaelp gateway init",
+                    )
+                )
+        self.prepare(folders)
 
     def list(self, prefix: str, *, start_after: str = "") -> Iterator[StoredObject]:
         """The complete objects under the prefix in order of name. Memory: the names of the folders on the way down.
@@ -110,6 +135,31 @@ class LocalStore:
         names.sort()
         return iter(names)
 
+    def specials(self, folder: str) -> Iterator[tuple[str, str]]:
+        """Links, pipes, sockets and devices in a top-level folder, or (of "") right in the root, with what they are; unordered."""
+        folders = [folder]
+        while folders:
+            above = folders.pop()
+            try:
+                with (
+                    self._reporting("list", above, may_be_gone=True),
+                    os.scandir(self._path(f"{above}/_").parent if above else self.folder) as entries,
+                ):
+                    found = list(entries)
+            except _GONE:
+                self._check_reachable(f"{above}/")
+                continue
+            for entry in found:
+                name = f"{above}/{entry.name}" if above else entry.name
+                if is_unfinished(name):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    if above:
+                        folders.append(name)
+                elif not entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # gone since
+                        yield name, _kind(entry.stat(follow_symlinks=False).st_mode)
+
     def find(self, name: str) -> StoredObject | None:
         """The object of that name, or None; links, folders and unfinished files are no objects."""
         path = self._path(name)
@@ -122,7 +172,7 @@ class LocalStore:
         except _GONE:
             self._check_reachable(name)
             return None
-        except _TooLong:
+        except TooLong:
             return None
         return _stored(name, status) if stat.S_ISREG(status.st_mode) else None
 
@@ -140,7 +190,7 @@ class LocalStore:
         except _GONE:
             self._check_reachable(stored.name)
             raise ObjectChanged(shown(stored.name)) from None
-        except _IsLink:
+        except IsLink:
             raise ObjectChanged(shown(stored.name)) from None
         if _stored(stored.name, os.fstat(descriptor)).version != stored.version:
             os.close(descriptor)
@@ -195,7 +245,7 @@ class LocalStore:
                 raise
             _make_durable(path.parent)
             return True
-        raise _unreachable(self.url, name, "its folder keeps vanishing")
+        raise unreachable(self.url, name, "its folder keeps vanishing")
 
     def move(self, stored: StoredObject, name: str) -> StoredObject:
         """Renames that version in one step, and clears up the folders that this empties."""
@@ -212,7 +262,7 @@ class LocalStore:
                 _make_durable(target.parent)
                 self._clear_up(stored.name)
                 return replace(stored, name=name)
-        raise _unreachable(self.url, name, "its folder keeps vanishing")
+        raise unreachable(self.url, name, "its folder keeps vanishing")
 
     def delete(self, stored: StoredObject) -> None:
         """Removes that version, and the folders that this empties."""
@@ -275,7 +325,7 @@ class LocalStore:
             raise GaelpError(
                 Problem(
                     "a symbolic link leads elsewhere",
-                    _where(self.url, folder),
+                    place_of(self.url, folder),
                     "real folders",
                     "Put a folder in the link's place.",
                 )
@@ -288,7 +338,7 @@ class LocalStore:
         for folder in (self.folder, self.folder / top):
             with self._reporting("reach", top):
                 if not folder.is_dir():
-                    raise _unreachable(folder.as_uri(), "", "there is no such folder")
+                    raise unreachable(folder.as_uri(), "", "there is no such folder")
 
     @contextmanager
     def _reporting(self, action: str, name: str, *, may_be_gone: bool = False) -> Iterator[None]:
@@ -298,15 +348,7 @@ class LocalStore:
         except OSError as error:
             if may_be_gone and isinstance(error, _GONE):
                 raise
-            raise _explained(error, action, _where(self.url, name)) from error
-
-
-class _TooLong(GaelpError):
-    """A name that is longer than the file system allows; there is no such file."""
-
-
-class _IsLink(GaelpError):
-    """A symbolic link, where a file is expected."""
+            raise explained(error, action, place_of(self.url, name)) from error
 
 
 def _stored(name: str, status: os.stat_result) -> StoredObject:
@@ -314,6 +356,12 @@ def _stored(name: str, status: os.stat_result) -> StoredObject:
     return StoredObject(
         name, status.st_size, modified, f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_size:x}"
     )
+
+
+def _kind(mode: int) -> str:
+    """What a file is that is no regular one."""
+    kinds = {stat.S_IFLNK: "a symbolic link", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def _make_durable(folder: Path) -> None:
@@ -325,61 +373,3 @@ def _make_durable(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _where(url: str, name: str) -> str:
-    return f"{url}/{shown(name)}" if name else url
-
-
-def _unreachable(url: str, name: str, why: str) -> TransientError:
-    return TransientError(
-        Problem(
-            f"the gateway's folder cannot be reached: {why}",
-            _where(url, name),
-            remedy="Check that the disk or share is mounted; make the folder if it is really meant to be new.",
-        )
-    )
-
-
-def _explained(error: OSError, action: str, where: str) -> GaelpError:
-    """The project's error for a file system's."""
-    reason = error.strerror or type(error).__name__
-    if error.errno in FULL:
-        return TransientError(
-            Problem(f"cannot {action}: {reason}", where, "free space", "Free some space on that disk.")
-        )
-    if error.errno in PASSING or isinstance(error, FileNotFoundError):
-        return TransientError(
-            Problem(
-                f"cannot {action}: {reason}",
-                where,
-                "a disk that works",
-                "Check the disk or share; it is tried again.",
-            )
-        )
-    if error.errno in {errno.EACCES, errno.EPERM}:
-        return GaelpError(
-            Problem(
-                f"cannot {action}: {reason}",
-                where,
-                "read, write and search permission on the gateway's folders",
-                f"Give them to the user with the id {os.geteuid()}.",
-            )
-        )
-    if error.errno == errno.ENAMETOOLONG:
-        return _TooLong(
-            Problem(f"cannot {action}: {reason}", where, "a shorter name (255 bytes on most file systems)")
-        )
-    if isinstance(error, NotADirectoryError):
-        return GaelpError(
-            Problem(
-                f"cannot {action}: a file is where a folder should be", where, "folders on the way to a file"
-            )
-        )
-    if error.errno == errno.ELOOP:
-        return _IsLink(Problem(f"cannot {action}: a symbolic link", where, "a file"))
-    if error.errno == errno.EXDEV:
-        return GaelpError(
-            Problem(f"cannot {action}: {reason}", where, "all of the gateway's folders in one file system")
-        )
-    return GaelpError(Problem(f"cannot {action}: {reason}", where))

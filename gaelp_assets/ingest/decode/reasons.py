@@ -1,12 +1,13 @@
 """Every reason why one line is no row of a relation, found with the standard `json` module: slow, and sure.
 
 Lines that a decoder refuses, or that it is not certain of, come here. Which values a field takes is said in `scalars`; both decoders take
-the same ones. No message ever quotes a value. What is fine in a bad line is written once more, as its remainder, for the rules to judge;
-what the rules say of it is not this module's business.
+the same ones. No message ever quotes a value, nor a key that is not declared. What is fine in a bad line is written once more, as its
+remainder, for the rules to judge; what the rules say of it is not this module's business.
 """
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -26,6 +27,9 @@ from gaelp_assets.ingest.decode.scalars import (
 )
 from gaelp_assets.ingest.read.lines import MAX_LINE_BYTES, SPACE
 
+# A key that is longer is nobody's slip of the pen, and comparing it would take long.
+_LONGEST_TYPO: Final = 64
+_SHOWN_OF_KEY: Final = 2
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -85,8 +89,17 @@ class _Shape:
         self.prefix = prefix
         self.parts = [self._part(field) for field in fields]
         self.paths = {part.name: part.path for part in self.parts}
-        self.keys_expected = f"expected only the fields {', '.join(self.paths)}"
+        self._expected = f"expected only the fields {', '.join(self.paths)}"
+        self._nearest = lru_cache(maxsize=1000)(self._nearest_of)
         self.looks = [(part.name, part.plain, part) for part in self.parts]
+
+    def expected_for(self, name: str) -> str:
+        """What is expected instead of an unknown key: the declared fields, and the one that the key is close to."""
+        close = self._nearest(name[:_LONGEST_TYPO])
+        return f"{self._expected}; did you mean {close}?" if close else self._expected
+
+    def _nearest_of(self, name: str) -> str | None:
+        return next(iter(difflib.get_close_matches(name, self.paths, n=1)), None)
 
     def _part(self, field: Field) -> _Part:
         path = f"{self.prefix}{field.name}"
@@ -196,8 +209,8 @@ def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, invalid_paths: set[str
             shown = shape.prefix.rstrip(".") if path is None else path
             reasons[Reason(shown, "duplicate_key", "expected each key once in an object")] = None
         elif path is None:
-            unknown = f"{shape.prefix}{_printable(name)}"
-            reasons[Reason(unknown, "unknown_field", shape.keys_expected)] = None
+            unknown = f"{shape.prefix}{_masked(name)}"
+            reasons[Reason(unknown, "unknown_field", shape.expected_for(name))] = None
             reasons.update(dict.fromkeys(_free(value, unknown)))
         seen.add(name)
 
@@ -258,7 +271,7 @@ def _free(value: object, path: str) -> Iterator[Reason]:
         yield Reason(path, "lone_surrogate", "expected whole characters, found half of a surrogate pair")
 
 
-def _printable(name: str) -> str:
-    """An unknown key as it may be shown: short, and without anything that a terminal or database chokes on."""
-    shown = "".join(c if c.isprintable() else "?" for c in name[:100])
-    return shown if len(name) <= 100 else f"{shown}..."
+def _masked(name: str) -> str:
+    """An unknown key as it may be shown anywhere: a key can be as personal as a value. Its start, and how long it is."""
+    shown = "".join(c if c.isprintable() else "?" for c in name[:_SHOWN_OF_KEY])
+    return shown if len(name) <= _SHOWN_OF_KEY else f"{shown}... ({len(name)} characters)"

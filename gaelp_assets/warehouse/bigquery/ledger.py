@@ -44,10 +44,10 @@ def _loads(relation: Relation) -> str:
     return f"{_of_relation(relation)} AND mode <> {literal(WriteMode.SORT.value)}"
 
 
-def replayed_statement(names: Names, dead_letter: Relation) -> str:
-    """Parameters: `dataset`, `table_name`, `batch_id`, `replayed_at`, and `lines`, a JSON array of line numbers."""
+def marking_statement(names: Names, dead_letter: Relation, column: str) -> str:
+    """Parameters: `dataset`, `table_name`, `batch_id`, the column's new `moment`, and `lines`, a JSON array of line numbers."""
     return (
-        f"UPDATE {names.table(dead_letter)} SET replayed_at = @replayed_at "
+        f"UPDATE {names.table(dead_letter)} SET {column} = @moment "
         "WHERE dataset = @dataset AND `table` = @table_name AND batch_id = @batch_id "
         "AND CAST(line_number AS STRING) IN UNNEST(JSON_VALUE_ARRAY(@lines))"
     )

@@ -98,16 +98,27 @@ class BigQueryLoader(BigQueryEngine):
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
     ) -> None:
         """Notes on dead letters that their lines went back into the gateway."""
+        self._mark("replayed", relation, batch_id, lines, replayed_at)
+
+    def mark_acknowledged(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], acknowledged_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters that their lines stay rejected."""
+        self._mark("acknowledged", relation, batch_id, lines, acknowledged_at)
+
+    def _mark(
+        self, what: str, relation: Relation, batch_id: str, lines: Sequence[int], moment: dt.datetime
+    ) -> None:
         parameters = {
             "dataset": relation.dataset,
             "table_name": relation.name,
             "batch_id": batch_id,
             "lines": json.dumps([str(line) for line in lines]),
-            "replayed_at": replayed_at,
+            "moment": moment,
         }
-        statement = ledger.replayed_statement(self._names, self._catalog[DEAD_LETTER])
+        statement = ledger.marking_statement(self._names, self._catalog[DEAD_LETTER], f"{what}_at")
         retry.until_undisturbed(
-            lambda: self._run(statement, "mark dead letters as replayed", parameters, {}),
+            lambda: self._run(statement, f"mark dead letters as {what}", parameters, {}),
             Problem(f"other writes came first {retry.WRITE_ROUNDS} times", self.location, "a turn"),
             rounds=retry.WRITE_ROUNDS,
         )

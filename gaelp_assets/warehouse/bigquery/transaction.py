@@ -240,20 +240,21 @@ class WriteScript:
         return f"INSERT INTO {self.names.table(self.dead_letter)} ({_LETTER_COLUMNS}) {self._dead_letters()}"
 
     def _replace_dead_letters(self) -> list[str]:
-        """Replaces the slice's dead letters; which of them were replayed stays."""
+        """Replaces the slice's dead letters; which of them were replayed or acknowledged stays."""
         dead_letters = (
             f"{of_table(self.write.relation, self._slice)} AND batch_id IN UNNEST(JSON_VALUE_ARRAY(@known))"
         )
         table = self.names.table(self.dead_letter)
         found = [
-            f"CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at FROM {table} "
-            f"WHERE {dead_letters} AND replayed_at IS NOT NULL",
+            f"CREATE TEMP TABLE _settled AS SELECT batch_id, line_number, replayed_at, acknowledged_at FROM {table} "
+            f"WHERE {dead_letters} AND COALESCE(replayed_at, acknowledged_at) IS NOT NULL",
             f"DELETE FROM {table} WHERE {dead_letters}",
         ]
         if self.dead_letters is not None:
             found.append(
-                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at) SELECT _n.*, _r.replayed_at FROM ({self._dead_letters()}) AS _n "
-                "LEFT JOIN _replayed AS _r ON _r.batch_id = _n.batch_id AND _r.line_number = _n.line_number"
+                f"INSERT INTO {table} ({_LETTER_COLUMNS}, replayed_at, acknowledged_at) "
+                f"SELECT _n.*, _r.replayed_at, _r.acknowledged_at FROM ({self._dead_letters()}) AS _n "
+                "LEFT JOIN _settled AS _r ON _r.batch_id = _n.batch_id AND _r.line_number = _n.line_number"
             )
         return found
 

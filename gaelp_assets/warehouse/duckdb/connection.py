@@ -40,6 +40,21 @@ _SPEAKS_OF_SQL = (
     duckdb.PermissionException,
     duckdb.SyntaxException,
 )
+# How texts start that hold names and words, and never a value: those of ERROR(...) in translated SQL, and two of DuckDB's own.
+_VALUE_FREE: Final = (
+    "refused: ",
+    "division by zero",
+    "logarithm of ",
+    "square root of ",
+    "floating point overflow in ",
+    "floating point error in ",
+    "array index out of bounds",
+    "negative length in ",
+    "not a BOOL",
+    "NOT NULL constraint failed: ",
+    "More than one row returned by a subquery used as an expression",
+)
+_OVERFLOW: Final = re.compile(r"Overflow in \w+ of \w+")
 _BROKEN_FILE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
 
@@ -247,7 +262,16 @@ def duckdb_error(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
         )
     if isinstance(error, _SPEAKS_OF_SQL):
         return GaelpError(Problem(f"cannot {purpose}: {first_line}", str(file)))
-    return GaelpError(Problem(f"cannot {purpose}: {first_line.partition(':')[0]}", str(file)))
+    return GaelpError(Problem(f"cannot {purpose}: {_without_values(first_line)}", str(file)))
+
+
+def _without_values(message: str) -> str:
+    """The message whole where it starts as those do that hold no value; else the kind of error alone, or what is before the values."""
+    kind, _, text = message.partition(": ")
+    if text.startswith(_VALUE_FREE):
+        return text
+    overflow = _OVERFLOW.match(text)
+    return overflow[0] if overflow else kind.partition(":")[0]
 
 
 def _safe_cause(error: duckdb.Error) -> duckdb.Error | None:

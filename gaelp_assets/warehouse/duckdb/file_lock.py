@@ -55,6 +55,8 @@ class FairFileLock:
     def _holding(self, write: bool, purpose: str, deadline: float) -> Iterator[None]:
         with ExitStack() as stack:
             try:
+                # Left to itself, the lock makes it for its owner alone, and nobody of a group takes turns.
+                self._lock_file.touch()
                 # Not the shared instance: threads of one process wait for each other only with one instance each.
                 lock = ReadWriteLock(self._lock_file, is_singleton=False)
                 stack.callback(lock.close)

@@ -70,11 +70,11 @@ class SliceLedger:
         }
 
     def clear(self) -> None:
-        """Forgets the slice; which dead letters were replayed is kept for `add_dead_letters`."""
+        """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
         dead_letters = self._dead_letters_of_slice()
         self._con.execute(
-            "CREATE TEMP TABLE _replayed AS SELECT batch_id, line_number, replayed_at "
-            f"FROM {self._dead_letter} WHERE {dead_letters} AND replayed_at IS NOT NULL"
+            "CREATE TEMP TABLE _settled AS SELECT batch_id, line_number, replayed_at, acknowledged_at "
+            f"FROM {self._dead_letter} WHERE {dead_letters} AND coalesce(replayed_at, acknowledged_at) IS NOT NULL"
         )
         self._con.execute(f"DELETE FROM {self._dead_letter} WHERE {dead_letters}")
         self._con.execute(f"DELETE FROM {self._ledger} WHERE {self._of_slice}")
@@ -116,7 +116,7 @@ class SliceLedger:
         con.unregister("_letter_info")
         if self._write.mode is WriteMode.REBUILD:
             con.execute(
-                f"UPDATE {self._dead_letter} AS d SET replayed_at = r.replayed_at FROM _replayed AS r "
+                f"UPDATE {self._dead_letter} AS d SET replayed_at = r.replayed_at, acknowledged_at = r.acknowledged_at FROM _settled AS r "
                 f"WHERE {_of_table(self._write.relation, self._slice)} AND d.batch_id = r.batch_id AND d.line_number = r.line_number"
             )
 

@@ -64,13 +64,24 @@ class DuckDBLoader(DuckDBEngine):
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
     ) -> None:
         """Notes on dead letters that their lines went back into the gateway."""
-        with self._file.writing("mark dead letters as replayed") as con:
+        self._mark("replayed", relation, batch_id, lines, replayed_at)
+
+    def mark_acknowledged(
+        self, relation: Relation, batch_id: str, lines: Sequence[int], acknowledged_at: dt.datetime
+    ) -> None:
+        """Notes on dead letters that their lines stay rejected."""
+        self._mark("acknowledged", relation, batch_id, lines, acknowledged_at)
+
+    def _mark(
+        self, what: str, relation: Relation, batch_id: str, lines: Sequence[int], moment: dt.datetime
+    ) -> None:
+        with self._file.writing(f"mark dead letters as {what}") as con:
             con.execute(
-                f"UPDATE {table_name(self._catalog[DEAD_LETTER])} SET replayed_at = $replayed_at "
+                f"UPDATE {table_name(self._catalog[DEAD_LETTER])} SET {what}_at = $moment "
                 'WHERE dataset = $dataset AND "table" = $table_name AND batch_id = $batch_id '
                 "AND line_number IN (SELECT unnest($lines::BIGINT[]))",
                 {
-                    "replayed_at": replayed_at,
+                    "moment": moment,
                     "dataset": relation.dataset,
                     "table_name": relation.name,
                     "batch_id": batch_id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ import pytest
 
 from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.gateway.store import ObjectChanged, StoredObject
-from gaelp_assets.gateway.stores.local import UNFINISHED, LocalStore
+from gaelp_assets.gateway.stores.local import MARKER, UNFINISHED, LocalStore
 
 FOLDERS = ("raw", "sent")
 
@@ -40,6 +41,29 @@ def test_prepare_makes_a_fresh_machine_ready_and_can_be_called_again(tmp_path: P
     store.prepare(FOLDERS)
     store.prepare(FOLDERS)
     assert names(store) == []
+
+
+@pytest.mark.parametrize("there", [False, True], ids=["no folder", "an empty mount point"])
+def test_a_share_that_was_not_mounted_became_a_new_gateway(tmp_path: Path, there: bool) -> None:
+    store = LocalStore(tmp_path / "share")
+    if there:
+        store.folder.mkdir()
+    with pytest.raises(TransientError, match="gaelp gateway init"):
+        store.require(FOLDERS)
+    assert store.folder.exists() == there
+    assert not there or not any(store.folder.iterdir())
+
+
+@pytest.mark.parametrize("left", [MARKER, "raw"], ids=["its marker", "a folder of an earlier version's"])
+def test_a_gateway_is_known_again_by(tmp_path: Path, left: str) -> None:
+    store = LocalStore(tmp_path / "gateway")
+    store.prepare(FOLDERS)
+    for name in {MARKER, *FOLDERS} - {left}:
+        path = store.folder / name
+        path.unlink() if name == MARKER else path.rmdir()
+    store.require(FOLDERS)
+    assert names(store) == []
+    assert (store.folder / MARKER).exists()
 
 
 def test_prepare_removes_only_what_dead_writers_left_a_day_ago(store: LocalStore) -> None:
@@ -263,3 +287,27 @@ def test_listing_starts_in_the_middle_without_opening_earlier_folders(
     monkeypatch.setattr(os, "scandir", noted)
     assert [stored.name for stored in store.list("raw/", start_after="raw/b/x.ndjson")] == ["raw/c/x.ndjson"]
     assert "a" not in opened
+
+
+def test_links_and_special_files_were_passed_over_in_silence(store: LocalStore, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "secret.ndjson").write_bytes(b"{}")
+    deep = store.folder / "raw" / "a" / "b"
+    deep.mkdir(parents=True)
+    (deep / "link.ndjson").symlink_to(tmp_path / "elsewhere" / "secret.ndjson")
+    (deep / "folder").symlink_to(tmp_path / "elsewhere")
+    os.mkfifo(store.folder / "raw" / "pipe.ndjson")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(store.folder / "sent" / "socket"))
+    (store.folder / "top").symlink_to(tmp_path)
+    (store.folder / "raw" / ".hidden").symlink_to(tmp_path)
+    put(store, "raw/fine.ndjson")
+    found = {name: kind for folder in ("", *FOLDERS) for name, kind in store.specials(folder)}
+    assert found == {
+        "raw/a/b/folder": "a symbolic link",
+        "raw/a/b/link.ndjson": "a symbolic link",
+        "raw/pipe.ndjson": "a named pipe",
+        "sent/socket": "a socket",
+        "top": "a symbolic link",
+    }
+    assert names(store) == ["raw/fine.ndjson"]

@@ -58,7 +58,7 @@ PARAMETERS = {
         ),
         "STRING",
     ),
-    "replayed_at": "TIMESTAMP",
+    "moment": "TIMESTAMP",
 }
 CONTROL = ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
 DATASETS = frozenset(r.dataset for r in CATALOG)
@@ -78,10 +78,11 @@ def _gate(*relations: Relation) -> Gate:
         *({"name": name, "type": "INTEGER"} for name in ("_line_number", "_byte_offset")),
         {"name": "_held", "type": "BOOLEAN"},
     ]
-    tables["staging.replayed_1"] = [
+    tables["staging.settled_1"] = [
         {"name": "batch_id", "type": "STRING"},
         {"name": "line_number", "type": "INTEGER"},
         {"name": "replayed_at", "type": "TIMESTAMP"},
+        {"name": "acknowledged_at", "type": "TIMESTAMP"},
     ]
     tables["locks.one"] = [{"name": "holder", "type": "STRING"}]
     known = [relation(name.split(".")[0], name.split(".")[1], fields) for name, fields in tables.items()]
@@ -124,7 +125,7 @@ def test_google_accepts_every_statement_of_a_write(
     full = _script(relation_, slice_, mode)
     for statement in (full.merge_query(), full.count_fates(), full.refused(), *full.statements()):
         if statement not in CONTROL:
-            _analyze(gate, statement.replace("JOIN _replayed", "JOIN `project.pre_staging.replayed_1`"))
+            _analyze(gate, statement.replace("JOIN _settled", "JOIN `project.pre_staging.settled_1`"))
     assert full.statements()[0] == CONTROL[0]
     assert full.statements()[-1] == CONTROL[1]
 
@@ -152,7 +153,8 @@ def test_google_accepts_the_other_statements() -> None:
     for statement in (
         ledger_sql.loads_query(NAMES, ledger, EPISODES),
         *ledger_sql.forget_statements(NAMES, ledger, dead_letter, EPISODES),
-        ledger_sql.replayed_statement(NAMES, dead_letter),
+        ledger_sql.marking_statement(NAMES, dead_letter, "replayed_at"),
+        ledger_sql.marking_statement(NAMES, dead_letter, "acknowledged_at"),
         ledger_sql.ledger_query(NAMES, ledger, EPISODES, CARTPOLE),
         ledger_sql.ledger_query(NAMES, ledger, EPISODES, WHOLE, sorts=True),
         *_script(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -202,6 +203,43 @@ def test_errors_say_whether_to_try_again_and_quote_no_values(
     assert type(explained) is kind
     assert "secret" not in str(explained)
     assert "append" in str(explained) or "cannot be read" in str(explained)
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("Invalid Input Error: refused: CAST of FLOAT64 AS STRING", "refused: CAST of FLOAT64 AS STRING"),
+        ("Invalid Input Error: division by zero", "division by zero"),
+        ("Constraint Error: NOT NULL constraint failed: episodes.score", "NOT NULL constraint failed: episodes.score"),
+        ("Out of Range Error: Overflow in addition of INT64 (7341 + 1)!", "Overflow in addition of INT64"),
+        ('Invalid Input Error: Could not parse string "refused: 7341"', "Invalid Input Error"),
+        ("Conversion Error: Could not convert string '7341: division by zero' to INT32", "Conversion Error"),
+        ("Constraint Error: CHECK constraint failed on table e with expression CHECK((e != '7341'))", "Constraint Error"),
+        ("Invalid Input Error: refused: one line\nand 7341", "refused: one line"),
+    ],
+)  # fmt: skip
+def test_an_error_that_quotes_no_value_was_cut_at_its_first_colon(message: str, told: str) -> None:
+    for kind in (duckdb.InvalidInputException, duckdb.ConstraintException, duckdb.OutOfRangeException):
+        explained = duckdb_error(kind(message), Path("w.duckdb"), "query")
+        assert str(explained) == f"w.duckdb: cannot query: {told}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("SELECT 1 / 0 AS x", "division by zero"),
+        ("SELECT CAST(score AS STRING) AS x FROM lab.episodes", "refused: CAST of FLOAT64 AS STRING"),
+        ("SELECT [1, 2, 3][OFFSET(5)] AS x", "array index out of bounds"),
+        ("SELECT (SELECT 1 UNION ALL SELECT 2) AS x", "More than one row"),
+        ("SELECT 9223372036854775807 + 1 AS x", "Overflow in addition"),
+    ],
+)
+def test_a_query_is_told_why_it_was_refused(tmp_path: Path, stage: Stager, sql: str, told: str) -> None:
+    warehouse = open_engine("duckdb", tmp_path)
+    warehouse.ensure(RELATIONS)
+    write(warehouse, EPISODES, [stage(EPISODES, encode([episode(1, score=1.5)]))], CARTPOLE)
+    with pytest.raises(GaelpError, match=re.escape(told)):
+        warehouse.query(sql)
 
 
 def test_a_value_that_cannot_be_converted_is_not_in_the_traceback(tmp_path: Path) -> None:
