@@ -23,9 +23,10 @@ from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPla
 if TYPE_CHECKING:
     import pandas as pd
 
-# The two relations that the platform itself writes: the only catalogue names that code knows.
+# The relations that the platform itself writes: the only catalogue names that code knows.
 LEDGER: Final = "ops.import_logs"
 DEAD_LETTER: Final = "ops.dead_letter"
+REFRESHES: Final = "ops.refreshes"
 
 
 @dataclass(frozen=True)
@@ -213,8 +214,11 @@ class Warehouse(Protocol):
         """
         ...
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a stored derived relation anew for a slice, in one transaction; the number of rows that it then holds there."""
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
+        """Computes a stored derived relation again for a slice, in one transaction; the number of rows that it then holds there.
+
+        The same transaction enters into `ops.refreshes` what was read, and the version of the code that computed it.
+        """
         ...
 
     def query(

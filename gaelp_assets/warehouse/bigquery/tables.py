@@ -24,6 +24,8 @@ from gaelp_assets.warehouse.bigquery.materialized_views import (
 from gaelp_assets.warehouse.bigquery.rate_limit import RateLimiter
 from gaelp_assets.warehouse.bigquery.resources import Resource, dataset_resource, table_resource
 from gaelp_assets.warehouse.bigquery.schema import form_of, patch, shape_of, widening_statements
+from gaelp_assets.warehouse.protocol import REFRESHES
+from gaelp_assets.warehouse.refreshes import forget_statement
 from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
@@ -73,6 +75,7 @@ class Tables:
 
     def drop(self, relation: Relation) -> None:
         """Removes the table or view; nothing happens if it is not there."""
+        self._forget_refreshes(relation)
         self._jobs.call(
             f"drop {relation.id}",
             self._jobs.client.delete_table,
@@ -250,6 +253,7 @@ class Tables:
     def _carry_out(self, planned: RelationPlan, table: Any) -> None:
         relation = planned.relation
         if planned.status is Status.CREATE:
+            self._forget_refreshes(relation)
             self._create(relation)
         elif planned.status is Status.REPLACE:
             if not planned.stored is planned.object_type is ObjectType.MATERIALIZED_VIEW:
@@ -281,6 +285,14 @@ class Tables:
             bigquery.Table.from_api_repr(self._wanted(relation)),
             exists_ok=True,
         )
+
+    def _forget_refreshes(self, relation: Relation) -> None:
+        """What is made again is empty, whatever was computed for it before."""
+        dataset, _, name = REFRESHES.partition(".")
+        refreshes = f"{self._names.dataset_id(dataset)}.{name}"
+        if relation.is_derived and relation.is_stored and self._get(refreshes) is not None:
+            statement = forget_statement(relation, quote(refreshes))
+            self._jobs.query(statement, f"gaelp_forget_{_unique()}", f"forget the refreshes of {relation.id}")
 
     def _patch(self, relation: Relation, table: Any, parts: Resource) -> None:
         """Sends the changed parts under the etag that was read: who came in between is not overwritten."""

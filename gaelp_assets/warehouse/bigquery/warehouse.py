@@ -56,6 +56,7 @@ from gaelp_assets.warehouse.protocol import (
     WriteMode,
 )
 from gaelp_assets.warehouse.quotas import QuotaLeft
+from gaelp_assets.warehouse.refreshes import with_ledgers
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.slices import check_dimensions
 
@@ -113,7 +114,7 @@ class BigQueryWarehouse:
 
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
-        self._tables.ensure(with_upstream(self._catalog, relations))
+        self._tables.ensure(with_upstream(self._catalog, with_ledgers(self._catalog, relations)))
 
     def object_type(self, relation: Relation) -> ObjectType:
         """What is made of the relation."""
@@ -161,27 +162,29 @@ class BigQueryWarehouse:
             )
         )
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a stored derived relation anew for a slice; the number of rows that it then holds there."""
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
+        """Computes a stored derived relation again for a slice; the number of rows that it then holds there."""
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
+        labels = {"asset": relation.id, "slice": str(slice_)}
+        entry = transaction.refresh_entry_statement(self._names, self._catalog, relation, slice_)
         if self._tables.keeps_itself(relation):
             self._tables.refresh(relation)
+            self._run(entry, f"enter the refresh of {relation.id} {slice_}", {"run_id": run_id}, labels)
             return self._count(relation, slice_condition(relation, slice_))
         query = self._names.qualify(selected(relation.sql), self._datasets)
         statements = transaction.refresh_statements(
-            self._names, relation, slice_, self._tables.lock(relation), query
+            self._names, relation, slice_, self._tables.lock(relation), query, entry
         )
-        labels = {"asset": relation.id, "slice": str(slice_)}
         for attempt in range(1, WRITE_ROUNDS + 1):
             try:
                 self._run(
                     transaction.script(statements),
                     f"refresh {relation.id} {slice_}",
-                    {"holder": _holder()},
+                    {"holder": _holder(), "run_id": run_id},
                     labels,
                 )
             except WriteConflict:

@@ -26,6 +26,7 @@ from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
     LEDGER,
+    REFRESHES,
     Capabilities,
     Cost,
     LineCounts,
@@ -36,6 +37,7 @@ from gaelp_assets.warehouse.protocol import (
     StagedBatch,
     WriteMode,
 )
+from gaelp_assets.warehouse.refreshes import forget_statement, refresh_entry, with_ledgers
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
     ObjectType,
@@ -85,14 +87,14 @@ class DuckDBWarehouse:
 
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
-        ordered = with_upstream(self._catalog, relations)
+        ordered = with_upstream(self._catalog, with_ledgers(self._catalog, relations))
         if all(planned.status is Status.UNCHANGED for planned in self.diff(ordered, scope=SchemaScope.ROWS)):
             return
         with self._sessions.writing("create relations") as con:
             plans = schema.compared(con, ordered, SchemaScope.ROWS)
             refuse(plans)
             for planned in plans:
-                schema.carry_out(con, planned)
+                self._carry_out(con, planned)
 
     def object_type(self, relation: Relation) -> ObjectType:
         """A table of each stored relation, a view of each other."""
@@ -132,7 +134,7 @@ class DuckDBWarehouse:
                 with self._sessions.savepoint(con, f"change {planned.relation.id}"):
                     (now,) = schema.compared(con, [planned.relation])
                     done = recheck(planned, now)
-                    schema.carry_out(con, done)
+                    self._carry_out(con, done)
                 return done
 
             yield apply
@@ -167,17 +169,21 @@ class DuckDBWarehouse:
             written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
         return counts_by_batch(write.batches, written, known)
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a stored derived relation anew for a slice; the number of rows that it then holds there."""
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
+        """Computes a stored derived relation again for a slice; the number of rows that it then holds there."""
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
+        from gaelp_assets.sql.transpile import to_duckdb
+
         table, columns = table_name(relation), names(relation.fields)
         predicate, sql = slice_predicate(relation, slice_), view_sql(relation)
+        entry = f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {to_duckdb(refresh_entry(self._catalog, relation, slice_))}"
         with self._sessions.writing(f"refresh {relation.id} {slice_}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
             con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
+            con.execute(entry, {"run_id": run_id})
             return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
 
     def query(
@@ -253,9 +259,21 @@ class DuckDBWarehouse:
             if relation.id in found:
                 kind = "VIEW" if found[relation.id].object_type is ObjectType.VIEW else "TABLE"
                 con.execute(f"DROP {kind} {table_name(relation)}")
+            self._forget_refreshes(con, relation)
             if relation.is_loaded and {ledger.id, dead_letter.id} <= found.keys():
                 for statement in forget_statements(ledger, dead_letter, relation):
                     con.execute(statement)
+
+    def _carry_out(self, con: duckdb.DuckDBPyConnection, planned: RelationPlan) -> None:
+        if planned.status in {Status.CREATE, Status.REPLACE}:
+            self._forget_refreshes(con, planned.relation)
+        schema.carry_out(con, planned)
+
+    def _forget_refreshes(self, con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
+        """What is made again is empty, whatever was computed for it before."""
+        refreshes = self._catalog[REFRESHES]
+        if relation.is_derived and relation.is_stored and schema.shapes(con, [refreshes]):
+            con.execute(forget_statement(relation, table_name(refreshes)))
 
     def _settle(
         self,
