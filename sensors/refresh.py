@@ -15,6 +15,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.runs.history import newest_change
 from gaelp_assets.runs.planning import ASSET_JOB
 from gaelp_assets.runs.plans import plan_refresh
+from gaelp_assets.runs.reporting import report_writes
 from sensors.shell import INTERVAL_SECONDS, OpenPlatform
 
 LOOK_EVERY: Final = dt.timedelta(minutes=5)
@@ -24,7 +25,10 @@ RUNS_FOR_CODE: Final = 10
 
 
 def refresh_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
-    """Refreshes what is not sliced after each load, slices that a killed or failed run left behind, and those of changed SQL."""
+    """Refreshes what is not sliced after each load, slices that a killed or failed run left behind, and those of changed SQL.
+
+    What such a run has written without telling Dagster is reported by the same tick.
+    """
 
     @dg.sensor(
         name="refresh",
@@ -43,11 +47,14 @@ def refresh_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
         if rested and last.get("idle") and last.get("seen") == seen:
             return dg.SkipReason("No run has begun or ended since the last look.")
         try:
+            reported = report_writes(platform, context.instance)
             plan = plan_refresh(platform, context.instance, now, code_limit=RUNS_FOR_CODE)
         except GaelpError as error:
             if error.permanent:
                 raise
             return dg.SkipReason(f"Could not ask the warehouse: {error}")
+        for write in reported:
+            context.log.warning(f"{write.relation.id} {write.slice}: {write.event.description}")
         idle = not plan.runs and not plan.waits
         context.update_cursor(json.dumps({"at": now.isoformat(), "idle": idle, "seen": seen}, sort_keys=True))
         return plan.result()

@@ -14,6 +14,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.runs.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
 from gaelp_assets.runs.planning import ASSET_JOB, PlannedRun, RunPlan, quiet
 from gaelp_assets.runs.plans import plan_loads, plan_refresh, plan_sort
+from gaelp_assets.runs.reporting import report_writes
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -62,7 +63,7 @@ def run_pending(
 
     The runs are those that the sensors would start, on the same definitions, and stand in the same history. A slot whose run fails
     is not tried again in this call. Slots that a daemon is loading at the same time are left to it. Runs of an earlier process that
-    was killed are ended first, so that their slots are free.
+    was killed are ended first, so that their slots are free, and what they wrote and did not report is reported.
 
     Args:
         definitions: those of the platform's catalogue.
@@ -90,6 +91,7 @@ def run_pending(
         ) from None
     try:
         fail_orphans(instance, of_daemon=True)
+        report_writes(platform, instance)
         rounds = _Rounds(definitions, platform, instance, on_progress)
         return list(rounds.run(STAGES[-1:] if refresh_only else STAGES))
     finally:
