@@ -17,7 +17,8 @@ from dagster import AssetRecordsFilter, DagsterEventType, RunsFilter
 
 from gaelp_assets.assets.partitions import ENVIRONMENTS, asset_key
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.runs.staleness import has_ledgers, is_slice_of
+from gaelp_assets.operations.stale import is_slice_of
+from gaelp_assets.runs.staleness import has_ledgers
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY
 
 if TYPE_CHECKING:

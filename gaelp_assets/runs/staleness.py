@@ -6,18 +6,17 @@ view holds nothing; of it, Dagster tells whether it has been looked at with its 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from gaelp_assets.assets.partitions import asset_key
-from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.catalog.derivation import code_version, slice_dimensions, stored_sources
+from gaelp_assets.catalog import WHOLE, Catalog
+from gaelp_assets.catalog.derivation import code_version, stored_sources
+from gaelp_assets.operations.stale import StaleSlice, stale_slices
 from gaelp_assets.warehouse.protocol import LEDGER, REFRESHES
-from gaelp_assets.warehouse.refreshes import Why, stale_query
+from gaelp_assets.warehouse.refreshes import Why
 
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
@@ -25,15 +24,6 @@ if TYPE_CHECKING:
 CODE_VERSION_TAG: Final = "dagster/code_version"
 SLICES_AT_ONCE: Final = 1_000
 """How many stale slices of a relation one look returns at most; what is beyond them is found when these are done."""
-
-
-@dataclass(frozen=True)
-class StaleSlice:
-    """A slice of a derived relation that wants computing, and why."""
-
-    relation: Relation
-    slice: Slice
-    why: Why
 
 
 def find_stale(
@@ -46,28 +36,8 @@ def find_stale(
     Raises:
         GaelpError: the warehouse cannot be asked.
     """
-    return [*_stored(platform, limit), *_views(platform.catalog, instance)]
-
-
-def summary(stale: Sequence[StaleSlice]) -> str:
-    """`12 slices of analytics.learning_curves (other code)`, and so on, for people; empty if nothing is stale."""
-    counts = Counter((found.relation.id, found.why) for found in stale)
-    return "; ".join(
-        f"{count} {'slice' if count == 1 else 'slices'} of {relation_id} ({why})"
-        for (relation_id, why), count in sorted(counts.items())
-    )
-
-
-def _stored(platform: Platform, limit: int) -> Iterator[StaleSlice]:
-    catalog = platform.catalog
-    query = stale_query(catalog, limit)
-    if query is None or not has_ledgers(platform):
-        return
-    for row in platform.warehouse.query(query).frame.iter_rows(named=True):
-        relation = catalog[f"{row['dataset']}.{row['table']}"]
-        slice_ = Slice(row["slice_date"], row["slice_environment"])
-        if is_slice_of(relation, slice_):
-            yield StaleSlice(relation, slice_, Why(row["why"]))
+    stored = stale_slices(platform, limit) if has_ledgers(platform) else []
+    return [*stored, *_views(platform.catalog, instance)]
 
 
 def has_ledgers(platform: Platform) -> bool:
@@ -77,11 +47,6 @@ def has_ledgers(platform: Platform) -> bool:
         return False
     platform.warehouse.ensure([ledger, platform.catalog[REFRESHES]])
     return True
-
-
-def is_slice_of(relation: Relation, slice_: Slice) -> bool:
-    """Whether the slice has the relation's dimensions; one that was written under another partitioning has not."""
-    return slice_dimensions(relation) == (slice_.date is not None, slice_.environment is not None)
 
 
 def _views(catalog: Catalog, instance: dg.DagsterInstance) -> Iterator[StaleSlice]:

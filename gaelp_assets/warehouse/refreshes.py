@@ -75,11 +75,12 @@ FROM entry
 WHERE {where}"""
 
 
-def stale_query(catalog: Catalog, limit: int) -> str | None:
+def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
     """A query of the stale slices of stored derived relations; None if the catalogue has no such relation.
 
     Columns: `dataset`, `table`, `slice_date`, `slice_environment`, `why` (a word of `Why`). At most `limit` rows of each relation: slices
-    whose sources have changed come before those whose code alone has, and new dates before old ones.
+    whose sources have changed come before those whose code alone has, and new dates before old ones. A change of code does not make those
+    slices stale whose source is not kept any more on that day (UTC): computed again, their rows would be gone.
     """
     readers = [relation for relation in catalog.derived if relation.is_stored]
     links = [_link(reader, source) for reader in readers for source in slice_sources(catalog, reader)]
@@ -87,7 +88,7 @@ def stale_query(catalog: Catalog, limit: int) -> str | None:
         return None
     versions = [
         f"SELECT {_text(reader.dataset)} AS dataset, {_text(reader.name)} AS `table`, "
-        f"{_text(code_version(catalog, reader))} AS wanted"
+        f"{_text(code_version(catalog, reader))} AS wanted, {_date(_kept_since(catalog, reader, today))} AS kept_since"
         for reader in readers
     ]
     return f"""WITH link AS (
@@ -115,7 +116,8 @@ def stale_query(catalog: Catalog, limit: int) -> str | None:
     CASE
       WHEN compared.made = 0 THEN '{Why.NEVER_COMPUTED}'
       WHEN compared.entries <> compared.read_entries OR compared.digest <> compared.read_digest THEN '{Why.NEW_ROWS}'
-      WHEN compared.code_version <> version.wanted THEN '{Why.OTHER_CODE}'
+      WHEN compared.code_version <> version.wanted AND COALESCE(compared.slice_date >= version.kept_since, TRUE)
+        THEN '{Why.OTHER_CODE}'
       ELSE ''
     END AS why
   FROM compared
@@ -173,6 +175,12 @@ def _link(reader: Relation, source: Relation) -> str:
         f"{_text(source.dataset)} AS source_dataset, {_text(source.name)} AS source, "
         f"{by_date} AS by_date, {by_environment} AS by_environment"
     )
+
+
+def _kept_since(catalog: Catalog, reader: Relation, today: dt.date) -> dt.date | None:
+    """The first date of which all slices' sources are kept; None if they are kept for ever."""
+    days = [s.retention_days for s in slice_sources(catalog, reader) if s.retention_days is not None]
+    return today - dt.timedelta(days=min(days)) if days else None
 
 
 def _union(queries: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
     CATALOG,
+    DAY,
     ENGINES,
     EPISODES,
     RELATIONS,
@@ -28,9 +29,11 @@ from gaelp_assets_tests.contract.warehouses import (
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
-def stale(warehouse: Warehouse, catalog: Catalog = CATALOG) -> list[tuple[str, str | None, str]]:
+def stale(
+    warehouse: Warehouse, catalog: Catalog = CATALOG, today: dt.date = DAY
+) -> list[tuple[str, str | None, str]]:
     """Relation, environment and reason of each stale slice."""
-    query = stale_query(catalog, 100)
+    query = stale_query(catalog, 100, today)
     assert query is not None
     frame = warehouse.query(query).frame
     return sorted(frame.select("table", "slice_environment", "why").rows())
@@ -73,6 +76,22 @@ def test_a_slice_knows_the_version_of_the_code_that_computed_it(
     other.refresh(changed, CARTPOLE)
     assert stale(other, catalog) == []
     assert stale(other) == [("best", "CartPole-v1", "other code")]
+
+
+def test_other_code_does_not_compute_slices_again_whose_source_is_kept_no_more(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    """The table's rows of that day have expired: the derived ones, computed again, would be none."""
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    warehouse.refresh(BEST, CARTPOLE)
+    changed = {
+        EPISODES.id: EPISODES.model_copy(update={"retention_days": 30}),
+        BEST.id: BEST.model_copy(update={"sql": f"{BEST.sql} HAVING TRUE"}),
+    }
+    relations = [changed.get(each.id, each) for each in RELATIONS]
+    catalog = Catalog(relations, upstream_of(relations))
+    assert stale(warehouse, catalog, DAY + dt.timedelta(days=30)) == [("best", "CartPole-v1", "other code")]
+    assert stale(warehouse, catalog, DAY + dt.timedelta(days=31)) == []
 
 
 def test_a_refresh_that_fails_enters_nothing(warehouse: Warehouse, stage: Stager) -> None:

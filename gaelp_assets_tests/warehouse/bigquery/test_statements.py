@@ -184,7 +184,7 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
                 if statement not in CONTROL:
                     _analyze(gate, statement)
             _analyze(gate, forget_statement(derived, NAMES.table(catalog[REFRESHES])))
-    for question in (stale_query(catalog, 9), WRITERS_QUERY):
+    for question in (stale_query(catalog, 9, DAY), WRITERS_QUERY):
         assert question is not None
         _analyze(gate, NAMES.qualify(question, datasets))
 
