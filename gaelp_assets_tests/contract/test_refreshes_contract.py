@@ -12,6 +12,7 @@ from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, stale_query
+from gaelp_assets.warehouse.schema.model import plan_replace
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,
@@ -106,11 +107,18 @@ def test_a_refresh_that_fails_enters_nothing(warehouse: Warehouse, stage: Stager
     assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
 
 
+@pytest.mark.parametrize("how", ["dropped", "replaced"])
 def test_a_derived_table_that_is_made_again_has_yet_to_be_computed(
-    warehouse: Warehouse, stage: Stager
+    how: str, warehouse: Warehouse, stage: Stager
 ) -> None:
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
     warehouse.refresh(BEST, CARTPOLE)
-    warehouse.drop(BEST)
-    warehouse.ensure([BEST])
+    if how == "dropped":
+        warehouse.drop(BEST)
+        warehouse.ensure([BEST])
+    else:
+        (found,) = warehouse.diff([BEST])
+        assert found.stored is not None
+        with warehouse.changing() as change:
+            change(plan_replace(BEST, found.object_type, found.stored, "all of its rows", forced=True))
     assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
