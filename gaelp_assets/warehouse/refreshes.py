@@ -136,9 +136,13 @@ ORDER BY place, dataset, `table`"""
 
 
 def with_ledgers(catalog: Catalog, relations: Sequence[Relation]) -> list[Relation]:
-    """These relations and, where a stored derived one is among them, those that a refresh reads and writes beside it."""
+    """These relations and, where a stored derived one is among them, those that a refresh reads and writes beside it.
+
+    A catalogue that lacks them can be deployed, and nothing of it refreshed.
+    """
     computed = any(relation.is_derived and relation.is_stored for relation in relations)
-    return [*relations, *(catalog[book] for book in (LEDGER, REFRESHES) if computed)]
+    ledgers = [catalog.relations[name] for name in (LEDGER, REFRESHES) if name in catalog.relations]
+    return [*relations, *(ledgers if computed else ())]
 
 
 def forget_statement(relation: Relation, refreshes: str) -> str:

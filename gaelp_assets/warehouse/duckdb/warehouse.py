@@ -271,9 +271,9 @@ class DuckDBWarehouse:
 
     def _forget_refreshes(self, con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
         """What is made again is empty, whatever was computed for it before."""
-        refreshes = self._catalog[REFRESHES]
-        if relation.is_derived and relation.is_stored and schema.shapes(con, [refreshes]):
-            con.execute(forget_statement(relation, table_name(refreshes)))
+        refreshes = [each for each in with_ledgers(self._catalog, [relation]) if each.id == REFRESHES]
+        if refreshes and schema.shapes(con, refreshes):
+            con.execute(forget_statement(relation, table_name(*refreshes)))
 
     def _settle(
         self,
