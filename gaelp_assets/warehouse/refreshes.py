@@ -79,8 +79,9 @@ def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
     """A query of the stale slices of stored derived relations; None if the catalogue has no such relation.
 
     Columns: `dataset`, `table`, `slice_date`, `slice_environment`, `why` (a word of `Why`). At most `limit` rows of each relation: slices
-    whose sources have changed come before those whose code alone has, and new dates before old ones. A change of code does not make those
-    slices stale whose source is not kept any more on that day (UTC): computed again, their rows would be gone.
+    whose sources have changed come before those whose code alone has, and new dates before old ones. Slices whose source is not kept any
+    more on that day (UTC) are stale only if it has other rows since: computed again, what they hold would be gone, also where they
+    were computed before `ops.refreshes` told of it.
     """
     readers = [relation for relation in catalog.derived if relation.is_stored]
     links = [_link(reader, source) for reader in readers for source in slice_sources(catalog, reader)]
@@ -114,10 +115,11 @@ def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
 ), judged AS (
   SELECT compared.dataset, compared.`table`, compared.slice_date, compared.slice_environment,
     CASE
+      WHEN compared.made > 0 AND (compared.entries <> compared.read_entries OR compared.digest <> compared.read_digest)
+        THEN '{Why.NEW_ROWS}'
+      WHEN compared.slice_date < version.kept_since THEN ''
       WHEN compared.made = 0 THEN '{Why.NEVER_COMPUTED}'
-      WHEN compared.entries <> compared.read_entries OR compared.digest <> compared.read_digest THEN '{Why.NEW_ROWS}'
-      WHEN compared.code_version <> version.wanted AND COALESCE(compared.slice_date >= version.kept_since, TRUE)
-        THEN '{Why.OTHER_CODE}'
+      WHEN compared.code_version <> version.wanted THEN '{Why.OTHER_CODE}'
       ELSE ''
     END AS why
   FROM compared

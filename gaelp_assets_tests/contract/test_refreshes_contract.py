@@ -79,20 +79,23 @@ def test_a_slice_knows_the_version_of_the_code_that_computed_it(
     assert stale(other) == [("best", "CartPole-v1", "other code")]
 
 
-def test_other_code_does_not_compute_slices_again_whose_source_is_kept_no_more(
+def test_slices_are_not_computed_again_whose_source_is_kept_no_more(
     warehouse: Warehouse, stage: Stager
 ) -> None:
     """The table's rows of that day have expired: the derived ones, computed again, would be none."""
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
-    warehouse.refresh(BEST, CARTPOLE)
     changed = {
         EPISODES.id: EPISODES.model_copy(update={"retention_days": 30}),
         BEST.id: BEST.model_copy(update={"sql": f"{BEST.sql} HAVING TRUE"}),
     }
     relations = [changed.get(each.id, each) for each in RELATIONS]
     catalog = Catalog(relations, upstream_of(relations))
-    assert stale(warehouse, catalog, DAY + dt.timedelta(days=30)) == [("best", "CartPole-v1", "other code")]
-    assert stale(warehouse, catalog, DAY + dt.timedelta(days=31)) == []
+    kept, gone = DAY + dt.timedelta(days=30), DAY + dt.timedelta(days=31)
+    assert stale(warehouse, catalog, kept) == [("best", "CartPole-v1", "never computed")]
+    assert stale(warehouse, catalog, gone) == []
+    warehouse.refresh(BEST, CARTPOLE)
+    assert stale(warehouse, catalog, kept) == [("best", "CartPole-v1", "other code")]
+    assert stale(warehouse, catalog, gone) == []
 
 
 def test_a_refresh_that_fails_enters_nothing(warehouse: Warehouse, stage: Stager) -> None:
