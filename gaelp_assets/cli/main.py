@@ -124,7 +124,7 @@ def ingest() -> None:
     _load_pending(_platform())
 
 
-def _load_pending(platform: Platform) -> None:
+def _load_pending(platform: Platform, *, refresh_only: bool = False, quiet: bool = False) -> None:
     from gaelp_assets.cli.dev import dagster_instance
     from gaelp_assets.definitions import build_definitions
     from gaelp_assets.runs.in_process import run_pending
@@ -136,9 +136,11 @@ def _load_pending(platform: Platform) -> None:
             platform,
             instance,
             lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
+            refresh_only=refresh_only,
         )
-    render.print_runs(results)
-    if failed := platform.gateway.failed():
+    if not quiet:
+        render.print_runs(results)
+    if not refresh_only and (failed := platform.gateway.failed()):
         render.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
     if not all(result.success for result in results):
         raise typer.Exit(EXIT_PROBLEM)
@@ -160,10 +162,15 @@ def deploy(
         list[str] | None,
         typer.Option(help="drop this relation and make it anew, to be filled again from sent/ by a backfill"),
     ] = None,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="then compute again what is stale, such as slices of changed SQL"),
+    ] = False,
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.rebuildable import check_rebuildable
+    from gaelp_assets.operations.stale import count_stale, stale_slices
     from gaelp_assets.platform import open_platform
 
     platform = open_platform(load_settings())
@@ -187,7 +194,12 @@ def deploy(
         render_deploy.print_json(plan, results)
     elif results is not None:
         render_deploy.print_results(results)
-    raise typer.Exit(EXITS_OF_DEPLOY[work.verdict(plan, results)])
+    verdict = work.verdict(plan, results)
+    if refresh and verdict is work.DeployStatus.DONE and results is not None:
+        _load_pending(platform, refresh_only=True, quiet=as_json)
+    elif not as_json:
+        render_deploy.print_stale(count_stale(stale_slices(platform)))
+    raise typer.Exit(EXITS_OF_DEPLOY[verdict])
 
 
 @app.command()

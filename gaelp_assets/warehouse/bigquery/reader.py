@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 
-from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog import Catalog, Field, Relation, Slice
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery.dialect import googlesql_type, quote, selected
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
@@ -26,7 +26,7 @@ from gaelp_assets.warehouse.schema.model import (
     SchemaScope,
     stored_fields,
 )
-from gaelp_assets.warehouse.substitutes import lacking, relations_read, substitute
+from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,6 +129,8 @@ class BigQueryReader(BigQueryEngine):
     def _answerable(self, sql: str) -> str:
         """The question with full names, and with substitutes for what it reads and the project lacks. Each table is looked up once.
 
+        Tables of the platform's own that lack fields count too (see `fields_to_come`).
+
         Raises:
             GaelpError: it is not one SELECT.
         """
@@ -141,6 +143,12 @@ class BigQueryReader(BigQueryEngine):
                 found[relation.id] = self._tables.find(relation)
             return found[relation.id]
 
+        def to_come(relation: Relation) -> tuple[Field, ...]:
+            table = find(relation)
+            if table is None:
+                return ()
+            return fields_to_come(relation, lambda: [column.name for column in table.schema])
+
         self._notices.say(
             self._tables.compare(relation, SchemaScope.ROWS, find)
             for relation in self._notices.due(read)
@@ -152,18 +160,28 @@ class BigQueryReader(BigQueryEngine):
             read,
             is_view=self._tables.is_view,
             is_there=lambda relation: find(relation) is not None,
+            is_short=lambda relation: bool(to_come(relation)),
         ):
+            added = to_come(relation)
             if self._tables.is_view(relation):
                 assert relation.sql is not None
                 made[relation.id] = f"(\n{substitute(selected(relation.sql), made)}\n)"
             else:
-                made[relation.id] = f"({empty_select(relation)})"
+                made[relation.id] = (
+                    f"({widened_select(relation, added) if added else empty_select(relation)})"
+                )
         return self._names.qualify(substitute(text, made), self._dataset_names)
 
 
 def empty_select(relation: Relation) -> str:
     """A query without rows that has the columns of the relation's table."""
-    columns = ", ".join(
-        f"CAST(NULL AS {googlesql_type(field)}) AS {quote(field.name)}" for field in stored_fields(relation)
-    )
-    return f"SELECT {columns} FROM (SELECT 1) WHERE FALSE"
+    return f"SELECT {_nulls(stored_fields(relation))} FROM (SELECT 1) WHERE FALSE"
+
+
+def widened_select(relation: Relation, fields: Sequence[Field]) -> str:
+    """A query of the relation's table with those fields besides, NULL in every row."""
+    return f"SELECT *, {_nulls(fields)} FROM {quote(relation.dataset)}.{quote(relation.name)}"
+
+
+def _nulls(fields: Sequence[Field]) -> str:
+    return ", ".join(f"CAST(NULL AS {googlesql_type(field)}) AS {quote(field.name)}" for field in fields)

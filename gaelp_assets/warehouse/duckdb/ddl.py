@@ -121,8 +121,16 @@ def create_statements(relation: Relation) -> list[str]:
 
 def empty_select(relation: Relation) -> str:
     """A query without rows that has the columns of the relation's table."""
-    columns = ", ".join(f"NULL::{duckdb_type(f)} AS {quote(f.name)}" for f in stored_fields(relation))
-    return f"SELECT {columns} WHERE FALSE"
+    return f"SELECT {_nulls(stored_fields(relation))} WHERE FALSE"
+
+
+def widened_select(relation: Relation, fields: Sequence[Field]) -> str:
+    """A query of the relation's table with those fields besides, NULL in every row."""
+    return f"SELECT *, {_nulls(fields)} FROM {table_name(relation)}"
+
+
+def _nulls(fields: Sequence[Field]) -> str:
+    return ", ".join(f"NULL::{duckdb_type(field)} AS {quote(field.name)}" for field in fields)
 
 
 def statements(planned: RelationPlan) -> list[str]:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import duckdb
 import polars as pl
 
-from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog import Catalog, Field, Relation, Slice
 from gaelp_assets.warehouse.duckdb import schema
 from gaelp_assets.warehouse.duckdb.connection import scalar
-from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form
+from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form, widened_select
 from gaelp_assets.warehouse.duckdb.dialect import quote
 from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
@@ -21,7 +21,7 @@ from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
-from gaelp_assets.warehouse.substitutes import lacking, relations_read, substitute
+from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,8 +96,8 @@ class DuckDBReader(DuckDBEngine):
             if relation.id not in schema.ids(con):
                 return None
             # A view whose table is gone is there all the same.
-            substitutes = self._substitutes(con, [relation])
-            source = quote(substitutes[relation.id]) if substitutes else table_name(relation)
+            made = self._substitutes(con, [relation]) if _is_view(relation) else {}
+            source = quote(made[relation.id]) if relation.id in made else table_name(relation)
             columns = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
             rows = scalar(con, f"SELECT count(*) FROM {source}")
         return RelationState({name: type_ for name, type_, *_ in columns}, rows)
@@ -126,16 +126,30 @@ class DuckDBReader(DuckDBEngine):
         """A file sets no limits."""
 
     def _substitutes(self, con: duckdb.DuckDBPyConnection, read: Sequence[Relation]) -> dict[str, str]:
-        """Makes temporary views, which live as long as the connection, of what is read and the file lacks; their names by relation."""
+        """Makes temporary views, which live as long as the connection, of what is read and the file lacks; their names by relation.
+
+        Tables of the platform's own that lack fields count too (see `fields_to_come`).
+        """
         from gaelp_assets.sql.transpile import to_duckdb
 
         there = schema.ids(con)
         made: dict[str, str] = {}
+
+        def to_come(relation: Relation) -> tuple[Field, ...]:
+            if relation.id not in there:
+                return ()
+            return fields_to_come(relation, lambda: schema.column_names(con, relation))
+
         for relation in lacking(
-            self._catalog, read, is_view=_is_view, is_there=lambda relation: relation.id in there
+            self._catalog,
+            read,
+            is_view=_is_view,
+            is_there=lambda relation: relation.id in there,
+            is_short=lambda relation: bool(to_come(relation)),
         ):
             name = f"_lacking_{len(made)}"
-            text = empty_select(relation)
+            added = to_come(relation)
+            text = widened_select(relation, added) if added else empty_select(relation)
             if _is_view(relation):
                 assert relation.sql is not None
                 text = to_duckdb(substitute(relation.sql, made)).strip().rstrip(";")

@@ -34,6 +34,12 @@ def ids(con: duckdb.DuckDBPyConnection) -> frozenset[str]:
     return frozenset(str(found) for (found,) in con.execute(f"SELECT id FROM ({_RELATIONS})").fetchall())
 
 
+def column_names(con: duckdb.DuckDBPyConnection, relation: Relation) -> list[str]:
+    """The names of the columns that the file holds of a relation, in order."""
+    columns = con.execute(f"SELECT * FROM {table_name(relation)} LIMIT 0").description
+    return [str(column[0]) for column in columns or ()]
+
+
 def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, TableSchema]:
     """The shapes of those relations that the file holds, by id."""
     ids = [relation.id for relation in relations]
