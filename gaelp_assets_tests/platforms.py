@@ -94,8 +94,18 @@ def state(platform: Platform, table: str = TABLE) -> tuple[pl.DataFrame, pl.Data
         f"SELECT * FROM ops.dead_letter {where} ORDER BY batch_id, line_number",
         f"SELECT * FROM ops.import_logs {where} ORDER BY batch_id, slice_date, slice_environment",
     )
-    volatile = {"_loaded_at", "rejected_at", "loaded_at", "run_id", "position", "mode", "file"}
-    volatile |= {"replayed_at", "acknowledged_at"}
+    volatile = {
+        "_loaded_at",
+        "rejected_at",
+        "loaded_at",
+        "written_at",
+        "run_id",
+        "position",
+        "mode",
+        "file",
+        "replayed_at",
+        "acknowledged_at",
+    }
     frames = [platform.warehouse.query(sql).frame for sql in queries]
     first, second, third = (frame.drop(volatile & set(frame.columns)) for frame in frames)
     return first, second, third

@@ -6,9 +6,8 @@ When a relation is due is decided in `runs`; how an engine computes one is in `w
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import base64
 import datetime as dt
-import hashlib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,21 +15,13 @@ from gaelp_assets.assets.metadata import ColumnSources, Metadata, definition_met
 from gaelp_assets.assets.partitions import asset_key, empty_selection, op_name, partitions_def
 from gaelp_assets.assets.tables import freshness_policy, row_count
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
-
-READ_UNTIL: Final = "read until event"
-"""Metadata: the newest event of the relations read that a computation has seen; what is newer makes it stale."""
-
-
-def code_version(relation: Relation) -> str:
-    """Changes with the relation's SQL and fields."""
-    text = f"{relation.sql}\0{[field.model_dump(mode='json') for field in relation.fields]}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def view_asset(
@@ -52,7 +43,7 @@ def view_asset(
                 },
                 partitions_def=partitions_def(relation, first_date),
                 freshness_policy=freshness_policy(relation),
-                code_version=code_version(relation),
+                code_version=code_version(catalog, relation),
                 **describe(relation, engine),
             )
         ],
@@ -61,37 +52,30 @@ def view_asset(
     def refresh(
         context: dg.AssetExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.MaterializeResult[None]]:
-        read_until = newest_event(context.instance, upstream)
         partitioned = context.assets_def.partitions_def is not None
         slices = [parse_partition_key(str(k)) for k in context.partition_keys] if partitioned else [WHOLE]
         if not slices:
             raise empty_selection("the selected range")
         try:
-            found = _refresh(platform.open(), relation, slices)
+            found = _refresh(platform.open(), relation, slices, context.run.run_id)
         except GaelpError as error:
             raise failure(error) from error
         for slice_, metadata in found.items() if partitioned else ():
             context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
-        yield dg.MaterializeResult(
-            asset_key=key, metadata={READ_UNTIL: read_until, **({} if partitioned else found[WHOLE])}
-        )
+        yield dg.MaterializeResult(asset_key=key, metadata={} if partitioned else found[WHOLE])
 
     return refresh
 
 
-def newest_event(instance: dg.DagsterInstance, relations: Sequence[Relation]) -> int:
-    """The storage id of the newest materialization of these relations; 0 without any."""
-    records = instance.get_asset_records([asset_key(relation) for relation in relations])
-    return max((record.asset_entry.last_materialization_storage_id or 0 for record in records), default=0)
-
-
-def _refresh(platform: "Platform", relation: Relation, slices: Sequence[Slice]) -> dict[Slice, Metadata]:
+def _refresh(
+    platform: "Platform", relation: Relation, slices: Sequence[Slice], run_id: str
+) -> dict[Slice, Metadata]:
     platform.warehouse.ensure([relation])
     found: dict[Slice, Metadata] = {}
     for slice_ in slices:
         if relation.is_stored:
             name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
-            found[slice_] = {name: platform.warehouse.refresh(relation, slice_)}
+            found[slice_] = {name: platform.warehouse.refresh(relation, slice_, run_id=run_id)}
         else:
             found[slice_] = row_count(platform, relation, slice_)
     if relation.chart is not None:

@@ -144,15 +144,15 @@ def ingest() -> None:
     raise typer.Exit(_load_pending(_platform()))
 
 
-def _load_pending(platform: Platform) -> int:
-    """Loads what is pending, and says what was rejected or set aside; the exit code."""
+def _load_pending(platform: Platform, *, refresh_only: bool = False, quiet: bool = False) -> int:
+    """Loads what is pending, and says what was rejected or set aside; the exit code. With `refresh_only`, it only refreshes what is stale."""
     from gaelp_assets.cli.dev import dagster_instance
     from gaelp_assets.definitions import build_definitions
     from gaelp_assets.operations.rejects import open_lines, rejected_by
     from gaelp_assets.operations.status import out_of_range
     from gaelp_assets.runs.in_process import run_pending
 
-    before = {file.stored.name for file in platform.gateway.failed()}
+    before = set() if refresh_only else {file.stored.name for file in platform.gateway.failed()}
     definitions = build_definitions(platform.settings, platform.catalog)
     with dagster_instance(platform.settings) as instance, render.progress() as show:
         results = run_pending(
@@ -160,8 +160,12 @@ def _load_pending(platform: Platform) -> int:
             platform,
             instance,
             lambda slot, number, count, _: show(f"{slot} ({number} of {count})"),
+            refresh_only=refresh_only,
         )
-    render.print_runs(results)
+    if not quiet:
+        render.print_runs(results)
+    if refresh_only:
+        return 0 if all(result.success for result in results) else EXIT_PROBLEM
     failed = platform.gateway.failed()
     rejected = rejected_by(platform, [result.run_id for result in results])
     set_aside = [file for file in failed if file.stored.name not in before]
@@ -191,10 +195,15 @@ def deploy(
         list[str] | None,
         typer.Option(help="drop this relation and make it anew, to be filled again from sent/ by a backfill"),
     ] = None,
+    refresh: Annotated[
+        bool,
+        typer.Option("--refresh", help="then compute again what is stale, such as slices of changed SQL"),
+    ] = False,
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.rebuildable import check_rebuildable
+    from gaelp_assets.operations.stale import count_stale, stale_slices
 
     platform = _platform(gateway=bool(replace))
     replaced = [platform.catalog.find(name) for name in replace or ()]
@@ -217,7 +226,13 @@ def deploy(
         render_deploy.print_json(plan, results)
     elif results is not None:
         render_deploy.print_results(results)
-    raise typer.Exit(EXITS_OF_DEPLOY[work.verdict(plan, results)])
+    verdict = work.verdict(plan, results)
+    if refresh and verdict is work.DeployStatus.DONE and results is not None:
+        if code := _load_pending(platform, refresh_only=True, quiet=as_json):
+            raise typer.Exit(code)
+    elif not as_json:
+        render_deploy.print_stale(count_stale(stale_slices(platform)))
+    raise typer.Exit(EXITS_OF_DEPLOY[verdict])
 
 
 @app.command()

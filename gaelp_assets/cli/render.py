@@ -307,6 +307,12 @@ def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_jso
             for t in status.tables
         ],
     )
+    if status.derived:
+        table(
+            "derived slices that wait for a refresh",
+            ("relation", "why", "slices"),
+            [(count.relation_id, count.why, count.slices) for count in status.derived],
+        )
     if status.quota_left is not None:
         _print_head_room(status.quota_left)
 
@@ -340,6 +346,7 @@ def _plain(status: PlatformStatus) -> dict[str, Any]:
         "out_of_range": [file.stored.name for file in status.out_of_range],
         "stuck": [file.stored.name for file in status.stuck],
         "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
+        "derived": [dataclasses.asdict(count) for count in status.derived],
         "quota_left": status.quota_left and _plain_head_room(status.quota_left),
     }
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from gaelp_assets.cli.render import print_line, print_marked, print_problems
 from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
+from gaelp_assets.operations.stale import StaleCount
 from gaelp_assets.warehouse.schema.model import RelationPlan, Status
 
 FORMAT: Final = 1
@@ -49,6 +50,14 @@ def print_plan(plan: DeployPlan) -> None:
     clauses = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
     clauses += [f"{len(plan.unknown)} unknown to the catalogue"] if plan.unknown else []
     print_line(f"{len(plan.relations)} relations: {', '.join(clauses)}")
+
+
+def print_stale(counts: Sequence[StaleCount]) -> None:
+    """What derived relations hold that the catalogue would compute otherwise by now."""
+    for count in counts:
+        print_marked(
+            "~", "yellow", f"{count}: refreshed a few at a time, or all at once by: gaelp deploy --refresh"
+        )
 
 
 def _print_changes(planned: RelationPlan) -> None:

@@ -1,4 +1,4 @@
-"""Where everything stands: the queue, failures, stuck files, each table's rows, last import and freshness, and limits of the day."""
+"""Where everything stands: the queue, failures, stuck files, each table's rows, last import and freshness, what is stale, daily limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
+from gaelp_assets.operations.stale import StaleCount, count_stale, stale_slices
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.quotas import QuotaLeft
@@ -40,6 +41,8 @@ class PlatformStatus:
     out_of_range: list[GatewayFile]
     """Files of the queue that no run takes, since their dates are before `GAELP_FIRST_DATE` or in the future."""
     tables: list[TableStatus]
+    derived: list[StaleCount]
+    """The slices of derived relations that wait for a refresh."""
     quota_left: QuotaLeft | None
     """What is left of the day's limits of an engine that has such."""
 
@@ -55,6 +58,7 @@ def read_status(platform: PlatformReader) -> PlatformStatus:
         out_of_range=out_of_range(platform),
         stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
         tables=_tables(platform, now),
+        derived=count_stale(stale_slices(platform)),
         quota_left=platform.warehouse.quota_left(),
     )
 

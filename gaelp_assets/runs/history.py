@@ -36,6 +36,12 @@ def past_runs(instance: dg.DagsterInstance, slots: Iterable[str]) -> Mapping[str
     return found
 
 
+def newest_change(instance: dg.DagsterInstance) -> str:
+    """The run whose state changed last, and when; a text that differs as soon as any run begins or ends."""
+    records = instance.get_run_records(limit=1, order_by="update_timestamp", ascending=False)
+    return "".join(f"{record.dagster_run.run_id} {record.update_timestamp.isoformat()}" for record in records)
+
+
 def known_environments(instance: dg.DagsterInstance) -> list[str]:
     """The environments that Dagster knows, in its order: that in which they were added."""
     return list(instance.get_dynamic_partitions(ENVIRONMENTS.name or ""))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +17,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.runs.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
 from gaelp_assets.runs.planning import ASSET_JOB, PlannedRun, RunPlan, quiet
 from gaelp_assets.runs.plans import plan_loads, plan_refresh, plan_sort
+from gaelp_assets.runs.reporting import report_writes
 
 if TYPE_CHECKING:
     from dagster_shared.error import SerializableErrorInfo
@@ -43,6 +44,12 @@ class RunResult:
     """The asset checks that did not pass, as `dataset.name: check`."""
 
 
+MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], RunPlan]
+STAGES: Final[tuple[tuple[str, MakePlan], ...]] = (
+    ("sort", plan_sort),
+    ("load", plan_loads),
+    ("refresh", plan_refresh),
+)
 OnRunProgress = Callable[[str, int, int, "RunResult | None"], None]
 """Called before (with None) and after each run: its slot, its number, and how many runs are planned in this round."""
 
@@ -52,15 +59,24 @@ def run_pending(
     platform: Platform,
     instance: dg.DagsterInstance,
     on_progress: OnRunProgress | None = None,
+    *,
+    refresh_only: bool = False,
 ) -> list[RunResult]:
     """Sorts, loads and refreshes until nothing is waiting, or nothing more can be done; the runs, in order.
 
     The runs are those that the sensors would start, on the same definitions, and stand in the same history. A slot whose run fails
     is not tried again in this call. Slots that a daemon is loading at the same time are left to it. Runs of an earlier process that
-    was killed are ended first, so that their slots are free.
+    was killed are ended first, so that their slots are free, and what they wrote and did not report is reported.
+
+    Args:
+        definitions: those of the platform's catalogue.
+        platform: where the files wait, and where they are loaded.
+        instance: Dagster's, which keeps the history of the runs.
+        on_progress: called before and after each run.
+        refresh_only: sorts and loads nothing.
 
     Raises:
-        TransientError: the gateway cannot be listed.
+        TransientError: gateway or warehouse cannot be asked.
         GaelpError: another process is doing the same.
     """
     from filelock import Timeout
@@ -78,7 +94,9 @@ def run_pending(
         ) from None
     try:
         fail_orphans(instance, of_daemon=True)
-        return list(_Rounds(definitions, platform, instance, on_progress).run())
+        report_writes(platform, instance)
+        rounds = _Rounds(definitions, platform, instance, on_progress)
+        return list(rounds.run(STAGES[-1:] if refresh_only else STAGES))
     finally:
         lock.release()
 
@@ -96,29 +114,20 @@ class _Rounds:
         self._instance = instance
         self._on_progress = on_progress
         self._failed: set[tuple[str, str]] = set()
-        self._attempts: dict[tuple[str, str], int] = {}
+        self._attempts: dict[tuple[str, str, tuple[dg.AssetKey, ...]], int] = {}
 
-    def run(self) -> Iterator[RunResult]:
-        for stage, plan in (("sort", self._sort), ("load", self._load), ("refresh", self._refresh)):
-            while planned := self._unfinished(stage, plan()):
+    def run(self, stages: Sequence[tuple[str, MakePlan]]) -> Iterator[RunResult]:
+        for stage, plan in stages:
+            while planned := self._unfinished(stage, plan(self._platform, self._instance, _long_after())):
                 for number, run in enumerate(planned, start=1):
                     yield self._execute(stage, run, number, len(planned))
-
-    def _sort(self) -> RunPlan:
-        return plan_sort(self._platform, self._instance, _long_after())
-
-    def _load(self) -> RunPlan:
-        return plan_loads(self._platform, self._instance, _long_after())
-
-    def _refresh(self) -> RunPlan:
-        return plan_refresh(self._platform, self._instance, _long_after(), {})[0]
 
     def _unfinished(self, stage: str, plan: RunPlan) -> list[PlannedRun]:
         return [
             run
             for run in plan.runs
             if (stage, run.title) not in self._failed
-            and self._attempts.get((stage, run.title), 0) < ATTEMPTS_PER_SLOT
+            and self._attempts.get((stage, run.title, run.assets), 0) < ATTEMPTS_PER_SLOT
         ]
 
     def _execute(self, stage: str, run: PlannedRun, number: int, count: int) -> RunResult:
@@ -137,10 +146,10 @@ class _Rounds:
             raise_on_error=False,
         )
         result = _summary(run, executed, time.monotonic() - started)
-        key = (stage, run.title)
+        key = (stage, run.title, run.assets)
         self._attempts[key] = self._attempts.get(key, 0) + 1
         if not result.success:
-            self._failed.add(key)
+            self._failed.add((stage, run.title))
         if self._on_progress is not None:
             self._on_progress(run.title, number, count, result)
         return result

@@ -27,11 +27,13 @@ from gaelp_assets.assets.partitions import (
     partition_set,
 )
 from gaelp_assets.catalog import Catalog, Slice
+from gaelp_assets.catalog.derivation import slice_sources
 
 # Dagster's own job over all assets. A sensor whose target is a selection of assets with different partitions would keep the whole
 # code location from loading.
 ASSET_JOB: Final = "__ASSET_JOB"
 SLOT_TAG: Final = "gaelp/slot"
+REASON_TAG: Final = "gaelp/reason"
 RUNS_PER_TICK: Final = 50
 NO_COOLDOWN: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
@@ -65,6 +67,8 @@ class PendingWork:
     asset: dg.AssetKey
     slice: Slice
     since: dt.datetime | None = None
+    reason: str = ""
+    """Why there is work, for people."""
 
     @property
     def slot(self) -> str:
@@ -89,6 +93,8 @@ class PlannedRun:
     """One, or neighbours in the order of the environments."""
     assets: tuple[dg.AssetKey, ...]
     run_key: str
+    reason: str = ""
+    """Why, for people: a tag of the run."""
 
     @property
     def partition_key(self) -> str | None:
@@ -103,6 +109,8 @@ class PlannedRun:
             "dagster/max_retries": "0",
             "dagster/max_runtime": str(LONGEST_RUN_SECONDS),
         }
+        if self.reason:
+            tags[REASON_TAG] = self.reason
         if len(self.slices) > 1:
             tags[RANGE_START_TAG] = self.slices[0].partition_key or ""
             tags[RANGE_END_TAG] = self.slices[-1].partition_key or ""
@@ -137,6 +145,10 @@ class RunPlan:
 
     runs: list[PlannedRun] = field(default_factory=list)
     waits: dict[str, str] = field(default_factory=dict)
+
+    def __add__(self, other: RunPlan) -> RunPlan:
+        """Both, for other slots each."""
+        return RunPlan([*self.runs, *other.runs], {**self.waits, **other.waits})
 
     def new_environments(self) -> list[dg.AddDynamicPartitionsRequest]:
         """What makes the runs' environments known to Dagster; adding a known one changes nothing."""
@@ -192,7 +204,7 @@ def plan_runs(
     limit: int = RUNS_PER_TICK,
     cooldown: dt.timedelta = NO_COOLDOWN,
 ) -> RunPlan:
-    """One run for each slot with work, the oldest work first, that is neither in flight nor backing off.
+    """One run for each slot with work that is neither in flight nor backing off: the oldest work first, work of one age in its order.
 
     Args:
         waiting: the work, in any order.
@@ -235,7 +247,7 @@ def plan_runs(
             ready.append((slot, ready_work))
         else:
             plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rested_at:%H:%M:%S} UTC"
-    ready.sort(key=lambda item: (_since(item[1]), item[0]))
+    ready.sort(key=lambda item: _since(item[1]))
     for number, (slot, ready_work) in enumerate(ready):
         if number < limit - in_flight:
             plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order))
@@ -273,6 +285,7 @@ def _planned(
         slices=tuple(places[place] for place in range(first, last + 1)),
         assets=tuple(select(sorted(assets[oldest], key=str))),
         run_key=previous_run_key(slot, past),
+        reason=", ".join(sorted({work.reason for work in found if work.reason})),
     )
 
 
@@ -302,17 +315,18 @@ def with_derived(catalog: Catalog) -> Select:
 
     What is not sliced, such as a leaderboard, reads many slots: the refresh sensor sees to it.
     """
+    reads = [
+        (relation, {source.id for source in slice_sources(catalog, relation)})
+        for relation in catalog.derived
+        if partition_set(relation) != "whole"
+    ]
 
     def select(assets: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:
         selected = list(assets)
         reached = {".".join(key.path) for key in assets}
-        kinds = {partition_set(catalog[relation_id]) for relation_id in reached} - {"whole"}
-        for relation in catalog.derived:
-            if (
-                partition_set(relation) in kinds
-                and relation.id not in reached
-                and catalog.upstream[relation.id] & reached
-            ):
+        kinds = {partition_set(catalog[relation_id]) for relation_id in reached}
+        for relation, sources in reads:
+            if partition_set(relation) in kinds and relation.id not in reached and sources & reached:
                 reached.add(relation.id)
                 selected.append(asset_key(relation))
         return selected

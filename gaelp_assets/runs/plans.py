@@ -6,7 +6,7 @@ Here the pure rules of `planning` meet the gateway and Dagster's instance. Start
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
@@ -25,6 +25,7 @@ from gaelp_assets.runs.planning import (
     with_derived,
 )
 from gaelp_assets.runs.staleness import find_stale
+from gaelp_assets.warehouse.refreshes import Why
 
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
@@ -64,13 +65,34 @@ def pending_work(platform: Platform) -> list[PendingWork]:
 
 
 def plan_refresh(
-    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, seen: Mapping[str, int]
-) -> tuple[RunPlan, dict[str, int]]:
-    """The refreshes to start now, and what need not be looked at again (see `staleness.find_stale`)."""
-    stale = find_stale(instance, platform.catalog, seen)
-    waiting = [PendingWork(asset_key(relation), slice_) for relation, slice_ in stale.slices]
-    plan = plan_work(platform, instance, waiting, only_these, now)
-    return plan, stale.seen
+    platform: Platform,
+    instance: dg.DagsterInstance,
+    now: dt.datetime,
+    *,
+    code_limit: int = RUNS_PER_TICK,
+) -> RunPlan:
+    """The refreshes to start now.
+
+    Args:
+        platform: the platform whose warehouse is asked what is stale.
+        instance: Dagster's, with the history of runs.
+        now: the moment (UTC) by which failed runs have rested or not.
+        code_limit: how many runs at a time may be under way for slices that were computed by other code: a change of SQL
+            can make years of slices stale, and new rows must not wait for these.
+
+    Raises:
+        GaelpError: the warehouse cannot be asked.
+    """
+    work = [
+        (found.why, PendingWork(asset_key(found.relation), found.slice, reason=found.why))
+        for found in find_stale(platform, instance)
+    ]
+    select = with_derived(platform.catalog)
+    first = [pending for why, pending in work if why is not Why.OTHER_CODE]
+    plan = plan_work(platform, instance, first, select, now)
+    slots = {pending.slot for pending in first}
+    later = [pending for why, pending in work if why is Why.OTHER_CODE and pending.slot not in slots]
+    return plan + plan_work(platform, instance, later, select, now, limit=code_limit)
 
 
 def plan_work(
@@ -80,6 +102,7 @@ def plan_work(
     select: Select,
     now: dt.datetime,
     cadence: Cadence | None = None,
+    limit: int = RUNS_PER_TICK,
 ) -> RunPlan:
     """The runs to start now for the waiting work, by what the instance knows of earlier ones; no faster than the cadence."""
     return plan_runs(
@@ -90,7 +113,7 @@ def plan_work(
         first_date=platform.settings.first_date,
         last_date=platform.last_date,
         environments=known_environments(instance),
-        limit=RUNS_PER_TICK if cadence is None else min(RUNS_PER_TICK, cadence.runs),
+        limit=limit if cadence is None else min(limit, cadence.runs),
         cooldown=NO_COOLDOWN if cadence is None else cadence.cooldown,
     )
 

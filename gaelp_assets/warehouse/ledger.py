@@ -1,4 +1,4 @@
-"""The two relations that the platform itself writes, in every warehouse, and what the ledger says.
+"""The relations that the platform itself writes, in every warehouse, and what the ledger says.
 
 They are the only catalogue names that code knows.
 """
@@ -13,6 +13,7 @@ from gaelp_assets.catalog import Relation, Slice
 
 LEDGER: Final = "ops.import_logs"
 DEAD_LETTER: Final = "ops.dead_letter"
+REFRESHES: Final = "ops.refreshes"
 
 
 class WriteMode(StrEnum):

@@ -74,8 +74,11 @@ class Loader(Protocol):
         """
         ...
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
-        """Computes a slice of a stored derived relation again, in one transaction; the number of rows that it then holds."""
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
+        """Computes a slice of a stored derived relation again, in one transaction; the number of rows that it then holds.
+
+        The same transaction enters into `ops.refreshes` what was read, and the version of the code that computed it.
+        """
         ...
 
     def mark_replayed(

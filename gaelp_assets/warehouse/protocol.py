@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import Loader, SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.migrator import Migrator
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, Reader, RelationState
@@ -20,6 +20,7 @@ class Warehouse(Reader, Loader, Migrator, Protocol):
 __all__ = [
     "DEAD_LETTER",
     "LEDGER",
+    "REFRESHES",
     "Capabilities",
     "Cost",
     "LineCounts",

@@ -72,11 +72,24 @@ class Lab:
 
     def __init__(self, home: Path, instance: dg.DagsterInstance) -> None:
         write_catalog(home / "catalog")
+        self.instance = instance
+        self._open(home)
+
+    def _open(self, home: Path) -> None:
         settings = load_settings({"GAELP_HOME": str(home), "GAELP_FIRST_DATE": "2026-11-01"})
         self.platform: Platform = open_platform(settings, load_catalog(home / "catalog"))
         self.platform.gateway.prepare()
         self.definitions = build_definitions(settings, self.platform.catalog)
-        self.instance = instance
+
+    def change(self, name: str, sql: str, **keys: Any) -> None:
+        """Gives a derived relation other SQL (and keys), as the next release of the catalogue would. A new one has the fact's fields."""
+        home = self.platform.settings.home
+        path = home / "catalog" / "lab" / f"{name}.json"
+        new = {"description": name, "owner": "team:research", "fields": FIELDS}
+        content = json.loads(path.read_text()) if path.exists() else new
+        path.write_text(json.dumps({**content, **keys}))
+        path.with_suffix(".sql").write_text(sql)
+        self._open(home)
 
     def put(self, day: int, environment: str, rows: list[dict[str, Any]] | bytes, name: str = "a") -> None:
         """Puts a file of the fact into the queue."""

@@ -38,10 +38,10 @@ def as_json(home: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
 
 def test_exit_codes_tell_nothing_to_do_from_changes_and_refusals(tmp_path: Path) -> None:
     answer = gaelp(tmp_path, "deploy", "--dry-run")
-    assert (answer.returncode, "14 to create" in answer.stdout) == (2, True), answer.stderr
+    assert (answer.returncode, "15 to create" in answer.stdout) == (2, True), answer.stderr
     assert not (tmp_path / "warehouse.duckdb").exists()
     answer = gaelp(tmp_path, "deploy")
-    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "14 made"), answer.stderr
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "15 made"), answer.stderr
     assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0
     platform = platform_in(tmp_path)
     drop(platform, FILE, ndjson([checkpoint(1)]))
@@ -54,9 +54,9 @@ def test_exit_codes_tell_nothing_to_do_from_changes_and_refusals(tmp_path: Path)
     (remedy,) = re.findall(r"ALTER TABLE .* DROP COLUMN \S+\b\"", answer.stderr)
     assert "training.stray: a table that the catalogue does not know" in answer.stdout
     code, found = as_json(tmp_path, "--dry-run")
-    assert (code, found["summary"]) == (1, {"change": 1, "refused": 1, "unchanged": 12})
+    assert (code, found["summary"]) == (1, {"change": 1, "refused": 1, "unchanged": 13})
     code, found = as_json(tmp_path, "--allow-partial")
-    assert (code, found["summary"]) == (1, {"changed": 1, "refused": 1, "unchanged": 12})
+    assert (code, found["summary"]) == (1, {"changed": 1, "refused": 1, "unchanged": 13})
     by_hand(tmp_path, remedy)
     assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0, "the way out is one"
 
@@ -102,3 +102,28 @@ def test_a_table_is_made_anew_only_if_every_row_can_come_back_and_a_rebuild_brin
     answer = gaelp(tmp_path, "deploy", "--replace", TABLE)
     assert (answer.returncode, "would be lost" in answer.stderr) == (1, True)
     assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 4
+
+
+EPISODE = {
+    "episode_id": "e0", "date": "2026-11-18", "environment_id": "CartPole-v1", "agent_id": "ppo", "training_run_id": "run0",
+    "purpose": "training", "episode_index": 0, "seed": 1, "policy_version": 0, "global_step": 100, "episode_return": 10.0,
+    "discounted_return": None, "episode_length": 10, "terminated": True, "truncated": False, "exploration_rate": 0.1,
+    "transitions_recorded": False, "started_at": "2026-11-18T06:00:00Z", "ended_at": "2026-11-18T06:00:01Z",
+}  # fmt: skip
+
+
+def test_slices_of_other_code_are_shown_and_refreshed_on_demand(tmp_path: Path) -> None:
+    raw = tmp_path / "export_gateway" / "raw" / "training" / "episodes" / "a.ndjson"
+    raw.parent.mkdir(parents=True)
+    raw.write_text(json.dumps(EPISODE) + "\n")
+    assert gaelp(tmp_path, "ingest").returncode == 0
+    by_hand(
+        tmp_path, "UPDATE ops.refreshes SET code_version = '' WHERE \"table\" = 'daily_environment_summary'"
+    )
+    answer = gaelp(tmp_path, "deploy")
+    assert answer.returncode == 0
+    assert "1 slice of analytics.daily_environment_summary (other code)" in " ".join(answer.stdout.split())
+    waiting = [{"relation_id": "analytics.daily_environment_summary", "why": "other code", "slices": 1}]
+    assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == waiting
+    assert gaelp(tmp_path, "deploy", "--refresh").returncode == 0
+    assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == []

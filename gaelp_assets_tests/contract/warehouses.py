@@ -20,6 +20,7 @@ from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.warehouse.protocol import (
     DEAD_LETTER,
     LEDGER,
+    REFRESHES,
     LineCounts,
     SliceWrite,
     StagedBatch,
@@ -180,6 +181,7 @@ GOOD: Final = relation(
 RELATIONS: Final = (
     _platform_relation(LEDGER),
     _platform_relation(DEAD_LETTER),
+    _platform_relation(REFRESHES),
     EPISODES,
     VERSIONS,
     EVENTS,

@@ -11,7 +11,6 @@ import pytest
 
 import gaelp_assets.runs.history
 from gaelp_assets.assets.partitions import GATEWAY
-from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.runs.history import past_runs
@@ -110,26 +109,6 @@ def test_raw_files_ask_for_the_gateway_and_an_empty_stage_for_nothing(
 
 def test_nothing_loaded_means_nothing_to_refresh(platform: Platform, instance: dg.DagsterInstance) -> None:
     assert tick(refresh_sensor(lambda: platform), instance) == dg.SkipReason("Nothing to do.")
-
-
-def test_a_derived_slice_older_than_its_table_is_refreshed_until_it_is_not(
-    platform: Platform, instance: dg.DagsterInstance
-) -> None:
-    catalog: Catalog = platform.catalog
-    derived = next(r for r in catalog.derived if r.partitioning is not None)
-    (source,) = [catalog[i] for i in catalog.upstream[derived.id] if catalog[i].partitioning is not None]
-    sensor = refresh_sensor(lambda: platform)
-    source_key, key = dg.AssetKey([source.dataset, source.name]), dg.AssetKey([derived.dataset, derived.name])
-    instance.report_runless_asset_event(dg.AssetMaterialization(source_key, partition=KEY))
-    found = {
-        request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
-    }
-    assert key in found[KEY]
-    instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=KEY))
-    found = {
-        request.partition_key: request.asset_selection or [] for request in requests(tick(sensor, instance))
-    }
-    assert key not in found.get(KEY, [])
 
 
 def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(

@@ -9,7 +9,7 @@ from typing import Any, Final
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery.datasets import Datasets
-from gaelp_assets.warehouse.bigquery.dialect import Names
+from gaelp_assets.warehouse.bigquery.dialect import Names, quote
 from gaelp_assets.warehouse.bigquery.errors import WriteConflict
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
 from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews
@@ -18,6 +18,8 @@ from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.bigquery.retry import until_undisturbed
 from gaelp_assets.warehouse.bigquery.schema import patch, widening_statements
 from gaelp_assets.warehouse.bigquery.tables import Tables
+from gaelp_assets.warehouse.ledger import REFRESHES
+from gaelp_assets.warehouse.refreshes import forget_statement
 from gaelp_assets.warehouse.schema.model import (
     ObjectType,
     RelationPlan,
@@ -90,6 +92,7 @@ class TableChanges:
 
     def drop(self, relation: Relation) -> None:
         """Removes the table or view; nothing happens if it is not there."""
+        self._forget_refreshes(relation)
         self._jobs.call(
             f"drop {relation.id}",
             self._jobs.client.delete_table,
@@ -100,6 +103,7 @@ class TableChanges:
     def _carry_out(self, planned: RelationPlan, table: Any) -> None:
         relation = planned.relation
         if planned.status is Status.CREATE:
+            self._forget_refreshes(relation)
             self._create(relation)
         elif planned.status is Status.REPLACE:
             if not planned.stored is planned.object_type is ObjectType.MATERIALIZED_VIEW:
@@ -133,6 +137,14 @@ class TableChanges:
             bigquery.Table.from_api_repr(self._tables.wanted(relation)),
             exists_ok=True,
         )
+
+    def _forget_refreshes(self, relation: Relation) -> None:
+        """What is made again is empty, whatever was computed for it before."""
+        dataset, _, name = REFRESHES.partition(".")
+        refreshes = f"{self._names.dataset_id(dataset)}.{name}"
+        if relation.is_derived and relation.is_stored and self._tables.get(refreshes) is not None:
+            statement = forget_statement(relation, quote(refreshes))
+            self._jobs.query(statement, f"gaelp_forget_{_unique()}", f"forget the refreshes of {relation.id}")
 
     def _patch(self, relation: Relation, table: Any, parts: Resource) -> None:
         """Sends the changed parts under the etag that was read: who came in between is not overwritten."""

@@ -69,24 +69,26 @@ class BigQueryLoader(BigQueryEngine):
                 rounds=retry.WRITE_ROUNDS,
             )
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
         """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
+        labels = {"asset": relation.id, "slice": str(slice_)}
+        entry = transaction.refresh_entry_statement(self._names, self._catalog, relation, slice_)
         if self._tables.keeping(relation) is not None:
             self._refresh_native(relation)
+            self._run(entry, f"enter the refresh of {relation.id} {slice_}", {"run_id": run_id}, labels)
             return self._count(relation, slice_condition(relation, slice_))
         query = self._names.qualify(selected(relation.sql), self._dataset_names)
         statements = transaction.refresh_statements(
-            self._names, relation, slice_, self._locks.of(relation), query
+            self._names, relation, slice_, self._locks.of(relation), query, entry
         )
-        labels = {"asset": relation.id, "slice": str(slice_)}
         action = f"refresh {relation.id} {slice_}"
         retry.until_undisturbed(
-            lambda: self._run(as_script(statements), action, {"holder": _holder()}, labels),
+            lambda: self._run(as_script(statements), action, {"holder": _holder(), "run_id": run_id}, labels),
             Problem(
                 f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {slice_}", "a turn"
             ),

@@ -17,6 +17,7 @@ from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
+from gaelp_assets.warehouse.refreshes import with_ledgers
 from gaelp_assets.warehouse.schema.model import RelationPlan
 
 
@@ -37,7 +38,7 @@ class BigQueryMigrator(BigQueryEngine):
 
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
-        self._changes.ensure(with_upstream(self._catalog, relations))
+        self._changes.ensure(with_upstream(self._catalog, with_ledgers(self._catalog, relations)))
 
     def make_dataset(self, dataset: str) -> None:
         """Makes a dataset; nothing happens if it is there."""

@@ -14,15 +14,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.warehouse.bigquery.dialect import Names, columns, literal, quote, slice_condition
 from gaelp_assets.warehouse.bigquery.errors import CHANGED
 from gaelp_assets.warehouse.bigquery.ledger import of_slice, of_table
 from gaelp_assets.warehouse.bigquery.staged_values import as_text, fits, unstaged
-from gaelp_assets.warehouse.ledger import WriteMode
+from gaelp_assets.warehouse.ledger import REFRESHES, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite
+from gaelp_assets.warehouse.refreshes import REFRESH_COLUMNS, refresh_entry
 
 
 @dataclass(frozen=True)
@@ -275,11 +276,11 @@ class WriteScript:
         )
         return (
             f"INSERT INTO {self.names.table(self.ledger)} (batch_id, dataset, `table`, slice_date, slice_environment, file, mode, "
-            "loaded_at, run_id, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
+            "loaded_at, written_at, run_id, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
             f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
             f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
             f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
-            f"@run_id, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+            f"CURRENT_TIMESTAMP(), @run_id, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
         )
 
 
@@ -293,8 +294,13 @@ _LETTER_COLUMNS = (
 )
 
 
-def refresh_statements(names: Names, relation: Relation, slice_: Slice, lock: str, query: str) -> list[str]:
-    """The transaction that computes a slice of a stored derived relation anew. Parameter `holder`: who writes."""
+def refresh_statements(
+    names: Names, relation: Relation, slice_: Slice, lock: str, query: str, entry: str
+) -> list[str]:
+    """The transaction that computes a slice of a stored derived relation again, and makes its entry (see `refresh_entry_statement`).
+
+    Parameters: `holder` (who writes), `run_id`.
+    """
     table, fields = names.table(relation), columns(relation.fields)
     condition = slice_condition(relation, slice_)
     return [
@@ -302,5 +308,16 @@ def refresh_statements(names: Names, relation: Relation, slice_: Slice, lock: st
         f"UPDATE {quote(lock)} SET holder = @holder WHERE TRUE",
         f"DELETE FROM {table} WHERE {condition}",
         f"INSERT INTO {table} ({fields}) SELECT {fields} FROM (\n{query}\n) WHERE {condition}",
+        entry,
         "COMMIT TRANSACTION",
     ]
+
+
+def refresh_entry_statement(names: Names, catalog: Catalog, relation: Relation, slice_: Slice) -> str:
+    """What enters a refresh into `ops.refreshes`. Parameter: `run_id`.
+
+    Rows are only added: transactions that delete from one table would keep each other from running. The newest row counts.
+    """
+    made = ", ".join(quote(name) for name in REFRESH_COLUMNS)
+    query = names.qualify(refresh_entry(catalog, relation, slice_), {catalog[REFRESHES].dataset})
+    return f"INSERT INTO {names.table(catalog[REFRESHES])} ({made})\n{query}"

@@ -202,7 +202,7 @@ class SliceLedger:
         self._con.register("_ledger_row", frame.to_arrow())
         self._con.execute(
             f"INSERT INTO {self._ledger} BY NAME SELECT *, {_constants(self._write.relation, self._slice)}, "
-            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id FROM _ledger_row",
+            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id, now() AS written_at FROM _ledger_row",
             {"run_id": self._write.run_id},
         )
         self._con.unregister("_ledger_row")

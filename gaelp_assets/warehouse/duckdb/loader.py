@@ -16,8 +16,9 @@ from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
-from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+from gaelp_assets.warehouse.refreshes import refresh_entry
 
 
 class DuckDBLoader(DuckDBEngine):
@@ -47,17 +48,23 @@ class DuckDBLoader(DuckDBEngine):
             written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
         return counts_by_batch(write.batches, written, known)
 
-    def refresh(self, relation: Relation, slice_: Slice) -> int:
+    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
         """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
+        from gaelp_assets.sql.transpile import to_duckdb
+
         table, columns = table_name(relation), names(relation.fields)
         predicate, sql = slice_predicate(relation, slice_), view_sql(relation, self._tables)
+        entry = to_duckdb(refresh_entry(self._catalog, relation, slice_))
         with self._file.writing(f"refresh {relation.id} {slice_}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
             con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
+            con.execute(
+                f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entry}", {"run_id": run_id}
+            )
             return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
 
     def mark_replayed(

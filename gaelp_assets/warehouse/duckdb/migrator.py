@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
+import duckdb
+
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.warehouse.duckdb import schema
@@ -12,7 +14,8 @@ from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import quote
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import forget_statements
-from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
+from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES
+from gaelp_assets.warehouse.refreshes import forget_statement, with_ledgers
 from gaelp_assets.warehouse.schema.model import (
     ObjectType,
     RelationPlan,
@@ -28,7 +31,7 @@ class DuckDBMigrator(DuckDBEngine):
 
     def ensure(self, relations: Sequence[Relation]) -> None:
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
-        ordered = with_upstream(self._catalog, relations)
+        ordered = with_upstream(self._catalog, with_ledgers(self._catalog, relations))
         with self._file.reading("look for changes of the catalogue") as con:
             plans = schema.compared(con, ordered, self._tables, SchemaScope.ROWS)
         if all(planned.status is Status.UNCHANGED for planned in plans):
@@ -37,7 +40,7 @@ class DuckDBMigrator(DuckDBEngine):
             plans = schema.compared(con, ordered, self._tables, SchemaScope.ROWS)
             refuse(plans)
             for planned in plans:
-                schema.carry_out(con, planned, self._tables)
+                self._carry_out(con, planned)
 
     def make_dataset(self, dataset: str) -> None:
         """Makes a schema; nothing happens if it is there."""
@@ -53,7 +56,7 @@ class DuckDBMigrator(DuckDBEngine):
                 with self._file.savepoint(con, f"change {planned.relation.id}"):
                     (now,) = schema.compared(con, [planned.relation], self._tables)
                     done = recheck(planned, now)
-                    schema.carry_out(con, done, self._tables)
+                    self._carry_out(con, done)
                 return done
 
             yield apply
@@ -68,6 +71,18 @@ class DuckDBMigrator(DuckDBEngine):
             if relation.id in found:
                 kind = "VIEW" if found[relation.id].object_type is ObjectType.VIEW else "TABLE"
                 con.execute(f"DROP {kind} {table_name(relation)}")
+            self._forget_refreshes(con, relation)
             if relation.is_loaded and {ledger.id, dead_letter.id} <= found.keys():
                 for statement in forget_statements(ledger, dead_letter, relation):
                     con.execute(statement)
+
+    def _carry_out(self, con: duckdb.DuckDBPyConnection, planned: RelationPlan) -> None:
+        if planned.status in {Status.CREATE, Status.REPLACE}:
+            self._forget_refreshes(con, planned.relation)
+        schema.carry_out(con, planned, self._tables)
+
+    def _forget_refreshes(self, con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
+        """What is made again is empty, whatever was computed for it before."""
+        refreshes = [each for each in with_ledgers(self._catalog, [relation]) if each.id == REFRESHES]
+        if refreshes and schema.shapes(con, refreshes):
+            con.execute(forget_statement(relation, table_name(*refreshes)))

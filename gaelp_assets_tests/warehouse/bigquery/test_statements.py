@@ -23,7 +23,8 @@ from gaelp_assets.warehouse.bigquery.resources import (
 )
 from gaelp_assets.warehouse.bigquery.schema import widening_statements
 from gaelp_assets.warehouse.bigquery.staging import dead_letter_schema, row_schema
-from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, SliceWrite, WriteMode
+from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, SliceWrite, WriteMode
+from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, forget_statement, stale_query
 from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, stored_fields
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -59,6 +60,7 @@ PARAMETERS = {
         "STRING",
     ),
     "moment": "TIMESTAMP",
+    "since": "TIMESTAMP",
 }
 CONTROL = ("BEGIN TRANSACTION", "COMMIT TRANSACTION")
 DATASETS = frozenset(r.dataset for r in CATALOG)
@@ -178,11 +180,16 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
         if derived.is_stored:
             part = derived.partitioning
             slice_ = Slice(DAY if part else None, "it's-v0" if part and part.environment else None)
+            entry = transaction.refresh_entry_statement(NAMES, catalog, derived, slice_)
             for statement in transaction.refresh_statements(
-                NAMES, derived, slice_, f"{NAMES.dataset_id('locks')}.one", query
+                NAMES, derived, slice_, f"{NAMES.dataset_id('locks')}.one", query, entry
             ):
                 if statement not in CONTROL:
                     _analyze(gate, statement)
+            _analyze(gate, forget_statement(derived, NAMES.table(catalog[REFRESHES])))
+    for question in (stale_query(catalog, 9, DAY), WRITERS_QUERY):
+        assert question is not None
+        _analyze(gate, NAMES.qualify(question, datasets))
 
 
 def test_google_accepts_the_widening_of_columns() -> None:

@@ -1,0 +1,209 @@
+"""What was written when, and what was computed from what: the questions about `ops.import_logs` and `ops.refreshes`, as GoogleSQL.
+
+An *entry* is what has put rows into a slice: a row of the ledger for a loaded table, the newest refresh for a derived one. What a refresh
+has read is kept as the number and a digest of the entries of its sources, taken in its own transaction. Where they differ from the
+entries that are there now, the slice is stale: no clock and no order of commits is asked.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Final
+
+from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
+from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
+
+
+class Why(StrEnum):
+    """Why a slice of a derived relation is stale."""
+
+    NEVER_COMPUTED = "never computed"
+    NEW_ROWS = "new rows"
+    OTHER_CODE = "other code"
+    """Its rows were computed by another version of the SQL, of a view that it reads through, or of the columns."""
+
+
+# A moment in microseconds is summed modulo a prime: the sum of 9 thousand million of them fits into INT64.
+_DIGEST: Final = "SUM(MOD(UNIX_MICROS({moment}), 1000000007))"
+_WRITTEN_AT: Final = "COALESCE(written_at, loaded_at)"
+_SLICE: Final = "dataset, `table`, slice_date, slice_environment"
+
+_NEWEST: Final = (
+    "ROW_NUMBER() OVER (PARTITION BY dataset, `table`, slice_date, slice_environment ORDER BY {moment} DESC)"
+)
+_MADE: Final = f"""
+  SELECT {_SLICE}, refreshed_at, code_version, read_entries, read_digest
+  FROM (SELECT *, {_NEWEST.format(moment="refreshed_at")} AS place FROM {REFRESHES})
+  WHERE place = 1"""
+_ENTRIES: Final = f"""
+  SELECT {_SLICE}, COUNT(*) AS entries, {_DIGEST.format(moment=_WRITTEN_AT)} AS digest
+  FROM {LEDGER}
+  WHERE mode <> 'sort'
+  GROUP BY dataset, `table`, slice_date, slice_environment
+  UNION ALL
+  SELECT {_SLICE}, 1 AS entries, MOD(UNIX_MICROS(refreshed_at), 1000000007) AS digest
+  FROM made"""
+
+REFRESH_COLUMNS: Final = (
+    "dataset", "table", "slice_date", "slice_environment", "code_version", "refreshed_at", "read_entries",
+    "read_digest", "run_id",
+)  # fmt: skip
+"""The columns of `refresh_entry`, in their order."""
+
+
+def refresh_entry(catalog: Catalog, relation: Relation, slice_: Slice) -> str:
+    """A query of one row: what a refresh of this slice enters into `ops.refreshes`, in its own transaction. Parameter: `run_id`."""
+    sources = slice_sources(catalog, relation)
+    by_date, by_environment = slice_dimensions(relation)
+    conditions = [" OR ".join(_is(source) for source in sources) or "FALSE"]
+    if by_date:
+        conditions.append(f"slice_date = {_date(slice_.date)}")
+    if by_environment:
+        conditions.append(f"slice_environment = {_text(slice_.environment)}")
+    where = " AND ".join(f"({condition})" for condition in conditions)
+    return f"""WITH made AS ({_MADE}
+), entry AS ({_ENTRIES}
+)
+SELECT {_text(relation.dataset)} AS dataset, {_text(relation.name)} AS `table`, {_date(slice_.date)} AS slice_date,
+  {_text(slice_.environment)} AS slice_environment, {_text(code_version(catalog, relation))} AS code_version,
+  CURRENT_TIMESTAMP() AS refreshed_at, COALESCE(SUM(entries), 0) AS read_entries, COALESCE(SUM(digest), 0) AS read_digest,
+  @run_id AS run_id
+FROM entry
+WHERE {where}"""
+
+
+def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
+    """A query of the stale slices of stored derived relations; None if the catalogue has no such relation.
+
+    Columns: `dataset`, `table`, `slice_date`, `slice_environment`, `why` (a word of `Why`). At most `limit` rows of each relation: slices
+    whose sources have changed come before those whose code alone has, and new dates before old ones. Slices whose source is not kept any
+    more on that day (UTC) are stale only if it has other rows since: computed again, what they hold would be gone, also where they
+    were computed before `ops.refreshes` told of it.
+    """
+    readers = [relation for relation in catalog.derived if relation.is_stored]
+    links = [_link(reader, source) for reader in readers for source in slice_sources(catalog, reader)]
+    if not links:
+        return None
+    versions = [
+        f"SELECT {_text(reader.dataset)} AS dataset, {_text(reader.name)} AS `table`, "
+        f"{_text(code_version(catalog, reader))} AS wanted, {_date(_kept_since(catalog, reader, today))} AS kept_since"
+        for reader in readers
+    ]
+    return f"""WITH link AS (
+  {_union(links)}
+), version AS (
+  {_union(versions)}
+), made AS ({_MADE}
+), entry AS ({_ENTRIES}
+), slice AS (
+  SELECT link.reader_dataset AS dataset, link.reader AS `table`, IF(link.by_date, entry.slice_date, NULL) AS slice_date,
+    IF(link.by_environment, entry.slice_environment, NULL) AS slice_environment, entry.entries, entry.digest,
+    0 AS made, 0 AS read_entries, 0 AS read_digest, '' AS code_version
+  FROM entry
+  INNER JOIN link ON link.source_dataset = entry.dataset AND link.source = entry.`table`
+  UNION ALL
+  SELECT {_SLICE}, 0 AS entries, 0 AS digest, 1 AS made, read_entries, read_digest, code_version
+  FROM made
+), compared AS (
+  SELECT {_SLICE}, SUM(entries) AS entries, SUM(digest) AS digest, SUM(made) AS made, SUM(read_entries) AS read_entries,
+    SUM(read_digest) AS read_digest, MAX(code_version) AS code_version
+  FROM slice
+  GROUP BY dataset, `table`, slice_date, slice_environment
+), judged AS (
+  SELECT compared.dataset, compared.`table`, compared.slice_date, compared.slice_environment,
+    CASE
+      WHEN compared.made > 0 AND (compared.entries <> compared.read_entries OR compared.digest <> compared.read_digest)
+        THEN '{Why.NEW_ROWS}'
+      WHEN compared.slice_date < version.kept_since THEN ''
+      WHEN compared.made = 0 THEN '{Why.NEVER_COMPUTED}'
+      WHEN compared.code_version <> version.wanted THEN '{Why.OTHER_CODE}'
+      ELSE ''
+    END AS why
+  FROM compared
+  INNER JOIN version ON version.dataset = compared.dataset AND version.`table` = compared.`table`
+), ordered AS (
+  SELECT {_SLICE}, why, ROW_NUMBER() OVER (
+    PARTITION BY dataset, `table` ORDER BY why = '{Why.OTHER_CODE}', slice_date DESC, slice_environment
+  ) AS place
+  FROM judged
+  WHERE why <> ''
+)
+SELECT {_SLICE}, why
+FROM ordered
+WHERE place <= {int(limit)}
+ORDER BY place, dataset, `table`"""
+
+
+def with_ledgers(catalog: Catalog, relations: Sequence[Relation]) -> list[Relation]:
+    """These relations and, where a stored derived one is among them, those that a refresh reads and writes beside it.
+
+    A catalogue that lacks them can be deployed, and nothing of it refreshed.
+    """
+    computed = any(relation.is_derived and relation.is_stored for relation in relations)
+    ledgers = [catalog.relations[name] for name in (LEDGER, REFRESHES) if name in catalog.relations]
+    return [*relations, *(ledgers if computed else ())]
+
+
+def forget_statement(relation: Relation, refreshes: str) -> str:
+    """What takes a relation out of `ops.refreshes`, whose quoted name is given: its slices have yet to be computed.
+
+    The text is SQL of both engines: the column `table` is named through an alias, as they quote it in different ways.
+    """
+    return f"DELETE FROM {refreshes} AS made WHERE made.dataset = '{relation.dataset}' AND made.table = '{relation.name}'"
+
+
+WRITERS_QUERY: Final = f"""WITH written AS (
+  SELECT {_SLICE}, {_WRITTEN_AT} AS written_at, run_id, loaded
+  FROM {LEDGER}
+  WHERE mode <> 'sort'
+  UNION ALL
+  SELECT {_SLICE}, refreshed_at AS written_at, run_id, NULL AS loaded
+  FROM {REFRESHES}
+)
+SELECT {_SLICE}, written_at, run_id, row_count
+FROM (
+  SELECT *, {_NEWEST.format(moment="written_at")} AS place,
+    SUM(loaded) OVER (PARTITION BY dataset, `table`, slice_date, slice_environment) AS row_count
+  FROM written
+)
+WHERE place = 1 AND written_at >= @since"""
+"""A query of the slices that were written since a moment, with the newest write of each, its run, and a loaded table's rows.
+Parameter: `since`, a TIMESTAMP."""
+
+
+def _link(reader: Relation, source: Relation) -> str:
+    by_date, by_environment = slice_dimensions(reader)
+    return (
+        f"SELECT {_text(reader.dataset)} AS reader_dataset, {_text(reader.name)} AS reader, "
+        f"{_text(source.dataset)} AS source_dataset, {_text(source.name)} AS source, "
+        f"{by_date} AS by_date, {by_environment} AS by_environment"
+    )
+
+
+def _kept_since(catalog: Catalog, reader: Relation, today: dt.date) -> dt.date | None:
+    """The first date of which all slices' sources are kept; None if they are kept for ever."""
+    days = [s.retention_days for s in slice_sources(catalog, reader) if s.retention_days is not None]
+    return today - dt.timedelta(days=min(days)) if days else None
+
+
+def _union(queries: Sequence[str]) -> str:
+    return "\n  UNION ALL ".join(queries)
+
+
+def _is(source: Relation) -> str:
+    return f"dataset = {_text(source.dataset)} AND `table` = {_text(source.name)}"
+
+
+def _date(date: dt.date | None) -> str:
+    return "CAST(NULL AS DATE)" if date is None else f"DATE '{date.isoformat()}'"
+
+
+def _text(value: str | None) -> str:
+    """A STRING constant."""
+    if value is None:
+        return "CAST(NULL AS STRING)"
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,127 @@
+"""What a refresh enters beside the rows, on each engine: what it has read, and which code has computed it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from gaelp_assets.catalog import Catalog
+from gaelp_assets.catalog.validate import upstream_of
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
+from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, stale_query
+from gaelp_assets.warehouse.schema.model import plan_replace
+from gaelp_assets_tests.contract.warehouses import (
+    BEST,
+    CARTPOLE,
+    CATALOG,
+    DAY,
+    ENGINES,
+    EPISODES,
+    RELATIONS,
+    Stager,
+    encode,
+    episodes,
+    write,
+)
+
+EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+
+
+def stale(
+    warehouse: Warehouse, catalog: Catalog = CATALOG, today: dt.date = DAY
+) -> list[tuple[str, str | None, str]]:
+    """Relation, environment and reason of each stale slice."""
+    query = stale_query(catalog, 100, today)
+    assert query is not None
+    frame = warehouse.query(query).frame
+    return sorted(frame.select("table", "slice_environment", "why").rows())
+
+
+def test_a_slice_is_stale_from_the_commit_of_what_it_reads_until_it_is_refreshed(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    batch = stage(EPISODES, encode(episodes(range(5))))
+    assert stale(warehouse) == []
+    write(warehouse, EPISODES, [batch], CARTPOLE)
+    assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
+    warehouse.refresh(BEST, CARTPOLE, run_id="run-1")
+    assert stale(warehouse) == []
+    # The same batches, the same rows, the same loaded_at: a rebuild is a write all the same.
+    write(warehouse, EPISODES, [batch], CARTPOLE, mode=WriteMode.REBUILD)
+    assert stale(warehouse) == [("best", "CartPole-v1", "new rows")]
+    warehouse.refresh(BEST, CARTPOLE, run_id="run-2")
+    assert stale(warehouse) == []
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([50])))], CARTPOLE)
+    assert stale(warehouse) == [("best", "CartPole-v1", "new rows")]
+    written = warehouse.query(WRITERS_QUERY, {"since": EPOCH}).frame
+    assert sorted(written.select("table", "run_id", "row_count").rows()) == [
+        ("best", "run-2", None),
+        ("episodes", "run", 6),
+    ]
+
+
+def test_a_slice_knows_the_version_of_the_code_that_computed_it(
+    engine: str, warehouse: Warehouse, stage: Stager, tmp_path: Path
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    warehouse.refresh(BEST, CARTPOLE)
+    assert BEST.sql is not None
+    changed = BEST.model_copy(update={"sql": BEST.sql.replace("MAX(score)", "MAX(score) * 10")})
+    relations = [changed if each.id == BEST.id else each for each in RELATIONS]
+    catalog = Catalog(relations, upstream_of(relations))
+    assert stale(warehouse, catalog) == [("best", "CartPole-v1", "other code")]
+    other = ENGINES[engine](tmp_path, catalog, 60)
+    other.refresh(changed, CARTPOLE)
+    assert stale(other, catalog) == []
+    assert stale(other) == [("best", "CartPole-v1", "other code")]
+
+
+def test_slices_are_not_computed_again_whose_source_is_kept_no_more(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    """The table's rows of that day have expired: the derived ones, computed again, would be none."""
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    changed = {
+        EPISODES.id: EPISODES.model_copy(update={"retention_days": 30}),
+        BEST.id: BEST.model_copy(update={"sql": f"{BEST.sql} HAVING TRUE"}),
+    }
+    relations = [changed.get(each.id, each) for each in RELATIONS]
+    catalog = Catalog(relations, upstream_of(relations))
+    kept, gone = DAY + dt.timedelta(days=30), DAY + dt.timedelta(days=31)
+    assert stale(warehouse, catalog, kept) == [("best", "CartPole-v1", "never computed")]
+    assert stale(warehouse, catalog, gone) == []
+    warehouse.refresh(BEST, CARTPOLE)
+    assert stale(warehouse, catalog, kept) == [("best", "CartPole-v1", "other code")]
+    assert stale(warehouse, catalog, gone) == []
+
+
+def test_a_refresh_that_fails_enters_nothing(warehouse: Warehouse, stage: Stager) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    failing = BEST.model_copy(
+        update={
+            "sql": "SELECT date, environment_id, score AS best, DIV(step, step - step) AS steps FROM lab.episodes"
+        }
+    )
+    with pytest.raises(GaelpError):
+        warehouse.refresh(failing, CARTPOLE)
+    assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
+
+
+@pytest.mark.parametrize("how", ["dropped", "replaced"])
+def test_a_derived_table_that_is_made_again_has_yet_to_be_computed(
+    how: str, warehouse: Warehouse, stage: Stager
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    warehouse.refresh(BEST, CARTPOLE)
+    if how == "dropped":
+        warehouse.drop(BEST)
+        warehouse.ensure([BEST])
+    else:
+        (found,) = warehouse.diff([BEST])
+        assert found.stored is not None
+        with warehouse.changing() as change:
+            change(plan_replace(BEST, found.object_type, found.stored, "all of its rows", forced=True))
+    assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
