@@ -70,7 +70,7 @@ class NativeDecoderHook(BuildHookInterface[Any]):
         """Builds before the files of a wheel are collected."""
         reason = build(Path(self.root), Path(self.root, LIBRARY))
         if reason is not None:
-            self.app.display_warning(f"{reason}: files will be proven in Python alone, more slowly")
+            self.app.display_warning(f"{reason}: files will be validated in Python alone, more slowly")
             return
         build_data["artifacts"].append(f"/{LIBRARY}")
         build_data["pure_python"] = False

@@ -1,6 +1,6 @@
 """What was measured, as tables and a picture: `report.md` and `report.png`, made from `results/`.
 
-`python -m benchmarks.report` makes them anew without measuring.
+`python -m benchmarks.report` makes them again without measuring.
 """
 
 from __future__ import annotations

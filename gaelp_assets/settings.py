@@ -115,7 +115,7 @@ class Settings:
 
     @property
     def staging(self) -> Path:
-        """Where proven rows wait, as Parquet, for their commit."""
+        """Where validated rows wait, as Parquet, for their commit."""
         return self.home / "staging"
 
 

@@ -1,4 +1,4 @@
-// The library's interface, in plain C. No Python is called, so that the interpreter is free meanwhile.
+// The library's interface, in plain C. No Python is called, so that the interpreter is free while it works.
 #pragma once
 
 #include <cstdint>

@@ -1,6 +1,6 @@
 """Dagster's default run launcher, and an answer to whether a run's worker still lives.
 
-Without the answer, run monitoring never notices a killed worker: the run stays started for ever, and so does its slice.
+Without the answer, run monitoring never notices a killed worker: the run stays started, and so does its slice.
 """
 
 from __future__ import annotations

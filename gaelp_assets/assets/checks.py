@@ -123,7 +123,7 @@ def schema_conformance(
     drifted = bool(planned.refusals) or any(change.action in FOR_ROWS for change in planned.changes)
     metadata: Metadata = {}
     if planned.status is not Status.UNCHANGED:
-        columns = dict.fromkeys(("column", "declared", "found", "way out"), "string")
+        columns = dict.fromkeys(("column", "declared", "found", "remedy"), "string")
         metadata["columns"] = table(_drift(planned), **columns)
     rows = 0
     failures: list[dict[str, str | int]] = []
@@ -139,7 +139,7 @@ def schema_conformance(
             ).frame
             rows += frame.height
             failures += _rule_failures(relation, frame)
-    metadata |= {"rows proven": rows, "rows proven at most": SAMPLE_ROWS * len(covered)}
+    metadata |= {"rows validated": rows, "rows validated at most": SAMPLE_ROWS * len(covered)}
     if failures:
         metadata["failures"] = table(failures, column="string", check="string", rows="int")
     return not drifted and not failures, metadata
@@ -152,12 +152,12 @@ def _drift(planned: "RelationPlan") -> list[dict[str, str]]:
             "column": refusal.field,
             "declared": refusal.wanted,
             "found": refusal.found,
-            "way out": refusal.remedy,
+            "remedy": refusal.remedy,
         }
         for refusal in planned.refusals
     ]
     return refused + [
-        {"column": change.field, "declared": change.wanted, "found": change.found, "way out": "gaelp deploy"}
+        {"column": change.field, "declared": change.wanted, "found": change.found, "remedy": "gaelp deploy"}
         for change in planned.changes
     ]
 

@@ -48,7 +48,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
         specs=[
             dg.AssetSpec(
                 GATEWAY,
-                description="Where producers put their files. Materializing it proves what lies in raw/ and sorts it into "
+                description="Where producers put their files. Materializing it validates what lies in raw/ and sorts it into "
                 "slices in cloud_ready/, which is the load queue.",
                 group_name=GATEWAY.path[0],
                 owners=["team:platform"],

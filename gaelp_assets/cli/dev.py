@@ -69,7 +69,7 @@ def dagster_instance(settings: Settings) -> dg.DagsterInstance:
     import dagster as dg
 
     home = prepare_dagster_home(settings)
-    # Dagster looks for it there when it is asked for the instance anew, as by its own subprocesses.
+    # Dagster looks for it there when it is asked for the instance again, as by its own subprocesses.
     os.environ["DAGSTER_HOME"] = str(home)
     return dg.DagsterInstance.get()
 

@@ -145,7 +145,7 @@ def ingest() -> None:
 
 
 def _load_pending(platform: Platform, *, refresh_only: bool = False, quiet: bool = False) -> int:
-    """Loads what is pending, and says what was rejected or set aside; the exit code. With `refresh_only`, it only refreshes what is stale."""
+    """Loads what is pending, and says what was rejected or set aside; the exit code. With `refresh_only`, only what is stale."""
     from gaelp_assets.cli.dev import dagster_instance
     from gaelp_assets.definitions import build_definitions
     from gaelp_assets.operations.rejects import open_lines, rejected_by
@@ -193,7 +193,9 @@ def deploy(
     ] = False,
     replace: Annotated[
         list[str] | None,
-        typer.Option(help="drop this relation and make it anew, to be filled again from sent/ by a backfill"),
+        typer.Option(
+            help="drop this relation and make it again, to be filled again from sent/ by a backfill"
+        ),
     ] = None,
     refresh: Annotated[
         bool,

@@ -1,1 +1,1 @@
-"""Files of a slice -> fates -> warehouse: reads, proves, stages and commits, and accounts for every line."""
+"""Files of a slice -> fates -> warehouse: reads, validates, stages and commits, and accounts for every line."""

@@ -128,7 +128,7 @@ class _Load:
         )
 
     def rebuild(self) -> None:
-        """Reads `sent/` before `cloud_ready/`: a file that an append moves meanwhile is in the ledger, and is noticed there.
+        """Reads `sent/` before `cloud_ready/`: a file that an append moves at the same time is in the ledger, and is noticed there.
 
         What has been staged stays so through the attempts: each has only the files to read that came since the one before.
         """
@@ -167,7 +167,7 @@ class _Load:
                     stage_file(gateway, file, self._validator, folder, on_progress=self._on_progress)
                 )
             except ObjectChanged:
-                continue  # whoever moved it has loaded it, or has set it aside
+                continue  # the process that moved it has loaded it, or has set it aside
             except GaelpError as error:
                 if not error.permanent:
                     raise

@@ -23,7 +23,7 @@ def ordered_map(
         yield from map(function, values)
         return
     running: deque[Future[Out]] = deque()
-    pool = ThreadPoolExecutor(threads, thread_name_prefix="prove")
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="validate")
     try:
         for value in values:
             running.append(pool.submit(function, value))

@@ -1,7 +1,7 @@
 """Brings a whole warehouse up to the catalogue: one plan of everything, then datasets, tables, and views after what they read.
 
 As with Terraform, a plan that holds refusals is not begun unless that is asked for, what fails stops nothing that does not depend on it,
-and whoever runs it again makes what is still missing.
+and another call makes what is still missing.
 """
 
 from __future__ import annotations
@@ -108,12 +108,12 @@ def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
 
 
 def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Relation] = ()) -> DeployPlan:
-    """Compares the whole catalogue with the warehouse, and changes nothing. The relations of `anew` are to be dropped and made again.
+    """Compares the whole catalogue with the warehouse, and changes nothing. The relations of `replace` are to be dropped and made again.
 
     Raises:
-        GaelpError: the warehouse does not let itself be looked at, or a relation of `anew` cannot be filled again.
+        GaelpError: the warehouse cannot be read, or a relation of `replace` cannot be filled again.
     """
-    _check_anew(replace)
+    _check_replaceable(replace)
     relations = with_upstream(catalog, list(catalog))
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
@@ -143,10 +143,10 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
     )
 
 
-def _check_anew(relations: Sequence[Relation]) -> None:
+def _check_replaceable(relations: Sequence[Relation]) -> None:
     problems = [
         Problem(
-            f"a {relation.kind} cannot be made anew: no file holds its rows",
+            f"a {relation.kind} cannot be made again: no file holds its rows",
             relation.id,
             "a table that is loaded from files, or is derived from others",
         )

@@ -18,7 +18,7 @@ from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
 
 @dataclass(frozen=True)
 class StagedBatch:
-    """One gateway file, read and proven: its clean rows and its rejected lines, staged as Parquet."""
+    """One gateway file, read and validated: its clean rows and its rejected lines, staged as Parquet."""
 
     batch_id: str
     """SHA-256 of the file's bytes, in hexadecimal."""
@@ -30,7 +30,7 @@ class StagedBatch:
     """Lines that are not blank. `lines = staged rows + rejected + sorted`."""
     rejected: int
     sorted: int = 0
-    """Lines of a raw file that went on, proven and unaltered, into files of one slice each."""
+    """Lines of a raw file that went on, validated and unaltered, into files of one slice each."""
     rows: tuple[Path, ...] = ()
     """Parquet: the relation's fields (see `validation.schema.arrow_schema`), `_row_hash`, `_line_number`, `_byte_offset`."""
     rejects: tuple[Path, ...] = ()

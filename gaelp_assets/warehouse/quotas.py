@@ -55,7 +55,7 @@ class QuotaLeft:
     limits: Limits
     at: dt.datetime
     used: int | None
-    """Load jobs of the project since the day began, whoever started them; None if nobody could tell."""
+    """Load jobs of the project since the day began, by any account; None if nobody could tell."""
     unknown_because: str = ""
 
     @property

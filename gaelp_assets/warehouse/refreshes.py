@@ -184,7 +184,7 @@ def _link(reader: Relation, source: Relation) -> str:
 
 
 def _kept_since(catalog: Catalog, reader: Relation, today: dt.date) -> dt.date | None:
-    """The first date of which all slices' sources are kept; None if they are kept for ever."""
+    """The first date of which all slices' sources are kept; None if they are always kept."""
     days = [s.retention_days for s in slice_sources(catalog, reader) if s.retention_days is not None]
     return today - dt.timedelta(days=min(days)) if days else None
 

@@ -399,7 +399,7 @@ def test_words_that_drifted_are_shown_and_fail_nothing(lab: Lab) -> None:
     found = checks(run_checks(lab, {}))["schema_conformance"]
     assert found.passed
     (record,) = table(found.metadata["columns"])
-    assert (record.data["found"], record.data["way out"]) == ("by hand", "gaelp deploy")
+    assert (record.data["found"], record.data["remedy"]) == ("by hand", "gaelp deploy")
 
 
 def run_checks(lab: Lab, tags: dict[str, str]) -> dg.ExecuteInProcessResult:

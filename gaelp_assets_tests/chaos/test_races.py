@@ -115,7 +115,7 @@ def resent(seed: int, chance: random.Random) -> list[tuple[str, bytes]]:
 
 
 def check_what_was_seen(home: Path, observations: Path) -> None:
-    """Of every batch, a reader has seen nothing or the rows that it ends with, whatever was rebuilt meanwhile."""
+    """Of every batch, a reader has seen nothing or the rows that it ends with, whatever was rebuilt at the same time."""
     seen = pl.read_parquet(observations)
     final = platform_in(home).warehouse.query(
         "SELECT slice_date, slice_environment, batch_id, loaded FROM ops.import_logs "

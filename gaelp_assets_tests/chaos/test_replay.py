@@ -1,4 +1,4 @@
-"""Once a rule is mended, replaying brings in exactly the lines that it had rejected, each once, whatever happens meanwhile."""
+"""Once a rule is mended, replaying brings in exactly the lines that it had rejected, each once, whatever happens at the same time."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_twice_and_by_several_processes_at_once(origin: Path, tmp_path: Path) ->
     assert_same(ending(undisturbed), ending(origin))
 
 
-def test_a_line_that_others_replayed_meanwhile_makes_no_empty_file(tmp_path: Path) -> None:
+def test_a_line_that_others_replayed_at_the_same_time_makes_no_empty_file(tmp_path: Path) -> None:
     platform = platform_in(tmp_path)
     put(tmp_path, "raw/training/checkpoints/a.ndjson", broken_rows(2) + ndjson(map(checkpoint, range(4))))
     workers.ingest(platform)

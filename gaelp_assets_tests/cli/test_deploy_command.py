@@ -1,4 +1,4 @@
-"""`gaelp deploy` as a person, and as CI, meets it: exit codes, words, JSON, and a table that is made anew without losing rows."""
+"""`gaelp deploy` as a person, and as CI, meets it: exit codes, words, JSON, and a table that is made again without losing rows."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_exit_codes_tell_nothing_to_do_from_changes_and_refusals(tmp_path: Path)
     code, found = as_json(tmp_path, "--allow-partial")
     assert (code, found["summary"]) == (1, {"changed": 1, "refused": 1, "unchanged": 13})
     by_hand(tmp_path, remedy)
-    assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0, "the way out is one"
+    assert gaelp(tmp_path, "deploy", "--dry-run").returncode == 0, "the remedy works"
 
 
 def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
     assert {relation["outcome"] for relation in applied["relations"]} == {"made"}
 
 
-def test_a_table_is_made_anew_only_if_every_row_can_come_back_and_a_rebuild_brings_them(
+def test_a_table_is_made_again_only_if_every_row_can_come_back_and_a_rebuild_brings_them(
     tmp_path: Path,
 ) -> None:
     platform = platform_in(tmp_path)

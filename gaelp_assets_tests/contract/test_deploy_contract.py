@@ -166,7 +166,7 @@ def test_legal_changes_are_listed_made_and_then_gone(
     assert "fresh" in state.columns
 
 
-def test_all_refusals_come_at_once_each_with_field_found_wanted_and_a_way_out(
+def test_all_refusals_come_at_once_each_with_field_found_wanted_and_a_remedy(
     warehouse: Warehouse, reopened: Callable[[Catalog], Warehouse], stage: Stager
 ) -> None:
     deployed(warehouse)
@@ -245,7 +245,7 @@ def test_what_only_deploy_minds_stops_no_load(
     assert write(other, changed, [batch])[0].loaded == 1
 
 
-def test_an_empty_table_is_made_anew_instead_of_refused(
+def test_an_empty_table_is_made_again_instead_of_refused(
     warehouse: Warehouse, reopened: Callable[[Catalog], Warehouse]
 ) -> None:
     deployed(warehouse)
@@ -289,7 +289,7 @@ def test_replacing_by_name_drops_the_rows_and_a_rebuild_brings_them_back(
     assert write(other, narrower, [again], mode=WriteMode.REBUILD)[0].loaded == 1
     assert len(rows_of(other, narrower)) == 1
     assert not plan(other, catalog, jobs=JOBS).has_changes
-    with pytest.raises(GaelpError, match="cannot be made anew"):
+    with pytest.raises(GaelpError, match="cannot be made again"):
         plan(other, catalog, jobs=JOBS, replace=[CATALOG["ops.import_logs"]])
 
 
@@ -313,7 +313,7 @@ def test_what_someone_changed_by_hand_is_found(warehouse: Warehouse, stage: Stag
     (statement,) = re.findall(r"ALTER TABLE .* DROP COLUMN [\"`]surprise[\"`]", surprise.remedy)
     run(warehouse, statement)
     (left,) = found_by(plan(warehouse, CATALOG, jobs=JOBS), VERSIONS).refusals
-    assert left.field == "version", "the way out is one"
+    assert left.field == "version", "the remedy works"
 
 
 def test_a_table_gives_way_to_a_view_unless_it_holds_loaded_rows(

@@ -176,7 +176,7 @@ def test_foreign_keys_are_met_and_keys_are_unique(demo: Demo) -> None:
             }
             used = {tuple(row.get(f) for f in foreign.fields) for row in rows} - {(None,)}
             assert used <= known, (relation.id, foreign)
-        # A run's row is sent anew on each date.
+        # A run's row is sent again on each date.
         dated = relation.name == "training_runs"
         keys = [(*(row[f] for f in relation.primary_key), row["updated_at"] if dated else "") for row in rows]
         assert len(set(keys)) == len(keys), relation.id

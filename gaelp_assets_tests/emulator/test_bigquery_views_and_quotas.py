@@ -105,7 +105,7 @@ def test_a_view_that_is_as_wanted_is_left_alone_and_another_definition_replaces_
     assert "MAX(step)" in _live(other, changed)["materializedView"]["query"]
 
 
-def test_a_view_whose_table_was_dropped_and_made_anew_is_made_anew(
+def test_a_view_whose_table_was_dropped_and_made_again_is_made_again(
     address: BigQueryAddress, stage: Stager
 ) -> None:
     warehouse = _open(address, PROGRESS)
@@ -191,7 +191,7 @@ def test_who_may_not_look_is_told_so_and_goes_on(address: BigQueryAddress) -> No
     assert "count the day's load jobs" in room.unknown_because
 
 
-def test_a_deployed_view_has_nothing_left_to_change_and_takes_other_words_without_being_made_anew(
+def test_a_deployed_view_has_nothing_left_to_change_and_takes_other_words_without_being_made_again(
     address: BigQueryAddress,
 ) -> None:
     warehouse = _open(address, PROGRESS)

@@ -118,7 +118,7 @@ def test_who_dies_while_the_commit_is_under_way_finds_in_the_ledger_whether_it_w
 
 
 @pytest.mark.parametrize("work", ["refresh", "drop", "write"])
-def test_whoever_loses_against_another_transaction_gets_a_turn(
+def test_a_write_that_loses_against_another_transaction_gets_a_turn(
     warehouse: BigQueryWarehouse,
     stage: Stager,
     proxy: Proxy,
@@ -138,7 +138,7 @@ def test_whoever_loses_against_another_transaction_gets_a_turn(
 
 
 @pytest.mark.parametrize("work", ["refresh", "drop", "write"])
-def test_whoever_never_gets_a_turn_may_try_again_later(
+def test_a_write_that_never_gets_a_turn_may_try_again_later(
     warehouse: BigQueryWarehouse,
     stage: Stager,
     proxy: Proxy,

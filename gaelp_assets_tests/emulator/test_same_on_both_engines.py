@@ -221,7 +221,7 @@ def _value(value: Any, field: Field) -> Any:
         return [_value(part, single) for part in value]
     if field.type == "RECORD":
         return [_value(value[inner.name], inner) for inner in field.fields]
-    if field.type == "JSON":  # BigQuery writes its text anew
+    if field.type == "JSON":  # BigQuery writes its text again
         return json.dumps(json.loads(value), sort_keys=True)
     return value
 

@@ -1,7 +1,7 @@
 """Runs a command with both emulators beside it: `python -m gaelp_assets_tests.emulators gaelp dev`. It is what `make dev-gcp` does.
 
 The command finds the emulators through its environment and knows nothing of them otherwise. The bucket lives in memory, so everything
-else begins anew with it: Dagster's instance, the warehouse and the checkpoints are in `$GAELP_HOME/gcp`, which is emptied at each start
+else begins again with it: Dagster's instance, the warehouse and the checkpoints are in `$GAELP_HOME/gcp`, which is emptied at each start
 and left for a look afterwards.
 """
 

@@ -48,7 +48,7 @@ def test_error_comes_after_the_results_before_it_and_ends_the_work(threads: int)
     assert next(stream, None) is None
 
 
-def test_whoever_stops_listening_leaves_no_thread_behind() -> None:
+def test_a_consumer_that_stops_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     stream = ordered_map(str, iter(range(1000)), 3)
     assert next(stream) == "0"

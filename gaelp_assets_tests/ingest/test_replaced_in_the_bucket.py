@@ -125,7 +125,7 @@ def test_replaced_after_the_copy_to_sent_the_new_one_is_not_removed(
     assert numbers(platform) == [1, 2, 3]
 
 
-def test_replaced_while_a_refused_line_is_fetched_for_the_dead_letter_it_is_read_anew(
+def test_replaced_while_a_refused_line_is_fetched_for_the_dead_letter_it_is_read_again(
     server: GcsServer, platform: Platform
 ) -> None:
     put(server, 1)

@@ -114,7 +114,7 @@ def test_nothing_loaded_means_nothing_to_refresh(platform: Platform, instance: d
 def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Taken for a slot that never ran, it got its first run key again, and was silently ignored for ever."""
+    """Taken for a slot that never ran, it got its first run key again, and was silently ignored from then on."""
     quiet = record_run(instance, "quiet", dg.DagsterRunStatus.SUCCESS)
     for _ in range(3):
         record_run(instance, "busy", dg.DagsterRunStatus.FAILURE)
@@ -127,7 +127,7 @@ def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
 
 
 @pytest.mark.parametrize("sensor", [raw_sensor, cloud_ready_sensor])
-def test_a_share_that_is_not_mounted_was_made_anew_by_the_sensors(
+def test_a_share_that_is_not_mounted_was_made_again_by_the_sensors(
     sensor: Callable[[OpenPlatform], dg.SensorDefinition], instance: dg.DagsterInstance, tmp_path: Path
 ) -> None:
     share = tmp_path / "share"

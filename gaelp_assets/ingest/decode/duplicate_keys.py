@@ -63,7 +63,7 @@ def _keys_of(value: object) -> int:
 def may_have_duplicates(value: bytes | msgspec.Raw, ends: int) -> bool:
     """Whether an object in the value, with so many key ends, has a key twice, or is too deep or too odd to tell.
 
-    A key before a spaced colon is not seen: whoever asks has to look for `has_spaced_colon`, too.
+    A key before a spaced colon is not seen: a caller has to look for `has_spaced_colon`, too.
     """
     text = bytes(value)
     if too_deep(text):

@@ -70,7 +70,7 @@ def library() -> ctypes.CDLL | None:
     except (OSError, AttributeError):
         usable = False
     if not usable:
-        _LOG.info("the native decoder has not been built: files are proven in Python alone, more slowly")
+        _LOG.info("the native decoder has not been built: files are validated in Python alone, more slowly")
         return None
     native.gaelp_decode.restype = ctypes.c_int32
     native.gaelp_decode.argtypes = [

@@ -87,8 +87,10 @@ class TableChanges:
             self._carry_out(now, table)
             return now
 
-        problem = Problem(f"others changed it {CHANGE_ROUNDS} times meanwhile", planned.relation.id, "a turn")
-        return until_undisturbed(change, problem, rounds=CHANGE_ROUNDS, disturbed=changed_meanwhile)
+        problem = Problem(
+            f"others changed it {CHANGE_ROUNDS} times in the meantime", planned.relation.id, "a turn"
+        )
+        return until_undisturbed(change, problem, rounds=CHANGE_ROUNDS, disturbed=changed_by_others)
 
     def drop(self, relation: Relation) -> None:
         """Removes the table or view; nothing happens if it is not there."""
@@ -168,7 +170,7 @@ _PROPERTIES: Final = {
 }
 
 
-def changed_meanwhile(error: BaseException) -> bool:
+def changed_by_others(error: BaseException) -> bool:
     """Whether a change was refused because the table is not the one any more that it was planned for."""
     from google.api_core.exceptions import PreconditionFailed
 

@@ -1,6 +1,6 @@
 """Jobs of BigQuery: deterministic ids, labels, limits, and what is tried again when an answer is lost or a server is busy.
 
-Every job has an id that its caller derives from what the job does. Whoever asks for the same work again finds the job, and BigQuery
+Every job has an id that its caller derives from what the job does. A second call for the same work finds the job, and BigQuery
 refuses to do it twice (https://cloud.google.com/bigquery/docs/reliability-intro).
 """
 
@@ -21,7 +21,7 @@ MAX_BYTES_BILLED: Final = 100 * 1024**3
 # How long one call of the API, with all of its repetitions, may take, in seconds.
 API_DEADLINE: Final = 90.0
 JOB_ATTEMPTS: Final = 5
-# Within one upload; then the whole upload is begun anew, unless its job is found.
+# Within one upload; then the whole upload is begun again, unless its job is found.
 UPLOAD_RETRIES: Final = 3
 
 ClientFactory = Callable[[], Any]

@@ -25,7 +25,7 @@ def loads_query(names: Names, ledger: Relation, relation: Relation) -> str:
 def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
     """The transaction that takes a dropped table's loads out of ledger and dead letter; its sorted raw files stay.
 
-    Parameter: `batches`, a JSON array of the ids of those that the table held. What has been loaded since it was made anew stays.
+    Parameter: `batches`, a JSON array of the ids of those that the table held. What has been loaded since it was made again stays.
     """
     batches = "batch_id IN UNNEST(JSON_VALUE_ARRAY(@batches))"
     return [

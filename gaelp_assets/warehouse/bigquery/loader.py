@@ -219,7 +219,7 @@ class BigQueryLoader(BigQueryEngine):
         return settled
 
     def _load(self, file: Path, kind: str, schema: Any, labels: Mapping[str, str]) -> str:
-        """Loads a staged file into the table that its bytes name, once: whoever loads the same bytes finds the table."""
+        """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""
         name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
         table = self._names.staged_id(name)
         for attempt in range(retry.WRITE_ROUNDS):

@@ -31,7 +31,7 @@ class Materialization(StrEnum):
     INCREMENTAL = "incremental"
     """A materialized view to which BigQuery adds what new rows of its first table bring."""
     MAX_STALENESS = "max_staleness"
-    """A materialized view that BigQuery computes anew as a whole, and that may lag behind by `max_staleness`."""
+    """A materialized view that BigQuery computes again as a whole, and that may lag behind by `max_staleness`."""
     DERIVED_TABLE = "derived table"
     """A table that the platform refreshes slice by slice."""
 
@@ -92,7 +92,7 @@ def decide(relation: Relation, catalog: Catalog) -> Decision:
 _ORDER: Final = list(Materialization)
 _WORDS: Final = {
     Materialization.INCREMENTAL: "an incremental materialized view: BigQuery adds what new rows bring",
-    Materialization.MAX_STALENESS: "a materialized view that is computed anew as a whole, within its max_staleness",
+    Materialization.MAX_STALENESS: "a materialized view that is computed again as a whole, within its max_staleness",
     Materialization.DERIVED_TABLE: "a table that the platform refreshes",
 }
 # https://cloud.google.com/bigquery/docs/materialized-views-create#supported_aggregate_functions

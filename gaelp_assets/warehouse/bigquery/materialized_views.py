@@ -91,7 +91,7 @@ def definition(relation: Relation, keeping: Materialization, query: str) -> str:
 
 
 def survives(live: Resource, bases: Iterable[Resource | None]) -> bool:
-    """Whether a view can still be read: it is lost when a table that it reads is dropped, and stays so when that is made anew.
+    """Whether a view can still be read: it is lost when a table that it reads is dropped, and stays so when that is made again.
 
     `live` and `bases` are tables as the API describes them, None where there is none.
     """

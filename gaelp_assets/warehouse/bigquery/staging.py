@@ -1,4 +1,4 @@
-"""What a write uploads: the proven rows of all its batches in one Parquet file, and its dead letters in another."""
+"""What a write uploads: the validated rows of all its batches in one Parquet file, and its dead letters in another."""
 
 from __future__ import annotations
 

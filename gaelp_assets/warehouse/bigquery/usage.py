@@ -19,7 +19,7 @@ from gaelp_assets.warehouse.quotas import Limits, QuotaLeft, day_began
 LIMITS: Final = Limits(load_jobs=100_000, writers_per_table=22)
 # A question is billed as 10 MiB at least. Sensors look every few seconds; in five minutes they start a few hundred load jobs at most.
 REMEMBERED: Final = dt.timedelta(minutes=5)
-# Seconds. Whoever asks does other work, which does not wait for this: a tick of a sensor may take 60.
+# Seconds. The caller has other work, which does not wait for this: a tick of a sensor may take 60.
 PATIENCE: Final = 10.0
 USAGE_ROLE: Final = "roles/bigquery.resourceViewer"
 

@@ -32,7 +32,7 @@ class FairFileLock:
     def acquire(self, *, write: bool, purpose: str) -> Iterator[float]:
         """Waits for a turn and holds it; yields the moment (`time.monotonic`) until which the caller may go on waiting for others.
 
-        A reader that may not write beside the file does without a turn: whoever opens the file waits for those that have it open, as
+        A reader that may not write beside the file does without a turn: a process that opens the file waits for those that have it open, as
         DuckDB's own lock has it.
 
         Raises:
@@ -70,7 +70,7 @@ class FairFileLock:
             yield
 
     def _wait(self, lock: ReadWriteLock, write: bool, deadline: float) -> None:
-        # Whoever is next waits behind the gate alone. Without it, a process with many writes in a row starves all others.
+        # The process that is next waits behind the gate alone. Without it, a process with many writes in a row starves all others.
         with FileLock(self._gate_file, timeout=self._timeout, poll_interval=_POLL_SECONDS):
             while True:
                 try:
@@ -106,7 +106,7 @@ class FairFileLock:
 
 
 def _not_permitted(error: OSError | sqlite3.Error) -> bool:
-    """Whether the folder, or a lock's file in it, cannot be written to by whoever asks."""
+    """Whether the folder, or a lock's file in it, cannot be written to by this process."""
     if isinstance(error, OSError):
         return error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}
     code = getattr(error, "sqlite_errorcode", 0) & 0xFF

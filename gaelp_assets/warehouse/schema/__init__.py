@@ -1,1 +1,1 @@
-"""What a warehouse holds against what the catalogue wants: the model, the difference, and the way out of each refusal."""
+"""What a warehouse holds against what the catalogue wants: the model, the difference, and the remedy of each refusal."""

@@ -1,4 +1,4 @@
-"""The rules by which a relation follows the catalogue, and what has no rule and is refused with its way out.
+"""The rules by which a relation follows the catalogue, and what has no rule and is refused with its remedy.
 
 Pure: an engine states the shape that it holds and the shape that it wants, both in the catalogue's words, and gets the list. The rules
 are BigQuery's (https://cloud.google.com/bigquery/docs/managing-table-schemas) for every engine: what follows the catalogue on a
@@ -40,7 +40,7 @@ def diff(
 ) -> RelationPlan:
     """What brings a relation from the found shape to the wanted one.
 
-    `is_empty` looks whether a table has no rows, and is asked only where the answer counts: an empty table is made anew where it
+    `is_empty` looks whether a table has no rows, and is asked only where the answer counts: an empty table is made again where it
     cannot be changed. Columns that the catalogue does not know stay, and take NULL, so that they stop no load.
     """
     if found is None:

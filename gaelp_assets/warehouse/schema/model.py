@@ -120,7 +120,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A difference that no change removes without losing rows, and the way out."""
+    """A difference that no change removes without losing rows, and its remedy."""
 
     relation: str
     what: str
@@ -129,7 +129,7 @@ class Refusal:
     wanted: str = ""
     remedy: str = ""
     stops_loads: bool = True
-    """Whether rows of the catalogue's shape cannot be written meanwhile."""
+    """Whether rows of the catalogue's shape cannot be written until then."""
 
     @property
     def problem(self) -> Problem:
@@ -151,7 +151,7 @@ class RelationPlan:
     changes: tuple[Change, ...] = ()
     refusals: tuple[Refusal, ...] = ()
     forced: bool = False
-    """Whether it is made anew although it could stay: somebody asked for it, or what it reads is made anew."""
+    """Whether it is made again although it could stay: somebody asked for it, or what it reads is made again."""
 
     @property
     def status(self) -> Status:
@@ -171,7 +171,7 @@ class Dataset:
     name: str
     exists: bool
     relations: Mapping[str, ObjectType] = field(default_factory=dict)
-    """What lies in it, whoever made it, by name."""
+    """What lies in it, by name, whether or not the platform made it."""
     refusal: Refusal | None = None
     """Why nothing can be made in it."""
 
@@ -204,7 +204,7 @@ def plan_create(relation: Relation, object_type: ObjectType) -> RelationPlan:
 def plan_replace(
     relation: Relation, object_type: ObjectType, stored: ObjectType, found: str, *, forced: bool = False
 ) -> RelationPlan:
-    """The plan of a relation that is dropped and made anew; `found` says in words what is dropped."""
+    """The plan of a relation that is dropped and made again; `found` says in words what is dropped."""
     change = Change(Action.REPLACE, found=found, wanted=object_type.label)
     return RelationPlan(relation, object_type, stored, (change,), forced=forced)
 
@@ -235,7 +235,7 @@ def recheck(planned: RelationPlan, now: RelationPlan) -> RelationPlan:
 def with_dependents(
     plans: Sequence[RelationPlan], upstream: Mapping[str, frozenset[str]]
 ) -> list[RelationPlan]:
-    """The same plans, each after what it reads, where a materialized view is made anew with any table that it reads: it does not
+    """The same plans, each after what it reads, where a materialized view is made again with any table that it reads: it does not
     survive that one (https://cloud.google.com/bigquery/docs/materialized-views-manage)."""
     replaced: set[str] = set()
     result = []

@@ -8,7 +8,7 @@ from gaelp_assets.catalog import Relation
 
 
 class Remedy(StrEnum):
-    """What kind of difference a way out is for."""
+    """What kind of difference a remedy is for."""
 
     TYPE = "type"
     REQUIRED = "required"
@@ -20,7 +20,7 @@ class Remedy(StrEnum):
 
 
 def remedy(kind: Remedy, relation: Relation, path: str, sql_name: str) -> str:
-    """The way out of one difference, as a sentence or two; `sql_name` is the table's name in the engine's SQL, quoted."""
+    """The remedy of one difference, as a sentence or two; `sql_name` is the table's name in the engine's SQL, quoted."""
     first = {
         Remedy.TYPE: "Give the field another name in the catalogue (the old one then stays, unused)",
         Remedy.REQUIRED: "Make the field NULLABLE in the catalogue",
@@ -32,7 +32,7 @@ def remedy(kind: Remedy, relation: Relation, path: str, sql_name: str) -> str:
     }[kind]
     if kind is Remedy.TAKEN or not (relation.is_loaded or relation.is_derived):
         return f"{first}."
-    return f"{first}; or {_anew(relation)}."
+    return f"{first}; or {_made_again(relation)}."
 
 
 def _surplus(path: str, sql_name: str) -> str:
@@ -43,9 +43,9 @@ def _surplus(path: str, sql_name: str) -> str:
     return f"{back}; or, if nobody needs its values, drop the column: ALTER TABLE {sql_name} DROP COLUMN {column}"
 
 
-def _anew(relation: Relation) -> str:
-    """How a relation is made anew with all of its rows: from files, or from what it reads."""
-    command = f"make the table anew with `gaelp deploy --replace {relation.id}`"
+def _made_again(relation: Relation) -> str:
+    """How a relation is made again with all of its rows: from files, or from what it reads."""
+    command = f"make the table again with `gaelp deploy --replace {relation.id}`"
     if relation.is_derived:
         return f"{command}, then materialize all of its slices in Dagster"
     return f"{command}, then rebuild all of its slices from sent/ by a backfill in Dagster"

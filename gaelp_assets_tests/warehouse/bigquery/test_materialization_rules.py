@@ -99,7 +99,7 @@ def test_bigquery_adds_new_rows_to_plain_aggregates(sql: str) -> None:
         ),
     ],
 )
-def test_what_bigquery_cannot_add_to_is_computed_anew(sql: str, words: list[str]) -> None:
+def test_what_bigquery_cannot_add_to_is_computed_again(sql: str, words: list[str]) -> None:
     decision = _decision(_view(sql))
     assert decision.keeping is Materialization.MAX_STALENESS
     assert len(decision.reasons) == len(words), decision.reasons
@@ -153,7 +153,7 @@ def test_what_bigquery_cannot_keep_is_a_table(sql: str, keys: dict[str, Any], wo
     "sql",
     ["SELECT DATE_ADD(d, INTERVAL 1 DAY) AS d FROM lab.t", "SELECT d, COUNT(*) AS n FROM lab.u GROUP BY d"],
 )
-def test_partitions_of_its_own_only_a_view_that_is_computed_anew_can_have(sql: str) -> None:
+def test_partitions_of_its_own_only_a_view_that_is_computed_again_can_have(sql: str) -> None:
     decision = _decision(_view(sql, **SLICED))
     assert decision.keeping is Materialization.MAX_STALENESS
     assert [reason.what for reason in decision.reasons] == [
@@ -263,7 +263,7 @@ def test_a_definition_changes_with_the_query_its_layout_and_its_keeping() -> Non
     assert views.definition(described, Materialization.INCREMENTAL, "SELECT 1") in digests
 
 
-def test_a_view_whose_table_was_made_anew_after_it_is_made_anew_too() -> None:
+def test_a_view_whose_table_was_made_again_after_it_is_made_again_too() -> None:
     live = {"creationTime": "2000"}
     assert views.survives(live, [{"creationTime": "1999"}, {"creationTime": "2000"}])
     assert not views.survives(live, [{"creationTime": "1999"}, {"creationTime": "2001"}])

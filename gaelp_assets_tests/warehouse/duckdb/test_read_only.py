@@ -74,7 +74,7 @@ def test_an_ordinary_user_reads_a_file_that_nobody_may_write(place: Path, locks:
     assert answer.returncode == 0, answer.stderr
     read, refused = answer.stdout.splitlines()
     assert read == "0 0"
-    assert refused.startswith("cannot lock"), "whoever writes needs the lock"
+    assert refused.startswith("cannot lock"), "a writer needs the lock"
     assert {path.name: path.read_bytes() for path in place.iterdir()} == before
 
 

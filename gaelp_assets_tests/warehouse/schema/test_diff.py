@@ -103,7 +103,7 @@ def test_what_is_legal_is_a_change(
     ],
     ids=str,
 )
-def test_what_is_not_is_refused_with_a_way_out_unless_the_table_is_empty(
+def test_what_is_not_is_refused_with_a_remedy_unless_the_table_is_empty(
     found: list[ColumnSchema], wanted: list[ColumnSchema], field: str, stops_loads: bool
 ) -> None:
     planned = compared(table(*found), table(*wanted))
@@ -166,7 +166,7 @@ def test_another_form_gives_way_unless_it_holds_loaded_rows_or_is_not_ours() -> 
     assert compared(TableSchema(ObjectType.OTHER), table(A), empty=True).status is Status.REFUSED
 
 
-def test_a_materialized_view_is_made_anew_for_another_query_and_with_what_it_reads() -> None:
+def test_a_materialized_view_is_made_again_for_another_query_and_with_what_it_reads() -> None:
     first, second = (TableSchema(ObjectType.MATERIALIZED_VIEW, query=query) for query in ("1", "2"))
     assert compared(first, second).status is Status.REPLACE
     plans = [
