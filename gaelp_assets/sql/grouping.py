@@ -97,3 +97,22 @@ def _over(node: exp.Expr) -> bool:
     while isinstance(parent, _WRAPPERS):
         parent = parent.parent
     return isinstance(parent, exp.Window)
+
+
+def ordinal(node: exp.Expr) -> int | None:
+    """The number of an item of SELECT that stands for it in GROUP BY or ORDER BY; None for another expression."""
+    node = node.unnest()
+    if isinstance(node, exp.Literal) and not node.is_string and str(node.this).isdigit():
+        return int(node.this)
+    return None
+
+
+def group_items(group: exp.Expr) -> Iterator[exp.Expr]:
+    """The expressions of GROUP BY, those inside ROLLUP, CUBE and GROUPING SETS too."""
+    for item in group.expressions:
+        if isinstance(item, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
+            yield from group_items(item)
+        elif isinstance(item, exp.Paren):
+            yield item.this
+        else:
+            yield item

@@ -13,7 +13,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.expressions import Expressions
-from gaelp_assets.sql.grouping import check_grouping, has_aggregate, has_window
+from gaelp_assets.sql.grouping import check_grouping, group_items, has_aggregate, has_window, ordinal
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
 from gaelp_assets.sql.types import ANY, BOOL, Type, common_type, struct_of, type_of, typed
@@ -136,7 +136,7 @@ class _Queries:
         if order is None or columns is None:
             return
         for item in order.expressions:
-            number = _ordinal(item.this)
+            number = ordinal(item.this)
             if number is not None:
                 if not 1 <= number <= len(columns):
                     self.expressions.wrong(f"ORDER BY {number} of {len(columns)} columns", item)
@@ -286,7 +286,7 @@ class _Queries:
             values = [item.value for item in items or []]
             return [v for v in values if not has_aggregate(v) and not has_window(v)]
         keys: list[exp.Expr] = []
-        for item in list(_group_items(group)):
+        for item in list(group_items(group)):
             key, number = self._group_item(item, scope, items or [])
             keys.append(key)
             if type_of(key).holds(frozenset({"JSON"})):
@@ -300,7 +300,7 @@ class _Queries:
     def _group_item(
         self, item: exp.Expr, scope: Scope, items: Sequence[_Item]
     ) -> tuple[exp.Expr, int | None]:
-        number = _ordinal(item)
+        number = ordinal(item)
         if number is not None:
             if not 1 <= number <= len(items):
                 self.expressions.wrong(f"GROUP BY {number} of {len(items)} columns", item)
@@ -330,7 +330,7 @@ class _Queries:
             self.expressions.wrong("ORDER BY without FROM", order)
         values = []
         for item in order.expressions:
-            number = _ordinal(item.this)
+            number = ordinal(item.this)
             if number is None and isinstance(item.this, exp.Column) and len(item.this.parts) == 1:
                 named = [n for n, i in enumerate(items or []) if i.name.lower() == item.this.name.lower()]
                 if len(named) == 1:
@@ -431,21 +431,3 @@ def _name_in_sql(c: Column, number: int) -> str:
 
 def _is_star(node: exp.Expr) -> bool:
     return isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star))
-
-
-def _ordinal(node: exp.Expr) -> int | None:
-    node = node.unnest()
-    if isinstance(node, exp.Literal) and not node.is_string and str(node.this).isdigit():
-        return int(node.this)
-    return None
-
-
-def _group_items(group: exp.Expr) -> Iterator[exp.Expr]:
-    """The expressions of GROUP BY, those inside ROLLUP, CUBE and GROUPING SETS too."""
-    for item in group.expressions:
-        if isinstance(item, exp.Rollup | exp.Cube | exp.GroupingSets | exp.Tuple):
-            yield from _group_items(item)
-        elif isinstance(item, exp.Paren):
-            yield item.this
-        else:
-            yield item
