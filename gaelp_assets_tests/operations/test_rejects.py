@@ -9,15 +9,16 @@ from typing import Any
 
 import pytest
 
+from gaelp_assets.operations.acknowledge import acknowledge
 from gaelp_assets.operations.rejects import (
     accounts,
-    acknowledge,
+    dead_letters,
     open_lines,
     open_reasons,
     open_rejects,
     rejected_by,
 )
-from gaelp_assets.operations.replay import dead_letters, replay
+from gaelp_assets.operations.replay import replay
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
 from gaelp_assets_tests.zetasql_gate import Gate
 
