@@ -6,7 +6,7 @@ is written with it, `*` and `USING` are spelt out, and names of the SELECT list 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlglot import exp
