@@ -81,7 +81,8 @@ def coerced(node: exp.Expr, target: Type) -> exp.Expr:
 
 
 def implied_name(node: exp.Expr) -> str:
-    """The name of a column without AS: the last of a path."""
+    """The name of a column without AS: the last of a path, in parentheses too."""
+    node = node.unnest()
     if isinstance(node, exp.Column):
         return str(node.name)
     if isinstance(node, exp.Dot):

@@ -50,7 +50,7 @@ def test_a_new_relation_goes_to_the_users_folder_and_is_known_from_then_on(
 
 def test_a_folder_is_validated_by_name_with_the_shipped_relations_under_it(tmp_path: Path) -> None:
     catalog(tmp_path, "new", "media.frames", "--folder", str(tmp_path / "one"))
-    assert "15 relations, no problems" in catalog(tmp_path, "validate", str(tmp_path / "one")).stdout
+    assert "16 relations, no problems" in catalog(tmp_path, "validate", str(tmp_path / "one")).stdout
     wrong = catalog(tmp_path, "validate", str(tmp_path / "two"))
     assert f"{tmp_path}/two: the catalogue folder does not exist" in str(wrong.exception)
 

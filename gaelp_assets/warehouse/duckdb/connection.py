@@ -20,6 +20,7 @@ import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
+from gaelp_assets.sql.template import MARK
 from gaelp_assets.warehouse.duckdb.file_lock import FairFileLock
 
 # Four million rows at once were committed as fast with it as with more; what exceeds it spills to disk.
@@ -40,9 +41,11 @@ _SPEAKS_OF_SQL = (
     duckdb.PermissionException,
     duckdb.SyntaxException,
 )
-# How texts start that hold names and words, and never a value: those of ERROR(...) in translated SQL, and two of DuckDB's own.
+# How texts start that hold names and words, and never a value: those of translated SQL where they come without their mark, and two of
+# DuckDB's own.
 _VALUE_FREE: Final = (
     "refused: ",
+    "double overflow",
     "division by zero",
     "logarithm of ",
     "square root of ",
@@ -54,6 +57,8 @@ _VALUE_FREE: Final = (
     "NOT NULL constraint failed: ",
     "More than one row returned by a subquery used as an expression",
 )
+# Where DuckDB takes no ERROR(...), as in the order of a window, the text is that of a cast which fails.
+_IN_A_CAST: Final = re.compile(rf"Could not convert string '{MARK}([^']*)' to BOOL")
 _OVERFLOW: Final = re.compile(r"Overflow in \w+ of \w+")
 _BROKEN_FILE = (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
 
@@ -268,6 +273,10 @@ def duckdb_error(error: duckdb.Error, file: Path, purpose: str) -> GaelpError:
 def _without_values(message: str) -> str:
     """The message whole where it starts as those do that hold no value; else the kind of error alone, or what is before the values."""
     kind, _, text = message.partition(": ")
+    if text.startswith(MARK):
+        return text.removeprefix(MARK)
+    if inside := _IN_A_CAST.match(text):
+        text = inside[1]
     if text.startswith(_VALUE_FREE):
         return text
     overflow = _OVERFLOW.match(text)

@@ -276,7 +276,7 @@ def test_a_table_says_all_that_the_catalogue_says() -> None:
     assert found["labels"] == {"layer": "fact", "domain": "gr__e", "owner": "team_tests", "kind": "table"}
     assert found["schema"]["fields"][0]["policyTags"] == {"names": ["projects/p/taxonomies/1/policyTags/2"]}
     assert [f["name"] for f in found["schema"]["fields"]][-3:] == ["_batch_id", "_loaded_at", "_row_hash"]
-    assert table_resource(NAMES, GOOD, DATASETS)["view"]["query"].startswith("SELECT date")
+    assert table_resource(NAMES, GOOD, DATASETS)["view"]["query"].startswith("SELECT b.date")
     tagged = EPISODES.model_copy(update={"tags": {"layer": "fact"}})
     assert not table_resource(NAMES, tagged, DATASETS)["requirePartitionFilter"], "a tag changes nothing"
 
