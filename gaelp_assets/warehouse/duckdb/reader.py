@@ -19,6 +19,7 @@ from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
@@ -51,7 +52,7 @@ class DuckDBReader(DuckDBEngine):
     def query(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,  # noqa: ARG002 - there is no job that could carry them
         row_limit: int | None = None,
@@ -84,7 +85,7 @@ class DuckDBReader(DuckDBEngine):
     def to_pandas(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
@@ -178,7 +179,7 @@ def _is_view(relation: Relation) -> bool:
     return wanted_form(relation) is ObjectType.VIEW
 
 
-def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> pl.DataFrame:
+def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> pl.DataFrame:
     relation = con.sql(sql, params=dict(parameters) or None)
     assert relation is not None
     return cast("pl.DataFrame", relation.pl())
