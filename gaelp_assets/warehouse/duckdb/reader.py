@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import duckdb
 import polars as pl
@@ -26,6 +26,7 @@ from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relation
 
 if TYPE_CHECKING:
     import pandas as pd
+    from polars.datatypes import DataTypeClass
 
     from gaelp_assets.sql.scope import Tables
 
@@ -198,5 +199,5 @@ def _googlesql_width(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def _instance(dtype: Any) -> pl.DataType:
+def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     return cast("pl.DataType", dtype() if isinstance(dtype, type) else dtype)
