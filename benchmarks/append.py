@@ -14,7 +14,7 @@ import tempfile
 import time
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from benchmarks.files import BENCHMARKS
 from benchmarks.transitions import lines
@@ -25,7 +25,12 @@ ROWS: Final = 10_000
 REPEAT: Final = 5
 
 
-def measure(held: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
+class Figures(TypedDict):
+    held: int
+    seconds: float
+
+
+def measure(held: tuple[int, ...], folder: Path) -> list[Figures]:
     """The figures for a slice that holds so many rows, ascending."""
     from gaelp_assets.catalog.slices import parse_slice_path
     from gaelp_assets.ingest.load import load_slice
@@ -60,7 +65,7 @@ def measure(held: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
         assert report.counts.loaded == rows
         return seconds
 
-    results = []
+    results: list[Figures] = []
     for wanted in held:
         while there < wanted:
             append(min(1_000_000, wanted - there))
@@ -69,7 +74,7 @@ def measure(held: tuple[int, ...], folder: Path) -> list[dict[str, Any]]:
     return results
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[Figures]) -> str:
     """The figures as a Markdown table."""
     head = ["| rows in the slice | seconds for 10,000 more |", "|---:|---:|"]
     return "\n".join([*head, *(f"| {r['held']:,} | {r['seconds']:.2f} |" for r in results)])

@@ -16,12 +16,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.files import BENCHMARKS
 from benchmarks.peers import BASE, OURS, PEERS, SLOW_ROWS, Task
+
+if TYPE_CHECKING:
+    from benchmarks.report import Compared, PeerFigures, RunFigures
 
 RESULTS: Final = Path(__file__).with_name("results") / "compare.json"
 KINDS: Final = ("peers", "cores", "bad")
@@ -58,7 +61,7 @@ def run_here(peer: str, task: Task) -> None:
     startup = time.process_time()
     started = time.perf_counter()
     rows = load()
-    figures = {
+    figures: RunFigures = {
         "seconds": time.perf_counter() - started,
         "cpu_seconds": time.process_time() - startup,
         "startup_seconds": startup,
@@ -68,7 +71,7 @@ def run_here(peer: str, task: Task) -> None:
     sys.stdout.write("\n" + json.dumps(figures) + "\n")
 
 
-def run_apart(peer: str, case: Case, file: Path) -> dict[str, float]:
+def run_apart(peer: str, case: Case, file: Path) -> RunFigures:
     """One run in a fresh process, whose libraries are told its number of threads."""
     threads = str(case.threads)
     environment = {**os.environ, "POLARS_MAX_THREADS": threads, "OMP_NUM_THREADS": threads}
@@ -79,17 +82,17 @@ def run_apart(peer: str, case: Case, file: Path) -> dict[str, float]:
     done = subprocess.run(command, env=environment, capture_output=True, check=False, text=True)
     if done.returncode:
         raise SystemExit(f"{peer} failed on {case}:\n{done.stderr}")
-    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    figures: RunFigures = json.loads(done.stdout.splitlines()[-1])
     return figures
 
 
-def measure(case: Case, repeat: int, folder: Path) -> dict[str, Any]:
+def measure(case: Case, repeat: int, folder: Path) -> Compared:
     """Medians of each peer's runs over one new file below the folder; a slow peer gets a shorter file, once."""
     files = {}
     for rows in {_rows(case, peer) for peer in case.peers}:
         files[rows] = folder / f"{case.table}-{rows}.ndjson"
         BENCHMARKS[case.table].write(files[rows], rows, case.bad)
-    runs: dict[str, list[dict[str, float]]] = {peer: [] for peer in case.peers}
+    runs: dict[str, list[RunFigures]] = {peer: [] for peer in case.peers}
     for turn in range(repeat):
         for peer, done in runs.items():
             if turn and PEERS[peer].slow:
@@ -100,15 +103,33 @@ def measure(case: Case, repeat: int, folder: Path) -> dict[str, Any]:
     size = files[case.rows].stat().st_size if case.rows in files else 0
     for file in files.values():
         file.unlink()
-    medians = {
+    medians: dict[str, PeerFigures] = {
         peer: {
-            **{key: statistics.median(run[key] for run in done) for key in done[0]},
+            **_medians(done),
             "lines": _rows(case, peer),
             "runs": len(done),
         }
         for peer, done in runs.items()
     }
-    return {**asdict(case), "bytes": size, "medians": medians}
+    return {
+        "table": case.table,
+        "rows": case.rows,
+        "bad": case.bad,
+        "threads": case.threads,
+        "peers": case.peers,
+        "bytes": size,
+        "medians": medians,
+    }
+
+
+def _medians(runs: Sequence[RunFigures]) -> RunFigures:
+    return {
+        "seconds": statistics.median(run["seconds"] for run in runs),
+        "cpu_seconds": statistics.median(run["cpu_seconds"] for run in runs),
+        "startup_seconds": statistics.median(run["startup_seconds"] for run in runs),
+        "rows": statistics.median(run["rows"] for run in runs),
+        "peak_mb": statistics.median(run["peak_mb"] for run in runs),
+    }
 
 
 def _rows(case: Case, peer: str) -> int:
@@ -157,10 +178,10 @@ def kind(case: Case) -> str:
     return "bad" if case.bad else "cores" if case.threads > 1 else "peers"
 
 
-def keep(result: dict[str, Any]) -> None:
+def keep(result: Compared) -> None:
     """Puts the result among those that are there, in place of the same case's."""
 
-    def same(other: dict[str, Any]) -> bool:
+    def same(other: Compared) -> bool:
         return all(other[key] == result[key] for key in ("table", "rows", "bad", "threads"))
 
     RESULTS.parent.mkdir(exist_ok=True)

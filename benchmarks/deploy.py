@@ -11,11 +11,15 @@ import os
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.validate import upstream_of
+
+if TYPE_CHECKING:
+    from gaelp_assets.warehouse.protocol import Warehouse
 
 RESULTS: Final = Path(__file__).with_name("results") / "deploy.json"
 TABLES: Final = 180
@@ -51,16 +55,16 @@ def _table(number: int, extra: bool) -> Relation:
     return _relation(f"source{number % 9}", f"table_{number}", content)
 
 
-def _field(name: str, type_: str, mode: str = "NULLABLE") -> dict[str, Any]:
+def _field(name: str, type_: str, mode: str = "NULLABLE") -> dict[str, str]:
     return {"name": name, "type": type_, "mode": mode, "description": f"what {name} is"}
 
 
-def _relation(dataset: str, name: str, content: dict[str, Any]) -> Relation:
+def _relation(dataset: str, name: str, content: Mapping[str, object]) -> Relation:
     common = {"dataset": dataset, "name": name, "description": "made up", "owner": "team:research"}
     return Relation.model_validate({**common, **content})
 
 
-def _warehouse(engine: str, folder: Path, catalog: Catalog) -> Any:
+def _warehouse(engine: str, folder: Path, catalog: Catalog) -> Warehouse:
     if engine == "duckdb":
         from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
@@ -71,11 +75,11 @@ def _warehouse(engine: str, folder: Path, catalog: Catalog) -> Any:
     return BigQueryWarehouse(address("bench_"), catalog)
 
 
-def measure(engine: str) -> dict[str, Any]:
+def measure(engine: str) -> dict[str, dict[str, float]]:
     """Seconds of wall and (of this process) CPU time for each deployment."""
     from gaelp_assets.operations.deploy import apply, plan
 
-    result: dict[str, Any] = {}
+    result: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for step, extra in (
             ("everything new", False),

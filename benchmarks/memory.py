@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import BinaryIO, Final, TypedDict
 
 import zstandard
 
@@ -31,10 +31,25 @@ THREADS: Final = 2
 ROWS: Final = (1_000_000, 20_000_000)
 
 
-FORMS: Final[dict[str, Callable[[Path], Any]]] = {
-    "ndjson": partial(Path.open, mode="wb"),
+class _Loaded(TypedDict):
+    loaded: int
+    seconds: float
+    cpu_seconds: float
+    imports_mb: float
+    peak_mb: float
+
+
+class Figures(_Loaded):
+    rows: int
+    form: str
+    bad: float
+    bytes: int
+
+
+FORMS: Final[dict[str, Callable[[Path], BinaryIO | gzip.GzipFile]]] = {
+    "ndjson": lambda path: path.open("wb"),
     "ndjson.gz": partial(gzip.open, mode="wb", compresslevel=1),
-    "ndjson.zst": partial(zstandard.open, mode="wb"),
+    "ndjson.zst": lambda path: zstandard.open(path, "wb"),
 }
 
 
@@ -63,7 +78,7 @@ def run_here(file: Path) -> None:
     sys.stdout.write(json.dumps(figures) + "\n")
 
 
-def measure(rows: int, form: str, bad: float) -> dict[str, Any]:
+def measure(rows: int, form: str, bad: float) -> Figures:
     """The figures of one load in a fresh process."""
     folder = Path(tempfile.mkdtemp())
     try:
@@ -71,13 +86,13 @@ def measure(rows: int, form: str, bad: float) -> dict[str, Any]:
         write(file, form, rows, bad)
         command = [sys.executable, "-m", "benchmarks.memory", "--file", str(file)]
         done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-        figures = json.loads(done.stdout.splitlines()[-1])
+        figures: _Loaded = json.loads(done.stdout.splitlines()[-1])
         return {"rows": rows, "form": form, "bad": bad, "bytes": file.stat().st_size, **figures}
     finally:
         shutil.rmtree(folder)
 
 
-def table(results: Sequence[dict[str, Any]]) -> str:
+def table(results: Sequence[Figures]) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| rows | form | file, MB | peak, MB | of it imports | CPU us/row |",

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from benchmarks.files import Benchmark
 from gaelp_assets.catalog import Relation
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
 
 SLOW_ROWS: Final = 200_000
 Load = Callable[[], int]
@@ -230,7 +234,7 @@ def dlt_arrow(task: Task) -> Load:
 
     options = pyarrow.json.ReadOptions(use_threads=task.threads > 1, block_size=1 << 24)
 
-    def rows() -> Any:
+    def rows() -> Iterator[pa.Table]:
         found = pyarrow.json.read_json(task.file, read_options=options)
         for place, field in enumerate(found.schema):
             if pa.types.is_struct(field.type) and not field.type.num_fields:
@@ -240,7 +244,7 @@ def dlt_arrow(task: Task) -> Load:
     return _dlt(task, rows)
 
 
-def _dlt(task: Task, rows: Callable[[], Any]) -> Load:
+def _dlt(task: Task, rows: Callable[[], object]) -> Load:
     os.environ.update(
         DLT_DATA_DIR=str(task.folder / "dlt"),
         RUNTIME__DLTHUB_TELEMETRY="false",
@@ -265,7 +269,7 @@ def _dlt(task: Task, rows: Callable[[], Any]) -> Load:
     return load
 
 
-def _dictionaries(file: Path) -> Any:
+def _dictionaries(file: Path) -> Iterator[object]:
     with file.open("rb") as lines:
         for line in lines:
             yield json.loads(line)
@@ -280,11 +284,11 @@ _JSON_TYPES: Final = {
 }
 
 
-def json_schema(relation: Relation) -> dict[str, Any]:
+def json_schema(relation: Relation) -> dict[str, object]:
     """A relation as a JSON Schema: what such a schema can say of types, required fields and single-field rules."""
-    properties: dict[str, Any] = {}
+    properties: dict[str, object] = {}
     for field in relation.fields:
-        one: dict[str, Any] = {"type": _JSON_TYPES.get(field.type, "string")}
+        one: dict[str, object] = {"type": _JSON_TYPES.get(field.type, "string")}
         for check in field.checks:
             given = check.arguments
             match check.name:
@@ -305,14 +309,15 @@ def json_schema(relation: Relation) -> dict[str, Any]:
     }
 
 
-def _connect(task: Task) -> Any:
+def _connect(task: Task) -> duckdb.DuckDBPyConnection:
     import duckdb
 
     return duckdb.connect(str(task.database), config={"threads": task.threads})
 
 
-def _count(con: Any, table: str = "t") -> int:
-    return int(con.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+def _count(con: duckdb.DuckDBPyConnection, table: str = "t") -> int:
+    [(rows,)] = con.execute(f"SELECT count(*) FROM {table}").fetchall()
+    return int(rows)
 
 
 OURS, BASE = "gaelp", "DuckDB, unchecked"

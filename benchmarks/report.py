@@ -8,15 +8,45 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict, TypeVar
 
 from benchmarks import append, memory, verdict
 from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
+T = TypeVar("T")
 
 
-def table(result: dict[str, Any]) -> str:
+class RunFigures(TypedDict):
+    """What one run took, or the medians of several."""
+
+    seconds: float
+    cpu_seconds: float
+    startup_seconds: float
+    rows: float
+    peak_mb: float
+
+
+class PeerFigures(RunFigures):
+    """Medians of one peer's runs."""
+
+    lines: int
+    runs: int
+
+
+class Compared(TypedDict):
+    """One case with the figures of its peers."""
+
+    table: str
+    rows: int
+    bad: float
+    threads: int
+    peers: Sequence[str]
+    bytes: int
+    medians: dict[str, PeerFigures]
+
+
+def table(result: Compared) -> str:
     """One case as a Markdown table: its peers, the fastest first."""
     medians = result["medians"]
     ours, base = medians.get(OURS), medians.get(BASE)
@@ -40,14 +70,14 @@ def table(result: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _speed(figures: dict[str, Any]) -> float:
+def _speed(figures: PeerFigures) -> float:
     """Lines a second."""
     return float(figures["lines"] / figures["seconds"])
 
 
 def write() -> None:
     """Writes report.md and report.png from the results that lie there."""
-    compared = _results("compare")
+    compared = _results("compare", Compared)
     parts = [
         "# How fast, beside what",
         "Each run is a fresh process; peers take turns; the figures are medians. What is compared is the time "
@@ -56,24 +86,24 @@ def write() -> None:
         "![Rows a second of each peer, for three tables](report.png)",
         *(table(result) for result in compared),
         "## The verdict on 10,000 parsed rows",
-        verdict.table(_results("verdict")),
+        verdict.table(_results("verdict", verdict.Figures)),
         "## Memory as the file grows",
-        memory.table(_results("memory")),
+        memory.table(_results("memory", memory.Figures)),
         "## 10,000 more rows as their slice grows",
-        append.table(_results("append")),
+        append.table(_results("append", append.Figures)),
     ]
     (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     if peers := [result for result in compared if result["threads"] == 1 and not result["bad"]]:
         _plot(peers)
 
 
-def _results(name: str) -> list[dict[str, Any]]:
+def _results(name: str, _kind: type[T]) -> list[T]:
     file = FOLDER / "results" / f"{name}.json"
-    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+    found: list[T] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
     return found
 
 
-def _plot(results: Sequence[dict[str, Any]]) -> None:
+def _plot(results: Sequence[Compared]) -> None:
     import matplotlib as mpl
 
     mpl.use("agg")

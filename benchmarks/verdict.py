@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import Any, Final
+from typing import Final, TypedDict
 
 import polars as pl
 
@@ -21,6 +21,15 @@ from benchmarks.files import BENCHMARKS, Benchmark
 RESULTS: Final = Path(__file__).with_name("results") / "verdict.json"
 ROWS: Final = 10_000
 CALLS: Final = 50
+
+
+class Figures(TypedDict):
+    table: str
+    rows: int
+    rules: int
+    broken: int
+    fused_ms: float
+    pandera_ms: float
 
 
 def parsed(benchmark: Benchmark, bad: float) -> pl.DataFrame:
@@ -36,7 +45,7 @@ def parsed(benchmark: Benchmark, bad: float) -> pl.DataFrame:
     return pl.concat([decoder.chunk(block).frame for block in blocks])
 
 
-def milliseconds(judge: Callable[[], Any], calls: int) -> float:
+def milliseconds(judge: Callable[[], object], calls: int) -> float:
     """The median of a number of calls, after one to warm up."""
     judge()
     taken = []
@@ -47,7 +56,7 @@ def milliseconds(judge: Callable[[], Any], calls: int) -> float:
     return statistics.median(taken)
 
 
-def measure(benchmark: Benchmark, bad: float) -> dict[str, Any]:
+def measure(benchmark: Benchmark, bad: float) -> Figures:
     """One table's figures."""
     import pandera.errors
 
@@ -76,7 +85,7 @@ def measure(benchmark: Benchmark, bad: float) -> dict[str, Any]:
     }
 
 
-def table(results: list[dict[str, Any]]) -> str:
+def table(results: list[Figures]) -> str:
     """The figures as a Markdown table."""
     lines = [
         "| table | rules | rows that break one | fused, ms | plain Pandera, ms |",

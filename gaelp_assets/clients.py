@@ -6,17 +6,20 @@ The only module below `assets` that may import Dagster's integrations: engines a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gaelp_assets.settings import BigQueryAddress, GcsGateway, Settings
 
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
 
-def storage_client(settings: Settings) -> Callable[[], Any] | None:
+
+def storage_client(settings: Settings) -> Callable[[], storage.Client] | None:
     """What makes the client of a gateway in a bucket; None for another gateway."""
     if not isinstance(settings.gateway, GcsGateway):
         return None
 
-    def make() -> Any:
+    def make() -> storage.Client:
         from dagster_gcp import GCSResource
 
         return GCSResource().get_client()
@@ -24,7 +27,7 @@ def storage_client(settings: Settings) -> Callable[[], Any] | None:
     return make
 
 
-def bigquery_client(settings: Settings) -> Callable[[], Any] | None:
+def bigquery_client(settings: Settings) -> Callable[[], bigquery.Client] | None:
     """What makes the client of a warehouse on BigQuery; None for another warehouse.
 
     None for an emulator too: dagster-gcp's resource knows no endpoints and insists on credentials.
@@ -33,7 +36,7 @@ def bigquery_client(settings: Settings) -> Callable[[], Any] | None:
     if not isinstance(warehouse, BigQueryAddress) or warehouse.emulator is not None:
         return None
 
-    def make() -> Any:
+    def make() -> bigquery.Client:
         from dagster_gcp import BigQueryResource
 
         with BigQueryResource(project=warehouse.project, location=warehouse.location).get_client() as client:

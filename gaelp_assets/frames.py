@@ -6,20 +6,20 @@ works with the warehouse or the gateway themselves opens a `Platform` instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from gaelp_assets.platform_reader import PlatformReader, open_platform_reader
 from gaelp_assets.settings import Settings, load_settings
+from gaelp_assets.warehouse.parameters import Parameters
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
+def read(sql: str, parameters: Parameters | None = None) -> pl.DataFrame:
     """The result of one SELECT as a Polars frame, exactly: no digit and no NULL is lost.
 
     On BigQuery, results of 100,000 rows and more come through the Storage Read API.
@@ -40,7 +40,7 @@ def read(sql: str, parameters: Mapping[str, Any] | None = None) -> pl.DataFrame:
     return _platform(load_settings()).query(sql, parameters)
 
 
-def read_pandas(sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+def read_pandas(sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
     """As `read`, as a pandas frame with the types of `pandas-gbq`: `Int64`, `boolean`, `dbdate`, ...; a FLOAT's NULL is NaN.
 
     >>> read_pandas("SELECT @steps AS steps", {"steps": 21}).dtypes.to_dict()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.folders import catalog_folders
@@ -15,6 +15,9 @@ from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.open import open_warehouse
 from gaelp_assets.warehouse.protocol import Warehouse
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery, storage
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ def open_platform(
     settings: Settings,
     catalog: Catalog | None = None,
     *,
-    storage: Callable[[], Any] | None = None,
-    bigquery: Callable[[], Any] | None = None,
+    storage: Callable[[], storage.Client] | None = None,
+    bigquery: Callable[[], bigquery.Client] | None = None,
 ) -> Platform:
     """The platform that the settings describe. Touches neither gateway nor warehouse yet.
 

@@ -6,10 +6,10 @@ Import contracts in `pyproject.toml` keep such code from `platform`, which loads
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -22,10 +22,12 @@ from gaelp_assets.gateway import Gateway, open_gateway
 from gaelp_assets.settings import Settings
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse.open_reader import open_reader
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.reader import QueryResult, Reader
 
 if TYPE_CHECKING:
     import pandas as pd
+    from google.cloud import bigquery, storage
 
 
 @dataclass(frozen=True)
@@ -43,13 +45,13 @@ class PlatformReader:
         return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
 
     def query(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, *, row_limit: int | None = None
+        self, sql: str, parameters: Parameters | None = None, *, row_limit: int | None = None
     ) -> pl.DataFrame:
         """The rows of `answer`."""
         return self.answer(sql, parameters, row_limit=row_limit).frame
 
     def answer(
-        self, sql: str, parameters: Mapping[str, Any] | None = None, *, row_limit: int | None = None
+        self, sql: str, parameters: Parameters | None = None, *, row_limit: int | None = None
     ) -> QueryResult:
         """The result of a GoogleSQL query over relations of the catalogue, and its cost; a relation that is not there is empty.
 
@@ -59,7 +61,7 @@ class PlatformReader:
         self._check(sql)
         return self.warehouse.query(sql, parameters, row_limit=row_limit)
 
-    def query_pandas(self, sql: str, parameters: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    def query_pandas(self, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
         """As `query`, with the types that `pandas-gbq` gives a frame. Raises as `answer` does."""
         self._check(sql)
         return self.warehouse.to_pandas(sql, parameters)
@@ -86,8 +88,8 @@ def open_platform_reader(
     settings: Settings,
     catalog: Catalog | None = None,
     *,
-    storage: Callable[[], Any] | None = None,
-    bigquery: Callable[[], Any] | None = None,
+    storage: Callable[[], storage.Client] | None = None,
+    bigquery: Callable[[], bigquery.Client] | None = None,
 ) -> PlatformReader:
     """The platform that the settings describe, to be looked at. Touches neither gateway nor warehouse yet.
 

@@ -2,7 +2,7 @@
 
 # Without `from __future__ import annotations`: Dagster looks for `ResourceDependency` itself among the annotations.
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
 import dagster as dg
 from pydantic import Field
@@ -69,7 +69,15 @@ class PlatformResource(dg.ConfigurableResource[Opener]):
         return self.opener.open()
 
 
-def shown(settings: Settings) -> dict[str, Any]:
+class Shown(TypedDict):
+    """What the resource's page shows of the settings."""
+
+    gateway: str
+    warehouse: str
+    catalog_folders: list[str]
+
+
+def shown(settings: Settings) -> Shown:
     """What the resource's page shows of the settings: addresses and folders. No setting holds a secret."""
     return {
         "gateway": settings.gateway.url,

@@ -55,7 +55,9 @@ class Names(PythonDomain):  # type: ignore[misc]  # Sphinx is not where the type
         return alike if len(alike) == 1 and last[:1].isupper() else []
 
 
-def _on_docstring(_app: Sphinx, kind: str, _name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+def _on_docstring(
+    _app: Sphinx, kind: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
     lines[:] = restructured("\n".join(lines), is_value=kind in {"attribute", "data", "property"})
 
 

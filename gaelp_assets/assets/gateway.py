@@ -5,12 +5,13 @@ The gateway itself (stages, names, moves) is `gaelp_assets.gateway`; here is wha
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from gaelp_assets.assets.metadata import (
     ColumnSources,
+    Metadata,
     definition_metadata,
     describe,
     failure,
@@ -115,7 +116,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
 
 def _set_aside(failed: Sequence["FailedFile"], strays: Sequence[tuple[str, Problem]]) -> dg.AssetCheckResult:
     clauses = []
-    metadata: dict[str, Any] = {"files set aside": len(failed), "in no stage": len(strays)}
+    metadata: Metadata = {"files set aside": len(failed), "in no stage": len(strays)}
     if failed:
         clauses.append(f"{len(failed)} files are set aside")
         metadata["problems"] = failed_files_table(failed)

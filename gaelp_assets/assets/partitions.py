@@ -14,6 +14,7 @@ import dagster as dg
 
 from gaelp_assets.catalog import WHOLE, Kind, Relation, Slice
 from gaelp_assets.catalog.slices import parse_partition_key
+from gaelp_assets.warehouse.parameters import ParameterValue
 
 ENVIRONMENTS: Final = dg.DynamicPartitionsDefinition(name="environments")
 GATEWAY: Final = dg.AssetKey(["gateway", "export_gateway"])
@@ -101,7 +102,9 @@ class PartitionRange:
     last: dt.date
     environment: str | None = None
 
-    def condition(self, relation: Relation, alias: str, *, prefix: str = "") -> tuple[str, dict[str, object]]:
+    def condition(
+        self, relation: Relation, alias: str, *, prefix: str = ""
+    ) -> tuple[str, dict[str, ParameterValue]]:
         """A GoogleSQL condition on the table's partitioning fields, and its parameters (named with the prefix)."""
         if relation.partitioning is None:
             return "TRUE", {}
@@ -111,7 +114,7 @@ class PartitionRange:
         if relation.field(relation.partitioning.date).type == "TIMESTAMP":
             first, after = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (first, after))
         sql = f"{date} >= @{prefix}first AND {date} < @{prefix}after"
-        parameters: dict[str, object] = {f"{prefix}first": first, f"{prefix}after": after}
+        parameters: dict[str, ParameterValue] = {f"{prefix}first": first, f"{prefix}after": after}
         if self.environment is not None and relation.partitioning.environment is not None:
             sql += f" AND {alias}.`{relation.partitioning.environment}` = @{prefix}environment"
             parameters[f"{prefix}environment"] = self.environment

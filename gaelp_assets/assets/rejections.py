@@ -7,11 +7,11 @@ same verdict is given by a load, and reported beside runs once something else ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import dagster as dg
 
-from gaelp_assets.assets.metadata import TABLE_ROWS, table
+from gaelp_assets.assets.metadata import TABLE_ROWS, Metadata, table
 from gaelp_assets.assets.partitions import asset_key
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import AssetCheckName
@@ -28,7 +28,7 @@ class CheckVerdict(NamedTuple):
     passed: bool
     severity: dg.AssetCheckSeverity
     description: str | None
-    metadata: dict[str, Any]
+    metadata: Metadata
 
 
 def verdicts(platform: PlatformReader, relation: Relation) -> list[CheckVerdict]:
@@ -98,7 +98,7 @@ def _rejected_rows(platform: PlatformReader, relation: Relation) -> CheckVerdict
 
     found = open_rejects(platform, relation)
     clauses = []
-    metadata: dict[str, Any] = {"rejected": found.lines, "files set aside": len(found.files)}
+    metadata: Metadata = {"rejected": found.lines, "files set aside": len(found.files)}
     if found.lines:
         names = [slice_words(relation, slice_) for slice_, _ in found.slices]
         clauses.append(

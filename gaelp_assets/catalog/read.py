@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn, get_args
+from typing import Final, NoReturn, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -54,10 +54,10 @@ def _text(path: Path, problems: list[Problem]) -> str | None:
     return None
 
 
-def _object(text: str, where: str, problems: list[Problem]) -> dict[str, Any] | None:
+def _object(text: str, where: str, problems: list[Problem]) -> dict[str, object] | None:
     repeated: list[str] = []
 
-    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+    def pairs(found: list[tuple[str, object]]) -> dict[str, object]:
         result = dict(found)
         if len(result) < len(found):
             repeated.extend(key for key, times in Counter(key for key, _ in found).items() if times > 1)
@@ -108,7 +108,7 @@ def known_keys(parents: Sequence[int | str]) -> list[str]:
     return sorted((keys - set(FROM_PLACE)) | {"$schema"} if models == [Relation] else keys)
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+def _models(annotation: object) -> Iterator[type[BaseModel]]:
     """The models that an annotation speaks of, at any depth: `tuple[Field, ...]`, `Literal["reject"] | Latest`."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         yield annotation

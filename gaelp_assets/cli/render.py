@@ -9,7 +9,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from rich.console import Console
 from rich.filesize import decimal
@@ -336,7 +336,7 @@ def _print_head_room(room: QuotaLeft) -> None:
         print_line(f"What is used is not known, and is taken for nothing: {room.unknown_because}")
 
 
-def _plain(status: PlatformStatus) -> dict[str, Any]:
+def _plain(status: PlatformStatus) -> dict[str, object]:
     return {
         "at": status.at,
         "stages": {stage.value: dataclasses.asdict(count) for stage, count in status.stages.items()},
@@ -351,7 +351,7 @@ def _plain(status: PlatformStatus) -> dict[str, Any]:
     }
 
 
-def _plain_head_room(room: QuotaLeft) -> dict[str, Any]:
+def _plain_head_room(room: QuotaLeft) -> dict[str, object]:
     derived = {"left": room.left, "writes_left": room.writes_left, "renewed_at": room.renewed_at}
     return {**dataclasses.asdict(room), **derived}
 

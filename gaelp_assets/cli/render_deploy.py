@@ -8,12 +8,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from gaelp_assets.cli.render import print_line, print_marked, print_problems
 from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
 from gaelp_assets.operations.stale import StaleCount
-from gaelp_assets.warehouse.schema.model import RelationPlan, Status
+from gaelp_assets.warehouse.schema.model import Refusal, RelationPlan, Status
 
 FORMAT: Final = 1
 _MARKS: Final = {
@@ -91,7 +91,7 @@ def print_json(plan: DeployPlan, results: Sequence[Result] | None) -> None:
     print(json.dumps(as_json(plan, results), indent=2, ensure_ascii=False))
 
 
-def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, Any]:
+def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, object]:
     """Plan and results as JSON values: see the keys below, which are all there in any case."""
     outcomes = {result.id: result for result in results or ()}
     return {
@@ -133,7 +133,7 @@ def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, Any
     }
 
 
-def _refusal(refusal: Any) -> dict[str, Any]:
+def _refusal(refusal: Refusal) -> dict[str, object]:
     return {
         "what": refusal.what,
         "field": refusal.field,
@@ -144,7 +144,7 @@ def _refusal(refusal: Any) -> dict[str, Any]:
     }
 
 
-def _outcome(result: Result | None) -> dict[str, Any]:
+def _outcome(result: Result | None) -> dict[str, object]:
     return {
         "outcome": result.outcome.value if result else None,
         "problems": [str(problem) for problem in result.problems] if result else [],

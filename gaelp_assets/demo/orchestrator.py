@@ -10,14 +10,14 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Final, Literal
+from typing import Final, Literal, cast
 
 import numpy as np
 
 from gaelp_assets.catalog.slices import WHOLE, Slice
 from gaelp_assets.demo.equipment import registry_rows
 from gaelp_assets.demo.runs import DayRows, Save, TrainingRun
-from gaelp_assets.demo.spaces import Row, environment_row, make, timestamp
+from gaelp_assets.demo.spaces import Env, Row, environment_row, make, timestamp
 from gaelp_assets.demo.tasks import (
     AGENTS,
     DEFAULT_DAYS,
@@ -134,7 +134,7 @@ def _produce(
             env.close()
 
 
-def _first_files(environments: dict[Environment, Any], date: dt.date) -> list[ProducedFile]:
+def _first_files(environments: dict[Environment, Env], date: dt.date) -> list[ProducedFile]:
     """The definitions of environments and agents, and the equipment registry of the first date."""
     described = [environment_row(environment, env, DEFINED_AT) for environment, env in environments.items()]
     agents = [_agent_row(agent) for agent in AGENTS]
@@ -198,5 +198,6 @@ def _mean_returns(told: dict[TrainingRun, DayRows]) -> dict[tuple[str, str], flo
     returns: dict[tuple[str, str], list[float]] = {}
     for run, rows in told.items():
         found = returns.setdefault((run.environment.id, run.agent.id), [])
-        found += [row["episode_return"] for row in rows.episodes if row["purpose"] == "training"]
+        training = [row for row in rows.episodes if row["purpose"] == "training"]
+        found += [cast("float", row["episode_return"]) for row in training]
     return {key: sum(values) / len(values) for key, values in returns.items()}

@@ -10,16 +10,13 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import numpy as np
 
 from gaelp_assets.demo.agents import Floats, Learner, checkpoint_bytes, make_learner
-from gaelp_assets.demo.spaces import Row, count, encoder, flat, plain, timestamp
+from gaelp_assets.demo.spaces import Env, Row, count, encoder, flat, plain, timestamp
 from gaelp_assets.demo.tasks import Agent, Environment, Size
-
-if TYPE_CHECKING:
-    import gymnasium
 
 Save = Callable[[str, bytes], str]
 """Keeps the bytes under that name and says where: a URI."""
@@ -69,7 +66,7 @@ class TrainingRun:
     def __init__(
         self,
         environment: Environment,
-        env: gymnasium.Env[Any, Any],
+        env: Env,
         agent: Agent,
         seed: int,
         size: Size,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,10 +15,12 @@ from gaelp_assets.demo.tasks import Agent, Environment
 if TYPE_CHECKING:
     import gymnasium
 
-Row = dict[str, Any]
+Row = dict[str, object]
+Env: TypeAlias = "gymnasium.Env[Any, Any]"
+"""What an environment observes and does is its own: gymnasium gives no common type."""
 
 
-def make(environment: Environment) -> gymnasium.Env[Any, Any]:
+def make(environment: Environment) -> Env:
     """The environment itself, with the task's own limits."""
     import gymnasium
 
@@ -57,7 +59,7 @@ def encoder(environment: Environment, agent: Agent, states: int | None) -> Encod
     return Tiles(box.low, box.high, box.tile_bins if grids > 1 else box.bins, grids)
 
 
-def environment_row(environment: Environment, env: gymnasium.Env[Any, Any], updated_at: dt.datetime) -> Row:
+def environment_row(environment: Environment, env: Env, updated_at: dt.datetime) -> Row:
     """The row of `training.environments`. Infinite bounds of a space are None."""
     import gymnasium
 
@@ -96,13 +98,16 @@ def count(space: object) -> int | None:
     return int(elements) if isinstance(elements, int | np.integer) else None
 
 
-def _space_fields(prefix: str, space: Any) -> Row:
+def _space_fields(prefix: str, space: gymnasium.Space[object]) -> Row:
+    from gymnasium import spaces
+
     shape = [int(length) for length in (space.shape or ())]
     kind = type(space).__name__
     described: Row = {"type": kind, "dtype": str(space.dtype)}
-    if kind == "Discrete":
+    if isinstance(space, spaces.Discrete):
         described |= {"n": int(space.n), "start": int(space.start)}
     else:
+        assert isinstance(space, spaces.Box)
         described |= {"shape": shape, "low": plain(space.low), "high": plain(space.high)}
     return {
         f"{prefix}_space_type": kind,

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -109,11 +109,11 @@ ENDINGS: Final[Mapping[str, Writer]] = {
 """How a frame is written, by the ending of the file's name."""
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     """A value as CSV has it."""
     if isinstance(value, pl.Series):
         value = value.to_list()
@@ -121,7 +121,7 @@ def _text(value: Any) -> str:
     return plain if isinstance(plain, str) else _json(plain)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """The value in JSON's terms."""
     match value:
         case float():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.gateway import FailedFile
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
+from gaelp_assets.warehouse.parameters import ParameterValue
 
 OPEN: Final = "replayed_at IS NULL AND acknowledged_at IS NULL"
 """The GoogleSQL condition of open dead letters."""
@@ -146,10 +147,10 @@ def open_lines(platform: PlatformReader) -> int:
 
 def open_conditions(
     relation: Relation | None, rule: str | None = None, batch: str | None = None
-) -> tuple[str, dict[str, Any]]:
+) -> tuple[str, dict[str, ParameterValue]]:
     """The GoogleSQL condition of open lines, and its parameters."""
     conditions = [OPEN]
-    parameters: dict[str, Any] = {}
+    parameters: dict[str, ParameterValue] = {}
     if relation is not None:
         conditions.append("dataset = @dataset AND `table` = @table_name")
         parameters |= _of(relation)
@@ -162,7 +163,7 @@ def open_conditions(
     return " AND ".join(conditions), parameters
 
 
-def _of(relation: Relation) -> dict[str, Any]:
+def _of(relation: Relation) -> dict[str, ParameterValue]:
     return {"dataset": relation.dataset, "table_name": relation.name}
 
 

@@ -15,7 +15,7 @@ import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, cast
 
 import polars as pl
 
@@ -29,6 +29,7 @@ from gaelp_assets.ingest.validate import ValidatedChunk, Validators
 from gaelp_assets.operations.rejects import open_conditions
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ledger import DEAD_LETTER
+from gaelp_assets.warehouse.parameters import ParameterValue
 
 KEY_CONFLICT: Final = "key_conflict"
 # How many keys one query looks up: BigQuery takes 10,000 parameters.
@@ -148,10 +149,10 @@ def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFram
     return other.filter(pl.col("_row_hash") != pl.col("_row_hash_held"))["_letter"]
 
 
-def _dates(relation: Relation, rows: pl.DataFrame) -> tuple[str, dict[str, Any]]:
+def _dates(relation: Relation, rows: pl.DataFrame) -> tuple[str, dict[str, ParameterValue]]:
     """A condition on the days that the rows are of: BigQuery reads no more, and some of its tables insist on one."""
     if relation.partitioning is None:
         return "TRUE", {}
     column = relation.partitioning.date
-    bounds = {"first": rows[column].min(), "last": rows[column].max()}
-    return f"t.`{column}` BETWEEN @first AND @last", bounds
+    first, last = cast("dt.date", rows[column].min()), cast("dt.date", rows[column].max())
+    return f"t.`{column}` BETWEEN @first AND @last", {"first": first, "last": last}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.errors import GaelpError, Problem
@@ -27,10 +25,11 @@ def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    schema: dict[str, Any] = {}
+    columns: dict[str, dict[str, dict[str, str]]] = {}
     for known in catalog:
         # The types do not matter to lineage; what matters is which column belongs to which table.
-        schema.setdefault(known.dataset, {})[known.name] = dict.fromkeys(known.field_names, "STRING")
+        columns.setdefault(known.dataset, {})[known.name] = dict.fromkeys(known.field_names, "STRING")
+    schema: dict[str, object] = dict(columns)
     result: dict[str, list[tuple[str, str]]] = {}
     try:
         tree = sqlglot.parse_one(relation.sql, dialect="bigquery")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from sqlglot import exp
 
@@ -74,7 +73,7 @@ class Relations:
         self._expressions.problems[:] = kept
         return columns
 
-    def from_clause(self, select: Any, outer: Scope | None) -> Scope:
+    def from_clause(self, select: exp.Select, outer: Scope | None) -> Scope:
         """The scope that FROM and its joins make."""
         scope = Scope(outer)
         from_ = select.args.get("from_")
@@ -87,7 +86,7 @@ class Relations:
             self._join(join, scope)
         return scope
 
-    def _join(self, join: Any, scope: Scope) -> None:
+    def _join(self, join: exp.Join, scope: Scope) -> None:
         source = self._source(join.this, scope)
         left = Scope(scope.outer, list(scope.sources), list(scope.columns), merged=scope.merged)
         if any(s.name.lower() == source.name.lower() for s in scope.sources if source.name):
@@ -108,7 +107,7 @@ class Relations:
         elif join.kind != "CROSS" and not isinstance(join.this, exp.Unnest):
             self._expressions.wrong("JOIN without ON or USING", join, "ON, USING, or CROSS JOIN")
 
-    def _using(self, join: Any, left: Scope, right: Source, scope: Scope) -> None:
+    def _using(self, join: exp.Join, left: Scope, right: Source, scope: Scope) -> None:
         """USING as ON, and its columns once, before all others."""
         merged: list[Column] = []
         conditions: list[exp.Expr] = []
@@ -143,7 +142,7 @@ class Relations:
         scope.columns = [*merged, *rest]
         scope.merged = True
 
-    def _source(self, node: Any, scope: Scope) -> Source:
+    def _source(self, node: exp.Expr, scope: Scope) -> Source:
         match node:
             case exp.Unnest():
                 return self._unnest(node, scope)
@@ -164,19 +163,19 @@ class Relations:
         )
         return Source(self.unique("_unknown"), "", None)
 
-    def _is_array(self, node: Any, scope: Scope) -> bool:
+    def _is_array(self, node: exp.Table, scope: Scope) -> bool:
         """Whether a table is in truth the path of an array: `FROM t, t.parts`."""
         first = node.parts[0].name.lower()
         return len(node.parts) > 1 and any(s.name.lower() == first for s in scope.sources)
 
-    def _array(self, node: Any, scope: Scope) -> Source:
+    def _array(self, node: exp.Table, scope: Scope) -> Source:
         path = exp.column(*(p.name for p in reversed(node.parts)))
         name = node.alias or node.parts[-1].name
         unnest = exp.Unnest(expressions=[path], alias=exp.TableAlias(columns=[identifier(name)]))
         node.replace(unnest)
         return self._unnest(unnest, scope)
 
-    def _unnest(self, node: Any, scope: Scope) -> Source:
+    def _unnest(self, node: exp.Unnest, scope: Scope) -> Source:
         given = node.args.get("alias")
         name = ""
         if given is not None:
@@ -213,7 +212,7 @@ class Relations:
         node.set("alias", exp.TableAlias(this=identifier(alias), columns=[identifier(inner)]))
         return source
 
-    def _table(self, node: Any) -> Source:
+    def _table(self, node: exp.Table) -> Source:
         parts = [p.name for p in node.parts]
         name = node.alias or parts[-1]
         alias = self.unique(name)

@@ -7,7 +7,7 @@ is written with it, `*` and `USING` are spelt out, and names of the SELECT list 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlglot import exp
 
@@ -79,7 +79,9 @@ class _Queries:
         self.expressions.wrong("not a SELECT", query)
         return None
 
-    def _set_operation(self, query: Any, outer: Scope | None, *, top: bool) -> list[Column] | None:
+    def _set_operation(
+        self, query: exp.SetOperation, outer: Scope | None, *, top: bool
+    ) -> list[Column] | None:
         if isinstance(query.this, exp.Select) and (
             query.this.args.get("order") or query.this.args.get("limit")
         ):
@@ -152,7 +154,9 @@ class _Queries:
                     "Put the set operation into a subquery.",
                 )
 
-    def _select(self, select: Any, outer: Scope | None, *, top: bool, as_struct: bool) -> list[Column] | None:
+    def _select(
+        self, select: exp.Select, outer: Scope | None, *, top: bool, as_struct: bool
+    ) -> list[Column] | None:
         scope = self.relations.from_clause(select, outer)
         where = select.args.get("where")
         if where is not None:
@@ -186,7 +190,7 @@ class _Queries:
 
     def _check(
         self,
-        select: Any,
+        select: exp.Select,
         scope: Scope,
         items: Sequence[_Item],
         keys: list[exp.Expr] | None,
@@ -206,7 +210,7 @@ class _Queries:
         ):
             self.expressions.wrong("HAVING without GROUP BY or an aggregate", select)
 
-    def _items(self, select: Any, scope: Scope) -> list[_Item] | None:
+    def _items(self, select: exp.Select, scope: Scope) -> list[_Item] | None:
         """The SELECT list, with `*` spelt out; None if it holds a `*` over a relation whose fields are not known."""
         known = True
         items: list[_Item] = []
@@ -277,7 +281,7 @@ class _Queries:
         return spread
 
     def _group_by(
-        self, select: Any, scope: Scope, items: list[_Item] | None, *, as_struct: bool
+        self, select: exp.Select, scope: Scope, items: list[_Item] | None, *, as_struct: bool
     ) -> list[exp.Expr] | None:
         group = select.args.get("group")
         if group is None:
@@ -321,7 +325,7 @@ class _Queries:
         return self.expressions.resolve(item, scope), None
 
     def _order_by(
-        self, select: Any, scope: Scope, items: list[_Item] | None, *, as_struct: bool
+        self, select: exp.Select, scope: Scope, items: list[_Item] | None, *, as_struct: bool
     ) -> list[exp.Expr]:
         order = select.args.get("order")
         if order is None:
@@ -362,7 +366,7 @@ class _Queries:
                     self.expressions.wrong(f"{clause.upper()} of {type_of(value)}", limit, "an INT64")
 
     def _write_items(
-        self, select: Any, items: list[_Item] | None, *, top: bool, as_struct: bool
+        self, select: exp.Select, items: list[_Item] | None, *, top: bool, as_struct: bool
     ) -> list[Column] | None:
         """The SELECT list as it is translated: every column with a name that nothing else has."""
         if items is None:

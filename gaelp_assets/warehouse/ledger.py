@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.warehouse.parameters import ParameterValue
 
 LEDGER: Final = "ops.import_logs"
 DEAD_LETTER: Final = "ops.dead_letter"
@@ -45,13 +46,13 @@ class LineCounts:
         return self.lines == self.loaded + self.duplicate + self.rejected + self.sorted
 
 
-def slice_query(ledger: Relation, relation: Relation, slice_: Slice) -> tuple[str, dict[str, Any]]:
+def slice_query(ledger: Relation, relation: Relation, slice_: Slice) -> tuple[str, dict[str, ParameterValue]]:
     """The ledger's rows of the batches that a slice holds, in order of loading, without those of sorted raw files.
 
     Returns:
         GoogleSQL and the values of its parameters.
     """
-    parameters: dict[str, Any] = {
+    parameters: dict[str, ParameterValue] = {
         "dataset": relation.dataset,
         "table_name": relation.name,
         "sort": WriteMode.SORT.value,

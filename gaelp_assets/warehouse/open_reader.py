@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import BigQueryAddress, DuckDBAddress
 from gaelp_assets.warehouse.reader import Reader
 
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
 T = TypeVar("T")
-Opener = Callable[[Any, Catalog, Callable[[], Any] | None], T]
+Opener: TypeAlias = "Callable[[Any, Catalog, Callable[[], bigquery.Client] | None], T]"
 """Takes an address, the catalogue, and what makes Google's client (None: the engine's own way)."""
 
 
-def _duckdb(address: DuckDBAddress, catalog: Catalog, _: Callable[[], Any] | None) -> Reader:
+def _duckdb(address: DuckDBAddress, catalog: Catalog, _: Callable[[], bigquery.Client] | None) -> Reader:
     from gaelp_assets.warehouse.duckdb.reader import DuckDBReader
 
     return DuckDBReader(address.file, catalog)
 
 
-def _bigquery(address: BigQueryAddress, catalog: Catalog, bigquery: Callable[[], Any] | None) -> Reader:
+def _bigquery(
+    address: BigQueryAddress, catalog: Catalog, bigquery: Callable[[], bigquery.Client] | None
+) -> Reader:
     from gaelp_assets.warehouse.bigquery.reader import BigQueryReader
 
     return BigQueryReader(address, catalog, factory=bigquery)
@@ -30,7 +35,9 @@ def _bigquery(address: BigQueryAddress, catalog: Catalog, bigquery: Callable[[],
 READERS: Final[Mapping[type, Opener[Reader]]] = {DuckDBAddress: _duckdb, BigQueryAddress: _bigquery}
 
 
-def open_reader(address: object, catalog: Catalog, bigquery: Callable[[], Any] | None = None) -> Reader:
+def open_reader(
+    address: object, catalog: Catalog, bigquery: Callable[[], bigquery.Client] | None = None
+) -> Reader:
     """The reader of the warehouse at an address of the settings. Nothing is opened yet.
 
     `bigquery` makes Google's client (default: with the application default credentials, or none for an emulator).

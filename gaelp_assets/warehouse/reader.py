@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 
@@ -77,7 +78,7 @@ class Reader(Protocol):
     def query(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
@@ -88,7 +89,7 @@ class Reader(Protocol):
     def to_pandas(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
@@ -21,7 +20,7 @@ def slice_condition(
     slice_: Slice,
     prefix: str,
     quote: Callable[[str], str],
-    literal: Callable[[Any], str],
+    literal: Callable[[dt.date | dt.datetime | str], str],
 ) -> str:
     """The slice as a condition of constants, so that only its part of the table is read; `TRUE` for a whole table.
 

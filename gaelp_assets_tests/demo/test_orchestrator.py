@@ -128,7 +128,9 @@ def test_rows_lie_in_the_slice_that_their_file_says(demo: Demo) -> None:
         elif file.stage == "raw":
             assert file.slice is None
         else:
-            found = {Slice(dt.date.fromisoformat(r["date"]), r["environment_id"]) for r in file.rows}
+            found = {
+                Slice(dt.date.fromisoformat(str(r["date"])), str(r["environment_id"])) for r in file.rows
+            }
             assert found == {file.slice}
 
 

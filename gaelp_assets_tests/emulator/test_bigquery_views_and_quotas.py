@@ -68,7 +68,9 @@ def _steps(warehouse: BigQueryWarehouse) -> list[int]:
 
 
 def _live(warehouse: BigQueryWarehouse, relation: Relation) -> dict[str, Any]:
-    resource: dict[str, Any] = warehouse._tables.find(relation).to_api_repr()
+    table = warehouse._tables.find(relation)
+    assert table is not None
+    resource: dict[str, Any] = table.to_api_repr()
     return resource
 
 

@@ -6,12 +6,13 @@ gets lost, the bucket is asked what has become of it. See https://cloud.google.c
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import tempfile
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, BinaryIO, Final, cast
+from typing import TYPE_CHECKING, BinaryIO, Final, cast
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import check_new_name, escape_problem, is_unfinished, shown
@@ -336,7 +337,9 @@ class GcsStore:
 
     def _stored(self, blob: Blob) -> StoredObject:
         name = str(blob.name).removeprefix(self._prefix)
-        return StoredObject(name, int(blob.size or 0), cast("Any", blob.updated), str(blob.generation))
+        return StoredObject(
+            name, int(blob.size or 0), cast("dt.datetime", blob.updated), str(blob.generation)
+        )
 
     def _where(self, name: str) -> str:
         return f"{self.url}/{shown(name)}" if name else self.url

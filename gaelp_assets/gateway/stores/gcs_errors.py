@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
+
+if TYPE_CHECKING:
+    from google.api_core.exceptions import GoogleAPICallError
 
 STORAGE_ROLE: Final = "roles/storage.objectUser"
 _RATE_LIMITS: Final = {"rateLimitExceeded", "userRateLimitExceeded"}
@@ -74,7 +77,7 @@ def no_credentials(error: Exception | None, where: str) -> GaelpError:
     )
 
 
-def account_of(credentials: Any) -> str:
+def account_of(credentials: object) -> str:
     """Whose credentials they are, as far as they tell, for messages."""
     for attribute in ("service_account_email", "signer_email", "account"):
         value = getattr(credentials, attribute, None)
@@ -83,13 +86,13 @@ def account_of(credentials: Any) -> str:
     return "the account in use (`gcloud auth list` shows it)"
 
 
-def _can_pass(error: Any) -> bool:
+def _can_pass(error: GoogleAPICallError) -> bool:
     """Whether Google's documentation recommends to try again."""
     code = int(error.code or 0)
     return code in {408, 429} or code >= 500 or (code == 403 and bool(_reasons(error) & _RATE_LIMITS))
 
 
-def _refused(error: Any, action: str, where: str, account: str) -> GaelpError:
+def _refused(error: GoogleAPICallError, action: str, where: str, account: str) -> GaelpError:
     what = f"cannot {action}: {_message(error)}"
     if error.code == 401:
         return no_credentials(error, where)
@@ -124,7 +127,7 @@ def _refused(error: Any, action: str, where: str, account: str) -> GaelpError:
     return GaelpError(Problem(what, where))
 
 
-def _reasons(error: Any) -> set[str]:
+def _reasons(error: GoogleAPICallError) -> set[str]:
     """The `reason` of each of the answer's errors; media requests hand on the answer alone."""
     details = list(error.errors or [])
     if not details and error.response is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem
@@ -28,6 +28,9 @@ from gaelp_assets.warehouse.schema.model import (
     recheck,
     refuse,
 )
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
 
 # tables.insert, for each user; https://cloud.google.com/bigquery/quotas#api_request_quotas
 TABLES_PER_SECOND: Final = 10
@@ -80,7 +83,7 @@ class TableChanges:
             new = planned.status is Status.CREATE
             table = None if new else self._tables.find(planned.relation)
 
-            def find(relation: Relation) -> Any:
+            def find(relation: Relation) -> bigquery.Table | None:
                 return table if relation is planned.relation else self._tables.find(relation)
 
             now = recheck(planned, self._tables.compare(planned.relation, scope, find))
@@ -102,7 +105,7 @@ class TableChanges:
             not_found_ok=True,
         )
 
-    def _carry_out(self, planned: RelationPlan, table: Any) -> None:
+    def _carry_out(self, planned: RelationPlan, table: bigquery.Table | None) -> None:
         relation = planned.relation
         if planned.status is Status.CREATE:
             self._forget_refreshes(relation)
@@ -112,6 +115,7 @@ class TableChanges:
                 self.drop(relation)
             self._create(relation)
         else:
+            assert table is not None
             for statement in widening_statements(
                 self._names.table_id(relation), table.to_api_repr(), planned.changes
             ):
@@ -148,7 +152,7 @@ class TableChanges:
             statement = forget_statement(relation, quote(refreshes))
             self._jobs.query(statement, f"gaelp_forget_{_unique()}", f"forget the refreshes of {relation.id}")
 
-    def _patch(self, relation: Relation, table: Any, parts: Resource) -> None:
+    def _patch(self, relation: Relation, table: bigquery.Table, parts: Resource) -> None:
         """Sends the changed parts under the etag that was read: who came in between is not overwritten."""
         from google.cloud import bigquery
 

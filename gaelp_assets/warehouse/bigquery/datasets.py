@@ -50,6 +50,7 @@ class Datasets:
                 bigquery.Dataset.from_api_repr(resource),
                 exists_ok=True,
             )
+            assert live is not None
         refusal = wrong_location(dataset_id, live.location, self._location)
         if refusal is not None:
             raise GaelpError(refusal.problem)

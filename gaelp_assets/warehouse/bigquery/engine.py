@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -15,6 +15,10 @@ from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, Jobs, client_fac
 from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of, parameter
 from gaelp_assets.warehouse.bigquery.tables import Tables
+from gaelp_assets.warehouse.parameters import Parameters
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
 
 
 class BigQueryEngine:
@@ -56,11 +60,11 @@ class BigQueryEngine:
         self,
         text: str,
         action: str,
-        parameters: Mapping[str, Any],
+        parameters: Parameters,
         labels: Mapping[str, str],
         *,
         destination: str | None = None,
-    ) -> Any:
+    ) -> bigquery.QueryJob:
         return self._jobs.query(
             text,
             f"gaelp_{uuid.uuid4().hex}",

@@ -8,9 +8,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
+
+if TYPE_CHECKING:
+    from google.api_core.exceptions import GoogleAPICallError
 
 ROLES: Final = (
     "roles/bigquery.jobUser on the project and, on its datasets, roles/bigquery.dataViewer to read "
@@ -67,7 +70,7 @@ def bigquery_error(error: Exception, action: str, where: str) -> Exception | Non
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError, TransportError
 
-    cause: Any = error.cause if isinstance(error, exceptions.RetryError) and error.cause else error
+    cause: object = error.cause if isinstance(error, exceptions.RetryError) and error.cause else error
     if isinstance(cause, GoogleAuthError) and not isinstance(cause, TransportError) and not cause.retryable:
         return GaelpError(
             Problem(
@@ -95,7 +98,7 @@ def bigquery_error(error: Exception, action: str, where: str) -> Exception | Non
     )
 
 
-def can_pass(error: Any) -> bool:
+def can_pass(error: object) -> bool:
     """Whether Google's documentation recommends to try again."""
     import requests
     from google.api_core import exceptions
@@ -122,17 +125,17 @@ def can_pass(error: Any) -> bool:
     }
 
 
-def session_gone(error: Any) -> bool:
+def session_gone(error: object) -> bool:
     """Whether an upload went on in a session that is over: as after its last answer was lost."""
     return getattr(error, "code", None) in {404, 410} and "uploadType=resumable" in str(error)
 
 
-def cancelled(error: Any) -> bool:
+def cancelled(error: object) -> bool:
     """Whether a transaction lost against another one, or was stopped by its own guard."""
     return CHANGED in str(error) or bool(_CANCELLED.search(str(error)))
 
 
-def reasons(error: Any) -> set[str]:
+def reasons(error: object) -> set[str]:
     """The `reason` of each of the answer's errors."""
     return {
         str(detail.get("reason")) for detail in getattr(error, "errors", ()) or () if isinstance(detail, dict)
@@ -146,7 +149,7 @@ def message(error: object) -> str:
     return text if len(text) <= _LENGTH else text[:_LENGTH] + "..."
 
 
-def _refused(error: Any, action: str, where: str) -> Exception:
+def _refused(error: GoogleAPICallError, action: str, where: str) -> Exception:
     found = reasons(error)
     for reason, (expected, remedy) in _NEXT_STEPS.items():
         if reason in found:

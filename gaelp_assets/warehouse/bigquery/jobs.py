@@ -10,11 +10,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery import errors, retry
 from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
+
+if TYPE_CHECKING:
+    from google.api_core.retry import Retry
+    from google.cloud import bigquery
 
 # What one statement may read at most; at 6.25 USD per TiB on demand this is about 0.6 USD.
 MAX_BYTES_BILLED: Final = 100 * 1024**3
@@ -24,14 +28,20 @@ JOB_ATTEMPTS: Final = 5
 # Within one upload; then the whole upload is begun again, unless its job is found.
 UPLOAD_RETRIES: Final = 3
 
-ClientFactory = Callable[[], Any]
-"""Makes a `google.cloud.bigquery.Client`."""
+ClientFactory: TypeAlias = "Callable[[], bigquery.Client]"
+"""Makes Google's client."""
+QueryParameter: TypeAlias = "bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter"
+FoundJob: TypeAlias = (
+    "bigquery.QueryJob | bigquery.LoadJob | bigquery.CopyJob | bigquery.ExtractJob | bigquery.UnknownJob"
+)
+T = TypeVar("T")
+J = TypeVar("J", "bigquery.QueryJob", "bigquery.LoadJob")
 
 
 def client_factory(address: BigQueryAddress) -> ClientFactory:
     """The one place where a client is made: with the application default credentials or, for an emulator, none."""
 
-    def make() -> Any:
+    def make() -> bigquery.Client:
         from google.api_core.client_options import ClientOptions
         from google.auth.credentials import AnonymousCredentials
         from google.cloud import bigquery
@@ -67,10 +77,10 @@ class Jobs:
         self.storage_api = storage_api
         """Whether large results may come through Google's Storage Read API: not those of an emulator, beside which it would be Google's."""
         self._lock = threading.Lock()
-        self._client: Any = None
+        self._client: bigquery.Client | None = None
 
     @property
-    def client(self) -> Any:
+    def client(self) -> bigquery.Client:
         """Google's client, made when it is first needed.
 
         Raises:
@@ -83,7 +93,7 @@ class Jobs:
             return self._client
 
     @property
-    def retry(self) -> Any:
+    def retry(self) -> Retry:
         """How calls of the API are repeated: only what can pass, with growing random pauses, within the deadline."""
         from google.api_core.retry import Retry
 
@@ -95,7 +105,9 @@ class Jobs:
             timeout=self._deadline,
         )
 
-    def call(self, action: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def call(
+        self, action: str, function: Callable[..., T], *arguments: object, **options: object
+    ) -> T | None:
         """One call of the API; `None` if what it is about does not exist.
 
         Raises:
@@ -118,10 +130,10 @@ class Jobs:
         job_id: str,
         action: str,
         *,
-        parameters: Sequence[Any] = (),
+        parameters: Sequence[QueryParameter] = (),
         labels: Mapping[str, str] | None = None,
         destination: str | None = None,
-    ) -> Any:
+    ) -> bigquery.QueryJob:
         """A finished query (or script) of that id; with `destination`, its result replaces that table.
 
         Raises:
@@ -141,7 +153,7 @@ class Jobs:
             config.destination = destination
             config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
 
-        def submit(attempt_id: str) -> Any:
+        def submit(attempt_id: str) -> bigquery.QueryJob:
             return self.client.query(
                 sql,
                 job_config=config,
@@ -155,7 +167,7 @@ class Jobs:
 
     def load(
         self, file: Path, table: str, schema: Sequence[Resource], job_id: str, labels: Mapping[str, str]
-    ) -> Any:
+    ) -> bigquery.LoadJob:
         """A finished load job of that id: the Parquet file replaces the table. Load jobs are free and atomic.
 
         Raises:
@@ -174,7 +186,7 @@ class Jobs:
         )
         config.parquet_options = parquet
 
-        def submit(attempt_id: str) -> Any:
+        def submit(attempt_id: str) -> bigquery.LoadJob:
             with file.open("rb") as stream:
                 return self.client.load_table_from_file(
                     stream, table, job_config=config, job_id=attempt_id, num_retries=UPLOAD_RETRIES
@@ -182,7 +194,7 @@ class Jobs:
 
         return self._run(submit, job_id, f"load {table}")
 
-    def _run(self, submit: Callable[[str], Any], job_id: str, action: str) -> Any:
+    def _run(self, submit: Callable[[str], J], job_id: str, action: str) -> J:
         """Submits a job under its id, or finds the one that has it; a job that failed for a passing reason is followed by another."""
         for attempt in range(1, JOB_ATTEMPTS + 1):
             attempt_id = f"{job_id}-{attempt}"
@@ -198,7 +210,7 @@ class Jobs:
             time.sleep(retry.pause_after(attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    def _submitted(self, submit: Callable[[str], Any], job_id: str) -> Any:
+    def _submitted(self, submit: Callable[[str], J], job_id: str) -> J:
         """The job of that id, submitted at most once: where the answer was lost, the id tells whether it arrived."""
         from google.api_core.exceptions import Conflict
 
@@ -206,19 +218,19 @@ class Jobs:
             try:
                 return submit(job_id)
             except Conflict:
-                return self.client.get_job(job_id, retry=self.retry)
+                return cast("J", self.client.get_job(job_id, retry=self.retry))
             except Exception as error:
                 if not errors.can_pass(error) and not errors.session_gone(error):
                     raise
                 found = self._find(job_id)
                 if found is not None:
-                    return found
+                    return cast("J", found)
                 if attempt == JOB_ATTEMPTS:
                     raise
             time.sleep(retry.pause_after(attempt))
         raise AssertionError("the last attempt returns or raises")
 
-    def _find(self, job_id: str) -> Any:
+    def _find(self, job_id: str) -> FoundJob | None:
         from google.api_core.exceptions import NotFound
 
         try:
@@ -226,7 +238,7 @@ class Jobs:
         except NotFound:
             return None
 
-    def _wait(self, job: Any) -> None:
+    def _wait(self, job: bigquery.QueryJob | bigquery.LoadJob) -> None:
         """Waits until the job is done, however often an answer is lost; raises what it failed with."""
         for attempt in range(1, JOB_ATTEMPTS + 1):
             try:

@@ -15,7 +15,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -33,8 +32,10 @@ from gaelp_assets.warehouse.bigquery.materialization_rules import Materializatio
 from gaelp_assets.warehouse.bigquery.materialized_views import needs_refresh, refresh_statement
 from gaelp_assets.warehouse.bigquery.merge import MergeResult, fates_of, known_batches, ledger_entry
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory
+from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.slices import check_dimensions
 
 
@@ -111,7 +112,7 @@ class BigQueryLoader(BigQueryEngine):
     def _mark(
         self, what: str, relation: Relation, batch_id: str, lines: Sequence[int], moment: dt.datetime
     ) -> None:
-        parameters = {
+        parameters: Parameters = {
             "dataset": relation.dataset,
             "table_name": relation.name,
             "batch_id": batch_id,
@@ -218,7 +219,7 @@ class BigQueryLoader(BigQueryEngine):
                 )
         return settled
 
-    def _load(self, file: Path, kind: str, schema: Any, labels: Mapping[str, str]) -> str:
+    def _load(self, file: Path, kind: str, schema: Sequence[Resource], labels: Mapping[str, str]) -> str:
         """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""
         name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
         table = self._names.staged_id(name)

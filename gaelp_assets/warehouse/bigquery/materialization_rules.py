@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import chain
-from typing import Any, Final
+from typing import Final
 
 from sqlglot import exp
 
@@ -352,7 +352,7 @@ def _has_constant_filter(table: exp.Table, column: str) -> bool:
     """Whether the SELECT that reads the table compares the column with constants, whatever else its WHERE says."""
     select = table.find_ancestor(exp.Select)
     where = select.args.get("where") if select is not None else None
-    conditions: list[Any] = [where.this] if where is not None else []
+    conditions: list[exp.Expr] = [where.this] if where is not None else []
     while conditions:
         condition = conditions.pop()
         if isinstance(condition, exp.And | exp.Paren):

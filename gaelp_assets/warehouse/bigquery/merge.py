@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import polars as pl
 
@@ -59,7 +58,7 @@ def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult
 
 def ledger_entry(
     batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int
-) -> dict[str, Any]:
+) -> dict[str, str | int]:
     """The ledger\'s row of a batch, as the parameter `ledger` of `transaction` holds it."""
     return {
         "batch_id": batch.batch_id,

@@ -7,22 +7,27 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import polars as pl
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery import errors
-from gaelp_assets.warehouse.bigquery.jobs import Jobs
+from gaelp_assets.warehouse.bigquery.jobs import Jobs, QueryParameter
+from gaelp_assets.warehouse.parameters import ParameterValue
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
+    from google.cloud import bigquery
+    from google.cloud.bigquery_storage import BigQueryReadClient
 
 # Below this many rows one page of the REST API is quicker than a session of the Storage Read API.
 STORAGE_API_ROWS: Final = 100_000
-ReaderFactory = Callable[[], Any]
-"""Makes a `google.cloud.bigquery_storage.BigQueryReadClient`."""
+ReaderFactory: TypeAlias = "Callable[[], BigQueryReadClient]"
+"""Makes a client of the Storage Read API."""
+_ScalarArgument: TypeAlias = str | int | float | Decimal | bool | dt.datetime | dt.date | None
+"""What Google's annotations let a parameter be; its code takes BYTES and TIME too."""
 _TYPES: Final[dict[type, str]] = {
     bool: "BOOL",
     int: "INT64",
@@ -35,7 +40,7 @@ _TYPES: Final[dict[type, str]] = {
 }
 
 
-def parameter(name: str, value: Any) -> Any:
+def parameter(name: str, value: ParameterValue) -> QueryParameter:
     """A value as a query parameter of Google's client, typed by its Python type; a list is an array.
 
     Raises:
@@ -45,10 +50,10 @@ def parameter(name: str, value: Any) -> Any:
 
     if isinstance(value, list | tuple):
         return bigquery.ArrayQueryParameter(name, type_of(name, value[0]) if value else "STRING", list(value))
-    return bigquery.ScalarQueryParameter(name, type_of(name, value), value)
+    return bigquery.ScalarQueryParameter(name, type_of(name, value), cast("_ScalarArgument", value))
 
 
-def type_of(name: str, value: Any) -> str:
+def type_of(name: str, value: object) -> str:
     """GoogleSQL's type of a Python value; a moment with a time zone is a TIMESTAMP, one without a DATETIME.
 
     Raises:
@@ -67,7 +72,7 @@ def type_of(name: str, value: Any) -> str:
     return found
 
 
-def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.DataFrame:
+def frame_of(jobs: Jobs, job: bigquery.QueryJob, reader: ReaderFactory | None = None) -> pl.DataFrame:
     """The rows of a finished query, through Arrow: pages of the REST API or, where they are many, the Storage Read API.
 
     `reader` makes a client of the Storage Read API (default: one of Google's, with the credentials of the job's client; none for an
@@ -85,7 +90,7 @@ def frame_of(jobs: Jobs, job: Any, reader: ReaderFactory | None = None) -> pl.Da
     return frame
 
 
-def pandas_of(jobs: Jobs, job: Any) -> pd.DataFrame:
+def pandas_of(jobs: Jobs, job: bigquery.QueryJob) -> pd.DataFrame:
     """The rows of a finished query with the types that `pandas-gbq` chooses; it reads the job's result table with the same client."""
     import pandas_gbq
 

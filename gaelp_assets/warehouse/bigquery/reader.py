@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -17,6 +17,7 @@ from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of, pandas
 from gaelp_assets.warehouse.bigquery.usage import LIMITS, Usage
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.quotas import QuotaLeft
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
 from gaelp_assets.warehouse.schema.model import (
@@ -30,6 +31,7 @@ from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relation
 
 if TYPE_CHECKING:
     import pandas as pd
+    from google.cloud import bigquery
 
 CAPABILITIES: Final = Capabilities(engine="bigquery", parallel_changes=True, limits=LIMITS)
 
@@ -57,7 +59,7 @@ class BigQueryReader(BigQueryEngine):
     def query(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
@@ -79,7 +81,7 @@ class BigQueryReader(BigQueryEngine):
     def to_pandas(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
@@ -136,9 +138,9 @@ class BigQueryReader(BigQueryEngine):
         """
         text = selected(sql)
         read = relations_read(self._catalog, text)
-        found: dict[str, Any] = {}
+        found: dict[str, bigquery.Table | None] = {}
 
-        def find(relation: Relation) -> Any:
+        def find(relation: Relation) -> bigquery.Table | None:
             if relation.id not in found:
                 found[relation.id] = self._tables.find(relation)
             return found[relation.id]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
 from gaelp_assets.catalog.model import TYPE_ALIASES
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, quote
@@ -33,18 +34,18 @@ def form_of(resource: Resource) -> ObjectType:
 def shape_of(resource: Resource) -> TableSchema:
     """The shape of a table or view, live or wanted."""
     object_type = form_of(resource)
-    common: dict[str, Any] = {
-        "object_type": object_type,
-        "query": _query(resource, object_type),
-        "description": resource.get("description") or "",
-        "labels": resource.get("labels") or {},
-    }
+    common = TableSchema(
+        object_type=object_type,
+        query=_query(resource, object_type),
+        description=resource.get("description") or "",
+        labels=resource.get("labels") or {},
+    )
     if object_type is not ObjectType.TABLE:
-        return TableSchema(**common)
+        return common
     by_time = resource.get("timePartitioning") or {}
     expiration = by_time.get("expirationMs")
-    return TableSchema(
-        **common,
+    return replace(
+        common,
         columns=tuple(_column(field) for field in resource.get("schema", {}).get("fields", ())),
         partitioning=_partitioning(resource),
         expiration_days=int(expiration) / DAY_MS if expiration else None,

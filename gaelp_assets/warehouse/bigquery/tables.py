@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.warehouse.bigquery import errors
@@ -18,7 +18,10 @@ from gaelp_assets.warehouse.bigquery.schema import form_of, shape_of, wrong_loca
 from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 
-Find = Callable[[Relation], Any]
+if TYPE_CHECKING:
+    from google.cloud import bigquery
+
+Find: TypeAlias = "Callable[[Relation], bigquery.Table | None]"
 """Google's description of a relation's table or view; None if there is none."""
 
 
@@ -34,11 +37,11 @@ class Tables:
         self._datasets = datasets
         self._views = views
 
-    def find(self, relation: Relation) -> Any:
+    def find(self, relation: Relation) -> bigquery.Table | None:
         """Google's description of the relation's table or view; None if there is none."""
         return self.get(self._names.table_id(relation))
 
-    def get(self, table_id: str) -> Any:
+    def get(self, table_id: str) -> bigquery.Table | None:
         """Google's description of the table of that full name; None if there is none."""
         return self._jobs.call(f"look up {table_id}", self._jobs.client.get_table, table_id)
 
@@ -75,7 +78,8 @@ class Tables:
         table = find(relation)
         found = None if table is None else shape_of(table.to_api_repr())
         if (
-            found is not None
+            table is not None
+            and found is not None
             and found.object_type is ObjectType.MATERIALIZED_VIEW
             and self.keeping(relation) is not None
             and not survives(table.to_api_repr(), self.bases(relation, find))

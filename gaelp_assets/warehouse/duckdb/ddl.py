@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
@@ -23,6 +23,8 @@ from gaelp_assets.warehouse.schema.model import (
 from gaelp_assets.warehouse.slices import slice_condition
 
 if TYPE_CHECKING:
+    from duckdb.sqltypes import DuckDBPyType
+
     from gaelp_assets.sql.scope import Tables
 
 # DuckDB's own names of a row's place; a column of that name would hide it.
@@ -80,12 +82,13 @@ def found_column(name: str, type_: str, *, nullable: bool, comment: str | None) 
     return ColumnSchema(name, column.type, mode, comment or "", column.fields)
 
 
-def _column(name: str, type_: Any) -> ColumnSchema:
+def _column(name: str, type_: DuckDBPyType) -> ColumnSchema:
     mode = "NULLABLE"
     if type_.id == "list":
-        type_, mode = type_.children[0][1], "REPEATED"
+        type_, mode = cast("DuckDBPyType", type_.children[0][1]), "REPEATED"
     if type_.id == "struct":
-        return ColumnSchema(name, "RECORD", mode, "", tuple(_column(*child) for child in type_.children))
+        fields = (_column(field, cast("DuckDBPyType", child)) for field, child in type_.children)
+        return ColumnSchema(name, "RECORD", mode, "", tuple(fields))
     return ColumnSchema(name, _CATALOG_TYPES.get(str(type_), f"DuckDB's {type_}"), mode)
 
 

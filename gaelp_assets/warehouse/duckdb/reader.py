@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import duckdb
 import polars as pl
@@ -19,12 +19,14 @@ from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
 
 if TYPE_CHECKING:
     import pandas as pd
+    from polars.datatypes import DataTypeClass
 
     from gaelp_assets.sql.scope import Tables
 
@@ -51,7 +53,7 @@ class DuckDBReader(DuckDBEngine):
     def query(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,  # noqa: ARG002 - there is no job that could carry them
         row_limit: int | None = None,
@@ -84,7 +86,7 @@ class DuckDBReader(DuckDBEngine):
     def to_pandas(
         self,
         sql: str,
-        parameters: Mapping[str, Any] | None = None,
+        parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
     ) -> pd.DataFrame:
@@ -178,7 +180,7 @@ def _is_view(relation: Relation) -> bool:
     return wanted_form(relation) is ObjectType.VIEW
 
 
-def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, Any]) -> pl.DataFrame:
+def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> pl.DataFrame:
     relation = con.sql(sql, params=dict(parameters) or None)
     assert relation is not None
     return cast("pl.DataFrame", relation.pl())
@@ -197,5 +199,5 @@ def _googlesql_width(dtype: pl.DataType) -> pl.DataType:
     return dtype
 
 
-def _instance(dtype: Any) -> pl.DataType:
+def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     return cast("pl.DataType", dtype() if isinstance(dtype, type) else dtype)
