@@ -72,9 +72,14 @@ def show_notices() -> None:
     logging.getLogger("gaelp_assets").addHandler(_Notices(logging.WARNING))
 
 
+def counted(rows: int) -> str:
+    """`1 row`, `1,000 rows`."""
+    return f"{rows:,} {'row' if rows == 1 else 'rows'}"
+
+
 def print_cost(rows: int, cost: Cost) -> None:
     """What a query cost, on stderr: rows, seconds and, where the engine tells, bytes."""
-    parts = [f"{rows:,} {'row' if rows == 1 else 'rows'} in {cost.seconds:.2f} s"]
+    parts = [f"{counted(rows)} in {cost.seconds:.2f} s"]
     for label, size in (("read", cost.bytes_read), ("billed", cost.bytes_billed)):
         if size is not None:
             parts.append(f"{decimal(size)} {label}")
@@ -140,7 +145,7 @@ def print_frame(frame: pl.DataFrame, rows: int | None = None) -> None:
     if shown.height < frame.height:
         print_line(f"{shown.height:,} of more rows: --limit shows more, --output writes them all to a file")
     else:
-        print_line(f"{shown.height:,} rows")
+        print_line(counted(shown.height))
 
 
 def print_relations(relations: Sequence[Relation]) -> None:

@@ -1,8 +1,9 @@
-"""GoogleSQL to DuckDB. Here: the way through; what is allowed is in `functions`, what is mended is in `transforms*`.
+"""GoogleSQL to DuckDB. Here: the way through. What names and types mean is in `resolve`, what is allowed in `functions`, and what DuckDB would
+do otherwise is corrected in `transforms*`.
 
 What holds of the result: whenever GoogleSQL gives a result from finite numbers, DuckDB gives the same (floating point sums and
-transcendental functions up to the last digits). Where GoogleSQL has an error, DuckDB has one too, with one exception: the overflow of
-FLOAT64 `+`, `-`, `*` or SUM is an infinity in DuckDB. Values of type NUMERIC may be passed through and compared, not computed with.
+transcendental functions up to the last digits); where GoogleSQL has an error, DuckDB has one too. Overflow and NUMERIC on columns are so only
+where the columns' types are known: with `tables`.
 """
 
 from __future__ import annotations
