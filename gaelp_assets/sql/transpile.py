@@ -1,9 +1,9 @@
-"""GoogleSQL to DuckDB. Here: the way through. What names and types mean is in `resolve`, what is allowed in `functions`, and what DuckDB would
-do otherwise is corrected in `transforms*`.
+"""GoogleSQL to DuckDB. Here: the way through. What names and types mean is in `resolve`, what is allowed in `functions`, and what DuckDB
+would do otherwise is corrected in `transforms*`.
 
 What holds of the result: whenever GoogleSQL gives a result from finite numbers, DuckDB gives the same (floating point sums and
-transcendental functions up to the last digits); where GoogleSQL has an error, DuckDB has one too. Overflow and NUMERIC on columns are so only
-where the columns' types are known: with `tables`.
+transcendental functions up to the last digits); where GoogleSQL has an error, DuckDB has one too. Overflow and NUMERIC on columns are
+so only where the columns' types are known: with `tables`.
 """
 
 from __future__ import annotations
