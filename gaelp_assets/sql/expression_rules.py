@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Protocol
 
 from sqlglot import exp
 
@@ -30,22 +30,39 @@ from gaelp_assets.sql.types import (
 )
 from gaelp_assets.sql.values import data_type, is_literal, sqlglot_type
 
-if TYPE_CHECKING:
-    from gaelp_assets.sql.expressions import Expressions
-
 _TO_STRING: Final = frozenset(
     {"INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIME", "TIMESTAMP"}
 )
 _TRANSPARENT: Final = (exp.Paren, exp.Order, exp.Limit, exp.HavingMax, exp.IgnoreNulls, exp.RespectNulls, exp.SafeFunc)  # fmt: skip
 
 
-def _literal(_self: Expressions, node: exp.Expr) -> Type:
+class Typing(Protocol):
+    """What the rules ask of `expressions.Expressions`, which calls them."""
+
+    def wrong(self, what: str, node: exp.Expr, expected: str = "", remedy: str = "") -> None:
+        """Notes a problem at the place of a node."""
+        ...
+
+    def call(self, node: exp.Expr) -> exp.Expr:
+        """A function or operator by its signature; its arguments become the types that it asks for."""
+        ...
+
+    def common(self, node: exp.Expr, values: Sequence[exp.Expr]) -> Type:
+        """The common type of values, each of which becomes it."""
+        ...
+
+    def orderable(self, value: exp.Expr) -> None:
+        """Notes a problem if values of the type have no order."""
+        ...
+
+
+def _literal(_self: Typing, node: exp.Expr) -> Type:
     if node.is_string:
         return STRING
     return INT64 if str(node.this).isdigit() or str(node.this).lower().startswith("0x") else FLOAT64
 
 
-def _cast(self: Expressions, node: exp.Expr) -> Type:
+def _cast(self: Typing, node: exp.Expr) -> Type:
     target = data_type(node.args["to"])
     if not target.known:
         self.wrong(
@@ -58,7 +75,7 @@ def _cast(self: Expressions, node: exp.Expr) -> Type:
     return target
 
 
-def _case(self: Expressions, node: exp.Expr) -> Type:
+def _case(self: Typing, node: exp.Expr) -> Type:
     branches = node.args["ifs"]
     operand = node.args.get("this")
     if operand is not None:
@@ -73,13 +90,13 @@ def _case(self: Expressions, node: exp.Expr) -> Type:
     return self.common(node, results)
 
 
-def _if(self: Expressions, node: exp.Expr) -> Type:
+def _if(self: Typing, node: exp.Expr) -> Type:
     if isinstance(node.parent, exp.Case):
         return ANY
     return type_of(self.call(node))
 
 
-def _in(self: Expressions, node: exp.Expr) -> Type:
+def _in(self: Typing, node: exp.Expr) -> Type:
     unnest = node.args.get("unnest")
     if unnest is not None:
         array = type_of(unnest.expressions[0])
@@ -95,7 +112,7 @@ def _in(self: Expressions, node: exp.Expr) -> Type:
     return BOOL
 
 
-def _array(self: Expressions, node: exp.Expr) -> Type:
+def _array(self: Typing, node: exp.Expr) -> Type:
     if not node.expressions:
         return EMPTY
     element = self.common(node, node.expressions)
@@ -104,14 +121,14 @@ def _array(self: Expressions, node: exp.Expr) -> Type:
     return array_of(INT64 if element == NULL else element)
 
 
-def _struct(_self: Expressions, node: exp.Expr) -> Type:
+def _struct(_self: Typing, node: exp.Expr) -> Type:
     return struct_of(
         (f.name, type_of(f.expression)) if isinstance(f, exp.PropertyEQ) else ("", type_of(f))
         for f in node.expressions
     )
 
 
-def _bracket(self: Expressions, node: exp.Expr) -> Type:
+def _bracket(self: Typing, node: exp.Expr) -> Type:
     array = type_of(node.this)
     if array.name not in {"ARRAY", "ANY"}:
         self.wrong(
@@ -125,13 +142,13 @@ def _bracket(self: Expressions, node: exp.Expr) -> Type:
     return array.element or ANY
 
 
-def _is(self: Expressions, node: exp.Expr) -> Type:
+def _is(self: Typing, node: exp.Expr) -> Type:
     if isinstance(node.expression, exp.Boolean) and cost(type_of(node.this), BOOL) is None:
         self.wrong(f"IS TRUE or IS FALSE of {type_of(node.this)}", node, "a BOOL")
     return BOOL
 
 
-def _concat(self: Expressions, node: exp.Expr) -> Type:
+def _concat(self: Typing, node: exp.Expr) -> Type:
     values = node.expressions if isinstance(node, exp.Concat) else [node.this, node.expression]
     if any(type_of(v).name == "ARRAY" for v in values):
         self.wrong("|| of arrays is not used here", node, "ARRAY_CONCAT")
@@ -146,13 +163,13 @@ def _concat(self: Expressions, node: exp.Expr) -> Type:
     return self.common(node, [node.this, node.expression])
 
 
-def _at_time_zone(self: Expressions, node: exp.Expr) -> Type:
+def _at_time_zone(self: Typing, node: exp.Expr) -> Type:
     if cost(type_of(node.this), TIMESTAMP, literal=is_literal(node.this)) is None:
         self.wrong(f"AT TIME ZONE of {type_of(node.this)}", node, "a TIMESTAMP")
     return TIMESTAMP
 
 
-def _extract(self: Expressions, node: exp.Expr) -> Type:
+def _extract(self: Typing, node: exp.Expr) -> Type:
     part = str(node.this.name).upper()
     result = type_of(self.call(node))
     source = type_of(node.expression).name
@@ -162,19 +179,19 @@ def _extract(self: Expressions, node: exp.Expr) -> Type:
     return {"DATE": DATE, "TIME": TIME}.get(part, result)
 
 
-def _distinct(self: Expressions, node: exp.Expr) -> Type:
+def _distinct(self: Typing, node: exp.Expr) -> Type:
     value = type_of(node.expressions[0])
     if value.holds(frozenset({"JSON"})):
         self.wrong(f"DISTINCT of {value}", node, "a type that can be compared", "Use TO_JSON_STRING.")
     return value
 
 
-def _ordered(self: Expressions, node: exp.Expr) -> Type:
+def _ordered(self: Typing, node: exp.Expr) -> Type:
     self.orderable(node.this)
     return type_of(node.this)
 
 
-RULES: Final[Mapping[type[exp.Expr], Callable[[Expressions, exp.Expr], Type]]] = {
+RULES: Final[Mapping[type[exp.Expr], Callable[[Typing, exp.Expr], Type]]] = {
     exp.Array: _array,
     exp.AtTimeZone: _at_time_zone,
     exp.Boolean: lambda _self, _node: BOOL,

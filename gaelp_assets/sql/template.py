@@ -22,6 +22,8 @@ _SAFE_IF = {
     "Mod": "_b <> 0",
 }
 _SAFE_FORMS = "SAFE_CAST, SAFE_DIVIDE, SAFE_ADD, SAFE_SUBTRACT, SAFE_MULTIPLY, or SAFE. before a function of numbers or SUBSTR"
+Transform = Callable[[exp.Expr], exp.Expr]
+"""Takes one node of the GoogleSQL tree, whose children are translated already, and returns what stands in its place for DuckDB."""
 MARK = "gaelp: "
 """What the message of every error that translated SQL raises by itself starts with; no such message holds a value."""
 REFUSED = "refused: "

@@ -14,8 +14,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import fill, integer
-from gaelp_assets.sql.transforms_number import Transform
+from gaelp_assets.sql.template import Transform, fill, integer
 from gaelp_assets.sql.types import type_of
 from gaelp_assets.sql.values import sqlglot_type
 

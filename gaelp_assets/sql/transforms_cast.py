@@ -13,8 +13,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import REFUSED, fill, without_errors
-from gaelp_assets.sql.transforms_number import Transform
+from gaelp_assets.sql.template import REFUSED, Transform, fill, without_errors
 from gaelp_assets.sql.types import Type, type_of, typed
 from gaelp_assets.sql.values import data_type
 

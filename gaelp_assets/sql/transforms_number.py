@@ -13,10 +13,8 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import REFUSED, behind, fill, guarded, integer, is_key, unguarded
+from gaelp_assets.sql.template import REFUSED, Transform, behind, fill, guarded, integer, is_key, unguarded
 from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of
-
-Transform = Callable[[exp.Expr], exp.Expr]
 
 _OVERFLOW: Final = "double overflow"
 _ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul)

@@ -10,8 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
-from gaelp_assets.sql.template import REFUSED, fill, integer
-from gaelp_assets.sql.transforms_number import Transform
+from gaelp_assets.sql.template import REFUSED, Transform, fill, integer
 from gaelp_assets.sql.types import BYTES, JSON, type_of
 
 # One character becomes several, or depends on its neighbours: DuckDB maps character by character. The last two got their

@@ -10,8 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import ALLOWED, refused
-from gaelp_assets.sql.template import fill, integer
-from gaelp_assets.sql.transforms_number import Transform
+from gaelp_assets.sql.template import Transform, fill, integer
 from gaelp_assets.sql.types import DATE, DATETIME, TIMESTAMP, Type, type_of
 
 _MICROSECONDS: Final = {
