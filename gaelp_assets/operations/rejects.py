@@ -68,7 +68,7 @@ def accounts(platform: PlatformReader, relation: Relation) -> Accounts:
     unbalanced: tuple[str, ...] = ()
     if row.pop("unbalanced"):
         frame = platform.warehouse.query(
-            f"SELECT DISTINCT l.file FROM {LEDGER} AS l {where} AND {unequal} ORDER BY l.file", _of(relation)
+            f"SELECT DISTINCT l.file FROM {LEDGER} AS l {where} AND {unequal} ORDER BY file", _of(relation)
         ).frame
         unbalanced = tuple(frame["file"])
     return Accounts(lines=row.pop("line_count"), unbalanced=unbalanced, **row)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import duckdb
 import pytest
 
 from gaelp_assets.assets.partitions import GATEWAY
@@ -298,6 +299,18 @@ def test_lines_rejected_while_sorting_left_the_checks_green(lab: Lab) -> None:
     counted = {name: accounts.metadata[name].value for name in ("lines", "loaded", "duplicate", "rejected")}
     assert accounts.passed
     assert counted == {"lines": 9, "loaded": 6, "duplicate": 0, "rejected": 3}
+
+
+def test_a_ledger_that_does_not_add_up_fails_the_accounting_and_names_the_file(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    file = lab.platform.settings.home / "warehouse.duckdb"
+    with duckdb.connect(str(file)) as con:
+        con.execute("UPDATE ops.import_logs SET loaded = loaded + 1 WHERE dataset = 'lab'")
+    result = lab.materialize(SCORES, partition_key="2026-11-02|CartPole-v1")
+    accounts = checks(result)["accounting"]
+    assert (accounts.passed, accounts.severity) == (False, dg.AssetCheckSeverity.ERROR)
+    assert "1 files do not add up" in (accounts.description or "")
 
 
 def test_a_raw_file_of_bad_lines_alone_left_no_trace_on_its_table(lab: Lab) -> None:

@@ -249,6 +249,23 @@ def test_a_crash_between_explanation_and_move_is_healed_by_failing_again(
     assert failed.problems == (PROBLEM,)
 
 
+def test_a_crash_before_the_explanation_leaves_the_file_where_it_was(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moved first, a file would lie in failed/ without a word of why."""
+    stored = put(gateway.store, "raw/bad.csv", b"bad")
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(gateway.store, "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            gateway.fail(stored, [PROBLEM])
+    assert names(gateway.store) == ["raw/bad.csv"]
+    assert names(gateway.store, "failed/") == []
+
+
 def test_failing_what_is_gone_leaves_no_explanation_of_nothing(gateway: Gateway) -> None:
     stored = put(gateway.store, "raw/bad.csv")
     gateway.store.delete(stored)
