@@ -60,6 +60,11 @@ def parse_partition_key(key: str | None) -> Slice:
 
     Raises:
         ValueError: the key is not a date, nor a date and an environment id joined by "|".
+
+    >>> parse_partition_key("2026-11-20|CartPole-v1").path
+    'date=2026-11-20/environment=CartPole-v1'
+    >>> str(parse_partition_key(None))
+    'whole table'
     """
     if key is None:
         return WHOLE

@@ -109,7 +109,11 @@ def layout(relation: Relation) -> str:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Stem and ending of a file's name; what has no known ending is parted at its last dot."""
+    """Stem and ending of a file's name; what has no known ending is parted at its last dot.
+
+    >>> split_name("part-0.ndjson.gz")
+    ('part-0', 'ndjson.gz')
+    """
     match = _FILE_NAME.fullmatch(name)
     if match:
         return match["stem"], match["ending"]
@@ -173,7 +177,11 @@ def failed_name(stored: StoredObject) -> str:
 
 
 def free_name(name: str, number: int) -> str:
-    """The name with a number, for a place that is taken: `raw/episodes-2.ndjson`."""
+    """The name with a number, for a place that is taken.
+
+    >>> free_name("raw/episodes.ndjson", 2)
+    'raw/episodes-2.ndjson'
+    """
     above, slash, last = name.rpartition("/")
     stem, ending = split_name(last)
     return f"{above}{slash}{stem}-{number}" + (f".{ending}" if ending else "")

@@ -46,6 +46,9 @@ def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn
 
     Raises:
         GaelpError: as `to_duckdb`, and for a `*` over a relation that `tables` does not have.
+
+    >>> [(column.name, column.type) for column in output_columns("SELECT 1 AS n, 0.5, [DATE '2026-11-20'] AS days")]
+    [('n', 'INTEGER'), ('f0_', 'FLOAT'), ('days', 'DATE')]
     """
     columns = _translate_with(sql, tables)[1]
     if columns is None:

@@ -19,10 +19,13 @@ WITH_EXAMPLES = sorted(
 )
 # What a user calls first has an example that runs.
 EXPECTED = {
+    "gaelp_assets.catalog.slices",
     "gaelp_assets.errors",
     "gaelp_assets.frames",
     "gaelp_assets.gateway.names",
+    "gaelp_assets.gateway.paths",
     "gaelp_assets.runs.planning",
+    "gaelp_assets.sql.transpile",
 }
 
 
