@@ -32,6 +32,8 @@ from gaelp_assets_tests.emulator.generated import SLICES, Rows
 
 CATALOG = read_catalog()
 EVERYTHING = PartitionRange(dt.date(2000, 1, 1), dt.date(2030, 1, 1))
+MOMENTS = frozenset({"written_at", "refreshed_at", "read_digest"})
+"""What the platform notes of its own clock, and a digest in which that is: no two platforms write at the same moment."""
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +88,14 @@ def in_order(catalog: Catalog) -> list[Relation]:
 
 @pytest.mark.parametrize("relation", list(CATALOG), ids=lambda relation: relation.id)
 def test_every_relation_holds_the_same(platforms: tuple[Platform, Platform], relation: Relation) -> None:
-    names = ", ".join(f"t.`{name}`" for name in relation.field_names)
+    fields = [field for field in relation.fields if field.name not in MOMENTS]
+    names = ", ".join(f"t.`{field.name}`" for field in fields)
     condition, parameters = EVERYTHING.condition(relation, "t")
     sql = f"SELECT {names} FROM {relation.id} AS t WHERE {condition}"
     duckdb, bigquery = (each.warehouse.query(sql, parameters).frame for each in platforms)
     assert duckdb.height
     assert duckdb.schema == bigquery.schema
-    assert_same(duckdb, bigquery, relation.fields)
+    assert_same(duckdb, bigquery, fields)
 
 
 @pytest.mark.parametrize("relation", CATALOG.loaded, ids=lambda relation: relation.id)
