@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def make(target: str, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", target, f"CXX={COMPILER}", "NATIVE_BUILD=built", *arguments]
+    command = ["make", "--no-print-directory", target, f"CXX={COMPILER}", "NATIVE_BUILD=built", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
 
 
