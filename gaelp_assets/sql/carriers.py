@@ -35,8 +35,8 @@ class RangeVariables:
     """The range variables of a SELECT, those of the queries around it, and what is linked by equal carriers, for each dimension."""
 
     sources: dict[str, Rows] = field(default_factory=dict)
-    nullable: set[str] = field(default_factory=set)
-    """Those that an outer join fills with NULL where it finds nothing."""
+    never_all_null: list[frozenset[str]] = field(default_factory=list)
+    """Sets of range variables of which each row has one at least: outer joins fill the others with NULL."""
     outer: RangeVariables | None = None
     links: dict[str, dict[str, str]] = field(default_factory=lambda: {DATE: {}, ENVIRONMENT: {}})
 

@@ -8,7 +8,7 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
@@ -153,10 +153,13 @@ class _Reader:
 
     def _set_operation(self, query: exp.SetOperation, outer: RangeVariables | None) -> Rows:
         left, right = self._query(query.this, outer), self._query(query.expression, outer)
+        # Rows that no slice has made are of a slice only where they are compared with those of one.
+        ours_alone = self._wanted if isinstance(query, exp.Intersect) else NONE
+        theirs_alone = NONE if isinstance(query, exp.Union) else self._wanted
         columns = []
         for (name, ours), (_, theirs) in zip(left.columns, right.columns, strict=False):
-            ours = ours if left.sliced else self._wanted
-            columns.append((name, ours & (theirs if right.sliced else self._wanted)))
+            ours = ours if left.sliced else ours_alone
+            columns.append((name, ours & (theirs if right.sliced else theirs_alone)))
         return Rows(tuple(columns), left.sliced or right.sliced)
 
     def _select(self, select: exp.Select, outer: RangeVariables | None) -> Rows:
@@ -166,18 +169,11 @@ class _Reader:
         items = [*([from_.this] if from_ is not None else []), *(join.this for join in joins)]
         for item in items:
             scope.sources[item.alias_or_name.lower()] = self._source(item, scope)
-        for join, item in zip(joins, items[1:], strict=False):
-            here = item.alias_or_name.lower()
-            earlier = list(scope.sources)[: list(scope.sources).index(here)]
-            if join.side in {"RIGHT", "FULL"}:
-                scope.nullable |= set(earlier)
-            if join.side in {"LEFT", "FULL"}:
-                scope.nullable.add(here)
         conditions = [join.args["on"] for join in joins if join.args.get("on") is not None]
+        self._join(items, joins, scope)
         where = select.args.get("where")
-        for condition in [*conditions, *([where.this] if where is not None else [])]:
-            for part in conjuncts(condition):
-                self._link(part, scope)
+        for part in conjuncts(where.this) if where is not None else ():
+            self._link(part, scope)
         sliced = self._check_links(items, scope)
         for clause in select.args.values():
             for node in clause if isinstance(clause, list) else [clause]:
@@ -242,13 +238,70 @@ class _Reader:
             self._wrong(f"{view.id} looks at several slices", item)
         return rows
 
-    def _link(self, condition: exp.Expr, scope: RangeVariables) -> None:
-        """Notes an equality of carriers, or that one is among those of a subquery."""
+    def _join(self, items: Sequence[exp.Expr], joins: Sequence[exp.Join], scope: RangeVariables) -> None:
+        """Notes join by join which range variables are filled with NULL, and what the condition links.
+
+        The rows of a LEFT or FULL join stay where its condition does not hold: it says what the joined row is of, not that two of the rows
+        before it are of one slice. Where a RIGHT or FULL join follows, no condition says of what slice a row is by itself.
+        """
+        names = [item.alias_or_name.lower() for item in items]
+        scope.never_all_null = [frozenset(names[:1])]
+        mixes_outer = any(join.side in {"RIGHT", "FULL"} for join in joins)
+        for number, join in enumerate(joins, start=1):
+            here, earlier = names[number], frozenset(names[:number])
+            keeps_earlier = join.side in {"LEFT", "FULL"}
+            for part in conjuncts(join.args["on"]) if join.args.get("on") is not None else ():
+                self._link(
+                    part,
+                    scope,
+                    joined=here if keeps_earlier else None,
+                    earlier=earlier,
+                    by_outer=not mixes_outer,
+                )
+            match join.side:
+                case "LEFT":
+                    pass
+                case "RIGHT":
+                    scope.never_all_null = [frozenset({here})]
+                case "FULL":
+                    scope.never_all_null = [found | {here} for found in scope.never_all_null]
+                case _:
+                    scope.never_all_null.append(frozenset({here}))
+
+    def _link(
+        self,
+        condition: exp.Expr,
+        scope: RangeVariables,
+        *,
+        joined: str | None = None,
+        earlier: Collection[str] = (),
+        by_outer: bool = True,
+    ) -> None:
+        """Notes an equality of carriers.
+
+        Args:
+            condition: what holds of each row, or, with `joined`, of each row that has one of `joined`.
+            scope: the range variables.
+            joined: what an outer join adds to rows that stay without it.
+            earlier: the range variables before it.
+            by_outer: whether the row around a subquery can be linked.
+        """
         condition = condition.unnest()
-        if isinstance(condition, exp.EQ):
-            one, other = condition.this, condition.expression
-            for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
-                scope.link(dimension, self._owner(one, scope), self._owner(other, scope))
+        if not isinstance(condition, exp.EQ):
+            return
+        one, other = condition.this, condition.expression
+        for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
+            ends = {self._owner(one, scope), self._owner(other, scope)}
+            if OUTER in ends and not by_outer:
+                continue
+            if joined is not None:
+                links_nothing_else = all(
+                    scope.root(dimension, joined) != scope.root(dimension, alias) for alias in {*earlier, OUTER}
+                )
+                if joined not in ends or not links_nothing_else:
+                    continue
+            if len(ends) > 1:
+                scope.link(dimension, *ends)
 
     def _check_links(self, items: Sequence[exp.Expr], scope: RangeVariables) -> bool:
         """Whether anything that is read is sliced; all that is has to be of one slice."""
@@ -285,7 +338,7 @@ class _Reader:
         for query in subqueries_of(node):
             membership = query.parent if isinstance(query.parent, exp.In) else None
             if membership is not None and membership.args.get("query") is query:
-                compared = self._dimensions_of(membership.this, scope)
+                compared = self._carried(membership.this, scope)
                 inner = query.this if isinstance(query, exp.Subquery) else query
                 rows = self._query(inner, None) if compared else None
                 if (
@@ -356,6 +409,8 @@ class _Reader:
             parts = [unwrapped(part) for part in [value.this, *value.expressions]]
             owners = [self._owner(part, scope) for part in parts]
             found = [self._dimensions_of(part, scope) for part in parts]
+            if everywhere and not self._is_never_null(owners, scope):
+                return NONE
             return frozenset(
                 d for d in frozenset.intersection(*found) if len({scope.root(d, o) for o in owners}) == 1
             )
@@ -363,7 +418,7 @@ class _Reader:
             return NONE
         alias = value.table.lower()
         if alias in scope.sources:
-            if everywhere and alias in scope.nullable:
+            if everywhere and not self._is_never_null([alias], scope):
                 return NONE
             return scope.sources[alias].carries(value.name) & self._wanted
         return (
@@ -371,6 +426,10 @@ class _Reader:
             if scope.outer is not None
             else NONE
         )
+
+    def _is_never_null(self, owners: Sequence[str], scope: RangeVariables) -> bool:
+        """Whether one of these range variables at least has a row in each row of the joins."""
+        return OUTER in owners or any(found <= set(owners) for found in scope.never_all_null)
 
     def _owner(self, value: exp.Expr, scope: RangeVariables) -> str:
         value = unwrapped(value)
