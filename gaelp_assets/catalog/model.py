@@ -121,10 +121,10 @@ class ForeignKey(CatalogModel):
 class ReadsSlices(CatalogModel):
     """Of how many days before and after its own a slice of a derived relation reads its sources."""
 
-    before: Annotated[int, Described(ge=0)] | Literal["all"] = Described(
+    before: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
         default=0, description="days before the slice's own, or all of them"
     )
-    after: Annotated[int, Described(ge=0)] | Literal["all"] = Described(
+    after: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
         default=0, description="days after the slice's own, or all of them"
     )
 

@@ -27,6 +27,7 @@ class Rows:
     """Whether its rows are made of slices at all. Those of dimensions and constants go with every slice."""
 
     def carries(self, name: str) -> Dimensions:
+        """What the column of that name carries, whatever its case."""
         return next((found for column, found in self.columns if column.lower() == name.lower()), NONE)
 
 
@@ -41,12 +42,14 @@ class RangeVariables:
     links: dict[str, dict[str, str]] = field(default_factory=lambda: {DATE: {}, ENVIRONMENT: {}})
 
     def root(self, dimension: str, alias: str) -> str:
+        """The one that stands for all that are linked with this one."""
         parents = self.links[dimension]
         while alias in parents:
             alias = parents[alias]
         return alias
 
     def link(self, dimension: str, one: str, other: str) -> None:
+        """Notes that rows of both are of one slice."""
         one, other = self.root(dimension, one), self.root(dimension, other)
         if one != other:
             # The row around a subquery stays the root of what is linked with it.
@@ -96,6 +99,7 @@ def unwrapped(value: exp.Expr) -> exp.Expr:
 
 
 def value_of(item: exp.Expr) -> exp.Expr:
+    """What an item of a SELECT list gives, without its name."""
     value: exp.Expr = item.this if isinstance(item, exp.Alias) else item
     return value
 
@@ -103,13 +107,15 @@ def value_of(item: exp.Expr) -> exp.Expr:
 def item_named(tree: exp.Expr, name: str) -> exp.Expr:
     """The item of the SELECT list that gives a column, or the whole query."""
     select = tree.find(exp.Select)
-    for item in select.expressions if select is not None and isinstance(tree, exp.Select) else ():
+    items: list[exp.Expr] = select.expressions if select is not None and isinstance(tree, exp.Select) else []
+    for item in items:
         if item.alias_or_name.lower() == name.lower():
             return item
     return tree
 
 
 def conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:
+    """The conditions that all hold where this one does: the sides of its AND."""
     condition = condition.unnest()
     if isinstance(condition, exp.And):
         yield from conjuncts(condition.this)
