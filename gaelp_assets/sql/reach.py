@@ -5,7 +5,7 @@ What cannot be told, such as a comparison of dates by less-than, is left to what
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 from sqlglot import exp
@@ -36,7 +36,11 @@ class Reach(NamedTuple):
 
     def __str__(self) -> str:
         sides = {"before": self.before, "after": self.after}
-        shown = (f'"{side}": "all"' if days == "all" else f'"{side}": {days}' for side, days in sides.items() if days)
+        shown = (
+            f'"{side}": "all"' if days == "all" else f'"{side}": {days}'
+            for side, days in sides.items()
+            if days
+        )
         return "{" + ", ".join(shown) + "}"
 
 
@@ -71,8 +75,13 @@ def reach_of_window(window: exp.Window, is_date: IsDate) -> Reach:
     return found.swapped() if first.args.get("desc") else found
 
 
-def reach_of_shift(value: exp.Expr, is_date: IsDate) -> Reach:
-    """What a slice is made of whose date is computed: by adding a number of days, or otherwise.
+def reach_of_groups(keys: Sequence[exp.Expr], is_date: IsDate) -> Reach:
+    """What a group is made of whose keys are no dates of slices: days that cannot be told, such as those of a month, or all."""
+    return Reach() if any(_is_made_of(key, is_date) for key in keys) else EVERYTHING
+
+
+def reach_of_shift(value: exp.Expr, is_date: IsDate) -> Reach | None:
+    """What a slice is made of whose date is computed: by adding a number of days, or otherwise; None if it is not computed.
 
     >>> from sqlglot import parse_one
     >>> shifted = parse_one("DATE_ADD(day, INTERVAL 2 DAY)", dialect="bigquery")
@@ -80,6 +89,8 @@ def reach_of_shift(value: exp.Expr, is_date: IsDate) -> Reach:
     Reach(before=2, after=0)
     """
     value = value.unnest()
+    if isinstance(value, exp.Max | exp.Min | exp.AnyValue):
+        return reach_of_shift(value.this, is_date)
     if isinstance(value, exp.DateAdd | exp.DateSub) and is_date(value.this):
         unit, amount = value.text("unit").upper(), value.expression
         if isinstance(amount, exp.Interval):
@@ -89,7 +100,7 @@ def reach_of_shift(value: exp.Expr, is_date: IsDate) -> Reach:
             return Reach()
         number = -number if isinstance(value, exp.DateSub) else number
         return Reach(max(number, 0), max(-number, 0))
-    return Reach() if _is_made_of(value, is_date) else EVERYTHING
+    return Reach() if _is_made_of(value, is_date) else None
 
 
 def compares_days(condition: exp.Expr, is_date: IsDate) -> bool:

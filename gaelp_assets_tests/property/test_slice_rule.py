@@ -24,8 +24,8 @@ from gaelp_assets.sql.transpile import to_duckdb
 FIRST: Final = dt.date(2026, 11, 16)
 DAYS: Final = 6
 FACTS: Final = ("a", "b", "c")
-ROUNDS: Final = 5
-QUERIES: Final = 3000
+ROUNDS: Final = 4
+QUERIES: Final = 150
 
 
 def _relation(name: str, **keys: Any) -> Relation:
@@ -96,7 +96,7 @@ class Writer:
 
     def _table(self, tables: Sequence[str]) -> str:
         if self._r.random() < 0.12:
-            return f"(SELECT DATE '2026-11-18' AS date, id, n FROM lab.g)"
+            return "(SELECT DATE '2026-11-18' AS date, id, n FROM lab.g)"
         name = self._r.choice(tables)
         return name if name == "w" else f"lab.{name}"
 
@@ -148,7 +148,9 @@ class Writer:
         by = self._r.choice((f"PARTITION BY {self._date(names)} ", f"PARTITION BY {names[0]}.id ", ""))
         columns = [f"{name}.{column}" for name in names for column in ("date", "id", "n")]
         if framed and self._r.random() < 0.35:
-            frame = self._r.choice(("1 PRECEDING AND CURRENT ROW", "2 PRECEDING AND 1 FOLLOWING", "CURRENT ROW AND 1 FOLLOWING"))
+            frame = self._r.choice(
+                ("1 PRECEDING AND CURRENT ROW", "2 PRECEDING AND 1 FOLLOWING", "CURRENT ROW AND 1 FOLLOWING")
+            )
             direction = self._r.choice(("", " DESC"))
             return f"OVER ({by}ORDER BY UNIX_DATE({names[0]}.date){direction} RANGE BETWEEN {frame})"
         if framed and self._r.random() < 0.15:
@@ -159,7 +161,13 @@ class Writer:
         rest = [column for column in columns if column not in start[0]]
         rows = ""
         if framed and self._r.random() < 0.4:
-            frame = self._r.choice(("1 PRECEDING AND CURRENT ROW", "CURRENT ROW AND 1 FOLLOWING", "UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING"))  # fmt: skip
+            frame = self._r.choice(
+                (
+                    "1 PRECEDING AND CURRENT ROW",
+                    "CURRENT ROW AND 1 FOLLOWING",
+                    "UNBOUNDED PRECEDING AND CURRENT ROW",
+                )
+            )
             rows = f" ROWS BETWEEN {frame}"
         return f"OVER ({by}ORDER BY {', '.join([*start, *rest])}{rows})"
 
@@ -167,7 +175,9 @@ class Writer:
 @contextmanager
 def _engine() -> Iterator[duckdb.DuckDBPyConnection]:
     with duckdb.connect() as connection:
-        connection.execute("SET TimeZone = 'UTC'; CREATE SCHEMA lab; CREATE TABLE lab.g (id BIGINT, n BIGINT)")
+        connection.execute(
+            "SET TimeZone = 'UTC'; CREATE SCHEMA lab; CREATE TABLE lab.g (id BIGINT, n BIGINT)"
+        )
         connection.execute("INSERT INTO lab.g VALUES (1, 1), (2, 5), (9, 2)")
         for name in FACTS:
             connection.execute(f"CREATE TABLE lab.{name} (date DATE, id BIGINT, n BIGINT)")
@@ -180,20 +190,21 @@ def _fill(
 ) -> None:
     """Random rows in all slices but the kept ones. Each row is of its own, so that no order is left open."""
     for name in FACTS:
-        low, high = kept or (dt.date.max, dt.date.min)
-        connection.execute(f"DELETE FROM lab.{name} WHERE date NOT BETWEEN ? AND ?", [low, high])
+        low, high = kept or (FIRST, FIRST - dt.timedelta(days=1))
+        connection.execute(f"DELETE FROM lab.{name} WHERE date NOT BETWEEN DATE '{low}' AND DATE '{high}'")
+        rows: list[str] = []
         for number in range(DAYS):
             day = FIRST + dt.timedelta(days=number)
-            if low <= day <= high:
-                continue
-            ids = source.sample(range(1, 4), source.choice((0, 1, 1, 2, 3)))
-            for id_ in ids:
-                connection.execute(
-                    f"INSERT INTO lab.{name} VALUES (?, ?, ?)", [day, id_, source.choice((1, 2, 3, 4))]
-                )
+            if not low <= day <= high:
+                ids = source.sample(range(1, 4), source.choice((0, 1, 1, 2, 3)))
+                rows += [f"(DATE '{day}', {id_}, {source.choice((1, 2, 3, 4))})" for id_ in ids]
+        if rows:
+            connection.execute(f"INSERT INTO lab.{name} VALUES {', '.join(rows)}")
 
 
-def _mismatch(connection: duckdb.DuckDBPyConnection, sql: str, window: dict[str, Any] | None, seed: int) -> str:
+def _mismatch(
+    connection: duckdb.DuckDBPyConnection, sql: str, window: dict[str, Any] | None, seed: int
+) -> str:
     """A slice that changes with rows of slices that it does not read; nothing if there is none."""
     source = random.Random(seed)
     days = window or {}
@@ -220,7 +231,7 @@ def test_what_is_accepted_is_made_of_the_slices_that_it_says(window: dict[str, A
     wrong, accepted = [], 0
     with _engine() as connection:
         for number in range(QUERIES):
-            sql = writer.query()
+            sql = writer.query(0 if window else 1)
             keys = {} if window is None else {"reads_slices": window}
             made = _relation("made", kind="derived_table", partitioning={"date": "date"}, sql=sql, **keys)
             catalog = Catalog([*SOURCES, made], upstream_of([*SOURCES, made]))
@@ -234,6 +245,5 @@ def test_what_is_accepted_is_made_of_the_slices_that_it_says(window: dict[str, A
             found = _mismatch(connection, translated, window, number)
             if found:
                 wrong.append(f"{sql}\n  {found}")
-    print(window, accepted, len(wrong))
     assert accepted > QUERIES / 20
     assert not wrong, "\n".join(wrong[:8])
