@@ -118,6 +118,17 @@ class ForeignKey(CatalogModel):
         return self.referenced_fields or self.fields
 
 
+class ReadsSlices(CatalogModel):
+    """Of how many days before and after its own a slice of a derived relation reads its sources."""
+
+    before: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days before the slice's own, or all of them"
+    )
+    after: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days after the slice's own, or all of them"
+    )
+
+
 class Latest(CatalogModel):
     """Of two rows with the same key, the one with the greater version stays."""
 
@@ -156,6 +167,10 @@ class Relation(CatalogModel):
     primary_key: tuple[str, ...] = ()
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioning: Partitioning | None = None
+    reads_slices: ReadsSlices | None = Described(
+        default=None,
+        description="the other days that a slice of a derived relation is made of, as with LAG and running totals",
+    )
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"

@@ -88,6 +88,13 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
         yield Problem(
             f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
         )
+    if relation.reads_slices is not None and not (derived and relation.is_stored and relation.partitioning):
+        found = "a relation without partitioning" if derived and relation.is_stored else f"a {relation.kind}"
+        yield Problem(
+            f"reads_slices on {found}",
+            _where(relation, "reads_slices"),
+            "a derived table that is kept in slices",
+        )
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
         found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"
         yield Problem(
