@@ -233,7 +233,8 @@ def test_what_only_deploy_minds_stops_no_load(
 ) -> None:
     """A field that left the catalogue, one that became REQUIRED, another description: rows can be written all the same."""
     deployed(warehouse)
-    write(warehouse, VERSIONS, [stage(VERSIONS, encode([{"batch": "a", "version": 7, "rank": "x"}]))])
+    held = encode([{"batch": "a", "version": 7, "rank": "x"}])
+    write(warehouse, VERSIONS, [stage(VERSIONS, held)])
     changed = altered(VERSIONS, rank={"mode": "REQUIRED", "description": "its place"})
     other = reopened(catalog_of(changed))
     other.ensure([changed])
@@ -242,7 +243,8 @@ def test_what_only_deploy_minds_stops_no_load(
     assert for_rows.status is Status.UNCHANGED
     assert for_all.status is Status.REFUSED
     batch = stage(changed, encode([{"batch": "b", "version": 1, "rank": "y"}]))
-    assert write(other, changed, [batch])[0].loaded == 1
+    written = write(other, changed, [stage(changed, held), batch], mode=WriteMode.REBUILD)
+    assert [counts.loaded for counts in written] == [1, 1]
 
 
 def test_an_empty_table_is_made_again_instead_of_refused(
