@@ -40,7 +40,7 @@ def rows_lost(
     return [
         Problem(
             f"rebuilding would lose {rows} rows of {_file(batch_id, by_batch)}: "
-            f"{_reasons(by_batch.get(batch_id), lost.row_hashes.get(batch_id, ()))}{why}",
+            f"{_reasons(by_batch.get(batch_id), rows, lost.row_hashes.get(batch_id, ()))}{why}",
             f"{relation.id}, {slice_}",
             "a definition by which every row that the slice holds is still one",
             "Put back what changed in the catalogue (for a field of another name, declare its former name by `was`); "
@@ -54,12 +54,12 @@ def _file(batch_id: str, staged: dict[str, StagedFile]) -> str:
     return staged[batch_id].batch.file if batch_id in staged else f"batch {batch_id[:12]}, whose file is not there"
 
 
-def _reasons(staged: StagedFile | None, row_hashes: Sequence[int]) -> str:
-    """The commonest reasons for which the lines of these hashes are rejected."""
+def _reasons(staged: StagedFile | None, rows: int, row_hashes: Sequence[int]) -> str:
+    """The commonest reasons for which the lines of these hashes are rejected; without hashes, any lines of the file."""
     if staged is None:
         return "no file of the slice holds them"
     wanted = set(row_hashes)
-    told: set[int] = set()
+    told: set[int] = set()  # of lines, however many reasons each has
     found: dict[str, int] = {}
     for path in staged.batch.rejects:
         for raw, reasons in pl.read_parquet(path, columns=["raw", "reasons"]).iter_rows():
@@ -69,7 +69,7 @@ def _reasons(staged: StagedFile | None, row_hashes: Sequence[int]) -> str:
             told.add(row_hash)
             for name in {f"{reason['field'] or 'line'}: {reason['rule']}" for reason in reasons}:
                 found[name] = found.get(name, 0) + 1
-    if others := len(wanted - told):
-        found[_TAKEN] = others
+    if others := (len(wanted) or rows) - len(told):
+        found[_TAKEN] = max(others, 0)
     ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
     return ", ".join(f"{name} ({rows})" for name, rows in ordered[:_REASONS])

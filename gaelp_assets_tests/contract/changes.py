@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
-from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.catalog.slices import WHOLE, parse_date
 from gaelp_assets.catalog.validate import upstream_of
-from gaelp_assets.gateway import Stage, open_gateway
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.gateway import open_gateway
 from gaelp_assets.ingest.load import load_slice
-from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.platform import Platform
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.contract.warehouses import ENGINES, RELATIONS, relation
@@ -52,39 +51,33 @@ class Laboratory:
         return Platform(settings, catalog, gateway, ENGINES[self.engine](self.home, catalog, 60))
 
     def send(self, platform: Platform, name: str, lines: Lines) -> None:
-        """Puts a file into raw/, and sorts it."""
-        path = self.home / "export_gateway" / "raw" / TABLE.replace(".", "/") / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        sort_raw(platform, run_id="sort")
-
-    def load(self, platform: Platform, *, rebuild: bool = False, accept_loss: bool = False) -> None:
-        """Loads what is pending of each slice, or rebuilds each slice."""
+        """Puts a file into the load queue for each slice that the lines are of."""
         relation_ = platform.catalog[TABLE]
-        for slice_ in self.slices(platform, rebuild=rebuild):
-            load_slice(platform, relation_, slice_, run_id="run", rebuild=rebuild, accept_loss=accept_loss)
+        for slice_, group in by_slice(relation_, lines).items():
+            content = "".join(json.dumps(line) + "\n" for line in group)
+            assert platform.gateway.publish(relation_, slice_, name, [content.encode()]) is not None
 
-    def slices(self, platform: Platform, *, rebuild: bool) -> list[Slice]:
-        """The slices that have files."""
-        stages = (Stage.SENT, Stage.CLOUD_READY) if rebuild else (Stage.CLOUD_READY,)
-        root = self.home / "export_gateway"
-        found: dict[Slice, None] = {}
-        for stage in stages:
-            folder = root / stage.value / TABLE.replace(".", "/")
-            for path in sorted(folder.rglob("*.ndjson")):
-                parts = path.relative_to(folder).parts[:-1]
-                if "_raw" not in parts:
-                    values = dict(part.split("=", 1) for part in parts)
-                    found[_slice(values)] = None
-        by = platform.catalog[TABLE].partitioning
-        wanted = (by is not None, by is not None and by.environment is not None)
-        return [s for s in found if (s.date is not None, s.environment is not None) == wanted]
+    def load(self, platform: Platform, lines: Lines, *, rebuild: bool = False, accept_loss: bool = False) -> None:
+        """Loads what is pending of each slice that the lines are of, or rebuilds it.
+
+        Raises:
+            GaelpError: a slice is refused, or a file is set aside whole.
+        """
+        relation_ = platform.catalog[TABLE]
+        for slice_ in by_slice(relation_, lines):
+            report = load_slice(platform, relation_, slice_, run_id="run", rebuild=rebuild, accept_loss=accept_loss)
+            for file in report.set_aside:
+                raise GaelpError(*file.problems)
 
 
-def _slice(values: Mapping[str, str]) -> Slice:
-    from gaelp_assets.catalog.slices import parse_date
-
-    return Slice(parse_date(values["date"]), values.get("environment")) if values else WHOLE
+def by_slice(relation_: Relation, lines: Lines) -> dict[Slice, list[Mapping[str, Any]]]:
+    """The lines of each slice of the table."""
+    by = relation_.partitioning
+    found: dict[Slice, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        slice_ = WHOLE if by is None else Slice(parse_date(line[by.date]), line[by.environment] if by.environment else None)
+        found.setdefault(slice_, []).append(line)
+    return found
 
 
 def rows_of(platform: Platform) -> list[tuple[Any, ...]]:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import TYPE_ALIASES
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, quote
 from gaelp_assets.warehouse.bigquery.materialized_views import DEFINITION
@@ -99,6 +100,18 @@ def _type_of(field: Resource) -> str:
     word = str(TYPE_ALIASES.get(field["type"], field["type"]))
     bounds = [str(field[key]) for key in ("maxLength", "precision", "scale") if field.get(key)]
     return f"{word}({', '.join(bounds)})" if bounds else word
+
+
+def altered_query(table: str, relation: Relation, change: Change) -> str:
+    """A query of how many values of a field are others as a FLOAT64; NUMERIC holds every INT64."""
+    value = ".".join(quote(part) for part in change.field.split("."))
+    by = relation.partitioning
+    # Some tables answer no query that names no days.
+    days = "TRUE" if by is None else f"{quote(by.date)} >= {relation.field(by.date).type} '0001-01-01'"
+    return (
+        f"SELECT COUNT(*) AS n FROM {table} WHERE {days} AND {value} IS NOT NULL AND "
+        f"SAFE_CAST(CAST({value} AS FLOAT64) AS NUMERIC) IS DISTINCT FROM CAST({value} AS NUMERIC)"
+    )
 
 
 def widening_statements(table: str, live: Resource, changes: Sequence[Change]) -> list[str]:
