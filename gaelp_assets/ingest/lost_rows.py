@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import polars as pl
-from xxhash import xxh3_64_intdigest
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import Problem
+from gaelp_assets.ingest.decode.chunks import row_hash
 from gaelp_assets.ingest.staging import StagedFile
 from gaelp_assets.warehouse.losses import RowsLost
 
@@ -63,10 +62,10 @@ def _reasons(staged: StagedFile | None, rows: int, row_hashes: Sequence[int]) ->
     found: dict[str, int] = {}
     for path in staged.batch.rejects:
         for raw, reasons in pl.read_parquet(path, columns=["raw", "reasons"]).iter_rows():
-            row_hash = int(np.uint64(xxh3_64_intdigest(raw.strip())).astype(np.int64))
-            if wanted and row_hash not in wanted:
+            hashed = row_hash(raw)
+            if wanted and hashed not in wanted:
                 continue
-            told.add(row_hash)
+            told.add(hashed)
             for name in {f"{reason['field'] or 'line'}: {reason['rule']}" for reason in reasons}:
                 found[name] = found.get(name, 0) + 1
     if others := (len(wanted) or rows) - len(told):

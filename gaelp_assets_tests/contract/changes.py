@@ -22,6 +22,7 @@ from gaelp_assets.gateway import open_gateway
 from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.platform import Platform
 from gaelp_assets.settings import load_settings
+from gaelp_assets.warehouse.schema.model import stored_fields
 from gaelp_assets_tests.contract.warehouses import ENGINES, RELATIONS, relation
 
 TABLE: Final = "lab.changing"
@@ -89,8 +90,9 @@ def rows_of(platform: Platform) -> list[tuple[Any, ...]]:
 def everything(platform: Platform) -> list[pl.DataFrame]:
     """All that is stored of the table: its rows, its dead letters, its ledger."""
     where = "WHERE `table` = 'changing'"
+    columns = ", ".join(f"`{field.name}`" for field in stored_fields(platform.catalog[TABLE]))
     frames = [
         platform.warehouse.query(sql).frame
-        for sql in (f"SELECT * FROM {TABLE}", f"SELECT * FROM ops.dead_letter {where}", f"SELECT * FROM ops.import_logs {where}")
+        for sql in (f"SELECT {columns} FROM {TABLE}", f"SELECT * FROM ops.dead_letter {where}", f"SELECT * FROM ops.import_logs {where}")
     ]
     return [frame.sort(pl.all().map_elements(repr, pl.String)) if frame.height else frame for frame in frames]

@@ -15,7 +15,9 @@ import pytest
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError
-from gaelp_assets_tests.contract.changes import Laboratory, Lines, everything, rows_of, table
+from gaelp_assets.ingest.sort import sort_raw
+from gaelp_assets.operations.reslice import reslice
+from gaelp_assets_tests.contract.changes import TABLE, Laboratory, Lines, by_slice, everything, rows_of, table
 
 def _field(name: str, type_: str, mode: str = "NULLABLE", **more: Any) -> dict[str, Any]:
     return {"name": name, "type": type_, "mode": mode, **more}
@@ -115,6 +117,10 @@ CASES: Final[Mapping[str, Case]] = {
 }  # fmt: skip
 
 
+def _resliced(case: Case) -> bool:
+    return case.before.partitioning != case.after.partitioning
+
+
 @pytest.fixture(params=["rebuild", "append", "late"])
 def way(request: pytest.FixtureRequest) -> str:
     return str(request.param)
@@ -160,3 +166,25 @@ def test_a_changed_table_equals_a_fresh_load_or_is_refused_with_nothing_changed(
             fresh.load(other, later)
         assert rows_of(new) == rows_of(other)
     assert re.search(expected, found, re.DOTALL), found
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if _resliced(case)])
+def test_a_table_is_sliced_otherwise_by_a_command_and_back(engine: str, tmp_path: Path, name: str) -> None:
+    case = CASES[name]
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(case.before), laboratory.platform(case.after)
+    old.gateway.prepare()
+    laboratory.send(old, "first.ndjson", case.lines)
+    laboratory.load(old, case.lines)
+    before = rows_of(old)
+    for platform in (new, old):
+        with pytest.raises(GaelpError, match="the partitioning changed"):
+            laboratory.load(platform, case.lines, rebuild=True)
+        assert reslice(platform, platform.catalog[TABLE]).files == len(by_slice(case.before, case.lines)) or platform is old
+        sort_raw(platform, run_id="sort")
+        laboratory.load(platform, case.lines)
+        assert rows_of(platform) == before
+        laboratory.load(platform, case.lines, rebuild=True)
+        assert rows_of(platform) == before
+        with pytest.raises(GaelpError, match="nothing to slice otherwise"):
+            reslice(platform, platform.catalog[TABLE])

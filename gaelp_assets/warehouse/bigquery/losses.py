@@ -35,10 +35,15 @@ def held_query(script: WriteScript) -> str:
         FROM held AS _h
         LEFT JOIN kept AS _k ON _k._batch_id = _h._batch_id AND _k._row_hash = _h._row_hash
         LEFT JOIN superseded AS _u ON _u._batch_id = _h._batch_id AND _u._row_hash = _h._row_hash
+    ), sampled AS (
+        SELECT _batch_id, ARRAY_AGG(_row_hash LIMIT {SAMPLE}) AS _hashes FROM fates
+        WHERE _is_gone AND NOT _is_superseded GROUP BY _batch_id
+    ), counted AS (
+        SELECT _batch_id, COUNT(*) AS _rows, COUNTIF(_is_gone) AS _gone, COUNTIF(_is_superseded) AS _superseded
+        FROM fates GROUP BY _batch_id
     )
-    SELECT _batch_id, COUNT(*) AS _rows, COUNTIF(_is_gone) AS _gone, COUNTIF(_is_superseded) AS _superseded,
-        ARRAY_AGG(IF(_is_gone AND NOT _is_superseded, _row_hash, NULL) IGNORE NULLS LIMIT {SAMPLE}) AS _hashes
-    FROM fates GROUP BY _batch_id"""
+    SELECT _c._batch_id, _c._rows, _c._gone, _c._superseded, _s._hashes
+    FROM counted AS _c LEFT JOIN sampled AS _s ON _s._batch_id = _c._batch_id"""
 
 
 def _staged(rows: str, counts: str | None) -> str:

@@ -28,6 +28,7 @@ from gaelp_assets.warehouse.schema.remedies import Remedy, remedy
 
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
 _WIDENS: Final = frozenset({("INTEGER", "NUMERIC"), ("INTEGER", "FLOAT"), ("NUMERIC", "FLOAT")})
+PARTITIONING_CHANGED: Final = "a partitioning cannot be changed"
 _SHOWN: Final = 60
 
 
@@ -65,8 +66,9 @@ def diff(
         differences.columns(found.columns, wanted.columns)
         if found.partitioning != wanted.partitioning:
             before, after = (shape.partitioning or "no partitioning" for shape in (found, wanted))
-            what = "a partitioning cannot be changed"
-            differences.refuse(Remedy.PARTITIONING, what, "", before, after, stops_loads=False)
+            differences.refuse(
+                Remedy.PARTITIONING, PARTITIONING_CHANGED, "", before, after, stops_loads=False
+            )
     elif found.query != wanted.query:
         if wanted.object_type is ObjectType.MATERIALIZED_VIEW:
             return plan_replace(relation, wanted.object_type, found.object_type, "another query")
