@@ -35,7 +35,7 @@ def definition_of(relation: Relation) -> Definition:
     """
     said = relation.model_dump(mode="json")
     fields = sorted(
-        (path, field.type, field.mode, [check.model_dump(mode="json") for check in field.checks])
+        (path, field.type, field.mode, [check.model_dump(mode="json") for check in field.checks], field.was)
         for path, field in walk_fields(relation.fields)
     )
     return Definition(

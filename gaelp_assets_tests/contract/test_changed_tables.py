@@ -84,6 +84,13 @@ CASES: Final[Mapping[str, Case]] = {
     "loosened rule": Case(_numbers(_at_most(7)), _numbers(), NUMBERS, [{"id": "x", "n": 80}], "same"),
     "dropped field": Case(_numbers(), table([ID]), NUMBERS, NO_N, r"lose 10 rows .*n: unknown_field \(10\)"),
     "renamed field": Case(_numbers(), _numbers({**N, "name": "number"}), NUMBERS, [{"id": "x", "number": 1}], "lose 10 rows"),
+    "renamed field with its former name": Case(_numbers(), _numbers({**N, "name": "number", "was": ["n"]}), NUMBERS, [{"id": "x", "number": 1}], "same"),
+    "renamed field of a wider type": Case(
+        _numbers(), _numbers({**N, "name": "number", "type": "FLOAT", "was": ["n"]}), NUMBERS, [{"id": "x", "number": 0.5}], "same"
+    ),
+    "renamed key": Case(
+        _numbers(), table([{**ID, "name": "key", "was": ["id"]}, N], primary_key=["key"]), NUMBERS, [{"key": "x", "n": 1}], "same"
+    ),
     "new field": Case(_numbers(), _numbers(N, _field("more", "STRING")), NUMBERS, [{"id": "x", "more": "y"}], "same"),
     "integers to floats": Case(_numbers(), _numbers({**N, "type": "FLOAT"}), NUMBERS, [{"id": "x", "n": 0.5}], "same"),
     "integers beyond 2^53 to floats": Case(

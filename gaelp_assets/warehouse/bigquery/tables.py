@@ -17,7 +17,7 @@ from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews, surv
 from gaelp_assets.warehouse.bigquery.resources import Resource, table_resource
 from gaelp_assets.warehouse.bigquery.schema import altered_query, form_of, shape_of, wrong_location
 from gaelp_assets.warehouse.schema.diff import diff
-from gaelp_assets.warehouse.schema.model import Change, Dataset, ObjectType, RelationPlan, SchemaScope
+from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.schema.widening import with_kept_values
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Tables:
             found = replace(found, query="")
         wanted = replace(shape_of(self.wanted(relation)), sql_name=self._names.table(relation))
         planned = diff(relation, found, wanted, lambda: not self._has_rows(relation), scope)
-        return with_kept_values(planned, lambda change: self._altered(relation, change), wanted.sql_name)
+        return with_kept_values(planned, lambda path, _: self._altered(relation, path), wanted.sql_name)
 
     def wanted(self, relation: Relation) -> Resource:
         """What the API is to describe the relation as."""
@@ -118,9 +118,9 @@ class Tables:
             refusal=wrong_location(dataset_id, live.location, self._location),
         )
 
-    def _altered(self, relation: Relation, change: Change) -> int:
+    def _altered(self, relation: Relation, path: str) -> int:
         """How many values a widening would alter."""
-        text = altered_query(self._names.table(relation), relation, change)
+        text = altered_query(self._names.table(relation), relation, path)
         job = self._jobs.query(text, f"gaelp_look_{uuid.uuid4().hex}", f"look into {relation.id}")
         return int(next(iter(job.result()))[0])
 

@@ -15,7 +15,6 @@ from gaelp_assets.warehouse.duckdb.ddl import found_column, found_view, statemen
 from gaelp_assets.warehouse.duckdb.dialect import quote
 from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import (
-    Change,
     ColumnSchema,
     Dataset,
     ObjectType,
@@ -95,10 +94,10 @@ def compared(
     ]
 
 
-def _altered(con: duckdb.DuckDBPyConnection, relation: Relation, change: Change) -> int:
+def _altered(con: duckdb.DuckDBPyConnection, relation: Relation, path: str, type_: str) -> int:
     """How many values are others as a FLOAT: HUGEINT holds every whole one of both types, and DECIMAL each part of a NUMERIC."""
-    value = ".".join(quote(part) for part in change.field.split("."))
-    exact = "HUGEINT" if change.found == "INTEGER" else "DECIMAL(38, 9)"
+    value = ".".join(quote(part) for part in path.split("."))
+    exact = "HUGEINT" if type_ == "INTEGER" else "DECIMAL(38, 9)"
     return scalar(
         con,
         f"SELECT count(*) FROM {table_name(relation)} "

@@ -11,8 +11,8 @@ from dataclasses import replace
 from gaelp_assets.warehouse.schema.model import Action, Change, Refusal, RelationPlan
 from gaelp_assets.warehouse.schema.remedies import Remedy, remedy
 
-CountAltered = Callable[[Change], int]
-"""How many values of a field a change would alter."""
+CountAltered = Callable[[str, str], int]
+"""How many values of a column, by its dotted path and its type, are others as a FLOAT."""
 
 
 def is_lossy(change: Change) -> bool:
@@ -23,6 +23,12 @@ def is_lossy(change: Change) -> bool:
 def with_kept_values(planned: RelationPlan, count: CountAltered, sql_name: str) -> RelationPlan:
     """The plan, with a refusal for each widening that would alter values; `count` is asked of no other change."""
     relation = planned.relation
+    stored = {change.field: change.found for change in planned.changes if change.action is Action.RENAME}
+
+    def path(change: Change) -> str:
+        top, dot, rest = change.field.partition(".")
+        return f"{stored.get(top, top)}{dot}{rest}"
+
     refusals = [
         Refusal(
             relation.id,
@@ -33,6 +39,6 @@ def with_kept_values(planned: RelationPlan, count: CountAltered, sql_name: str) 
             remedy(Remedy.TYPE, relation, change.field, sql_name),
         )
         for change in planned.changes
-        if is_lossy(change) and (altered := count(change))
+        if is_lossy(change) and (altered := count(path(change), change.found))
     ]
     return replace(planned, refusals=(*planned.refusals, *refusals)) if refusals else planned
