@@ -60,10 +60,13 @@ class Check(CatalogModel):
     )
 
 
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+
+
 class Field(CatalogModel):
     """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+    name: FieldName
     type: Annotated[
         FieldType,
         BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value),
@@ -76,6 +79,9 @@ class Field(CatalogModel):
         default=False, description="its values never leave the warehouse: not in samples, not in charts"
     )
     checks: tuple[Check, ...] = ()
+    was: tuple[FieldName, ...] = Described(
+        default=(), description="its former names: lines that use one are rows, too, and its column is renamed"
+    )
 
     @property
     def required(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import references, topological_order
 from gaelp_assets.errors import GaelpError, Problem, unknown
@@ -64,6 +65,7 @@ def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
 def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
+    yield from former_name_problems(relation)
     if check_problems is not None:
         for path, field in walk_fields(relation.fields):
             for check in field.checks:
