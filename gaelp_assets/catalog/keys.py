@@ -15,7 +15,7 @@ def spans_slices(relation: Relation) -> bool:
     the same slice.
     """
     by = relation.partitioning
-    if not relation.is_loaded or by is None or relation.key_scope is KeyScope.SLICE:
+    if not relation.is_loaded or by is None or relation.key_scope == KeyScope.SLICE:
         return False
     return not {by.date, by.environment or by.date} <= set(relation.primary_key)
 
@@ -30,7 +30,7 @@ def names_slices(relation: Relation) -> bool:
 
 def scope_problems(relation: Relation, where: str) -> Iterable[Problem]:
     """What is wrong with the `key_scope` of a relation, whose file is called `where`."""
-    if relation.key_scope is not KeyScope.SLICE:
+    if relation.key_scope != KeyScope.SLICE:
         return
     at = f"{where}, key_scope"
     if not relation.is_loaded:
