@@ -191,14 +191,15 @@ def _find_contested_keys(
     parts = [f"({condition})" for condition in (predicate, elsewhere) if condition is not None]
     if not repeated and not parts:
         return False
-    # DuckDB passes the range and a filter of the staged keys on to the scan of the table: what they exclude is not read.
+    # DuckDB passes a filter of the staged keys on to the scan of the table; what their range excludes is not read at all.
     same = " AND ".join(_same_key(keys))
+    within = _set_key_range(con, keys)
     key_of_table = _key(keys, "t.")
     slice_columns = ", ".join(_slice_columns(relation))
     con.execute(
         f"CREATE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash, {slice_columns} "
-        f"FROM (SELECT rowid, *, {elsewhere or 'FALSE'} AS _elsewhere FROM {table} WHERE {' OR '.join(parts) or 'FALSE'}) AS t "
-        f"JOIN _staged AS s ON {same}"
+        f"FROM (SELECT rowid, *, {elsewhere or 'FALSE'} AS _elsewhere FROM {table} "
+        f"WHERE ({' OR '.join(parts) or 'FALSE'}) AND {within}) AS t JOIN _staged AS s ON {same}"
     )
     con.execute(
         "CREATE TEMP TABLE _contested AS SELECT key_hash FROM _held"
@@ -209,6 +210,21 @@ def _find_contested_keys(
         )
     )
     return bool(scalar(con, "SELECT count(*) FROM _contested"))
+
+
+def _set_key_range(con: duckdb.DuckDBPyConnection, keys: Sequence[Field]) -> str:
+    """The condition of stored rows that each part of their key lies within the range of the staged ones; its constants are in a variable,
+    as no statement's text may hold values."""
+    ends = ", ".join(
+        f"'{end}_{index}': {end}({quote(key.name)}::{duckdb_type(key)})"
+        for index, key in enumerate(keys)
+        for end in ("min", "max")
+    )
+    con.execute(f"SET VARIABLE _key_range = (SELECT {{{ends}}} FROM _staged)")
+    return " AND ".join(
+        f"{quote(key.name)} BETWEEN getvariable('_key_range').min_{index} AND getvariable('_key_range').max_{index}"
+        for index, key in enumerate(keys)
+    )
 
 
 def _slice_columns(relation: Relation) -> tuple[str, str]:
