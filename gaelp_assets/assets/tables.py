@@ -100,9 +100,7 @@ def table_asset(
         check_head_room(opened, relation, slices, rebuild=rebuild)
         loads = _Loads(opened, relation)
         for slice_ in slices:
-            loads.load(
-                slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss
-            )
+            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
         results = loads.checks()
         yield from results
         if loads.problems:

@@ -33,6 +33,13 @@ class Kind(StrEnum):
     DERIVED_TABLE = "derived_table"  # a query whose result is stored, slice by slice where it is partitioned
 
 
+class KeyScope(StrEnum):
+    """Where a primary key stands once."""
+
+    TABLE = "table"
+    SLICE = "slice"
+
+
 class AssetCheckName(StrEnum):
     """The asset checks that a loaded table has."""
 
@@ -80,7 +87,8 @@ class Field(CatalogModel):
     )
     checks: tuple[Check, ...] = ()
     was: tuple[FieldName, ...] = Described(
-        default=(), description="its former names: lines that use one are rows, too, and its column is renamed"
+        default=(),
+        description="its former names: lines that use one are rows, too, and its column is renamed",
     )
 
     @property
@@ -171,6 +179,10 @@ class Relation(CatalogModel):
     fields: tuple[Field, ...] = Described(min_length=1)
     checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
     primary_key: tuple[str, ...] = ()
+    key_scope: KeyScope = Described(
+        default=KeyScope.TABLE,
+        description="table: a key stands once in the whole table; slice: once in each slice",
+    )
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioning: Partitioning | None = None
     reads_slices: ReadsSlices | None = Described(

@@ -116,7 +116,9 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
         else:
             name = stored.name.rpartition("/")[2]
             # The same bytes in two slices are the same lines: sorted once, each goes to its slice.
-            found.setdefault(row["batch_id"], GatewayFile(stored, Stage.SENT, relation, slice_, name, sorted=True))
+            found.setdefault(
+                row["batch_id"], GatewayFile(stored, Stage.SENT, relation, slice_, name, sorted=True)
+            )
     if problems:
         raise GaelpError(*problems)
     return list(found.values())

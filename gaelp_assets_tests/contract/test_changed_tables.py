@@ -19,6 +19,7 @@ from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations.reslice import reslice
 from gaelp_assets_tests.contract.changes import TABLE, Laboratory, Lines, by_slice, everything, rows_of, table
 
+
 def _field(name: str, type_: str, mode: str = "NULLABLE", **more: Any) -> dict[str, Any]:
     return {"name": name, "type": type_, "mode": mode, **more}
 
@@ -36,9 +37,19 @@ def _at_most(limit: int) -> dict[str, Any]:
 
 
 NUMBERS: Final[Lines] = [{"id": f"r{n}", "n": n} for n in range(10)]
-VERSIONS: Final[Lines] = [{"id": "a", "n": 1, "at": 3}, {"id": "a", "n": 2, "at": 2}, {"id": "b", "n": 1, "at": 1}]
+VERSIONS: Final[Lines] = [
+    {"id": "a", "n": 1, "at": 3},
+    {"id": "a", "n": 2, "at": 2},
+    {"id": "b", "n": 1, "at": 1},
+]
 SLICED: Final[Lines] = [
-    {"id": f"r{n}", "n": n, "date": f"2026-11-0{1 + n % 2}", "day": f"2026-11-0{1 + n % 3}", "environment_id": "ABC"[n % 3]}
+    {
+        "id": f"r{n}",
+        "n": n,
+        "date": f"2026-11-0{1 + n % 2}",
+        "day": f"2026-11-0{1 + n % 3}",
+        "environment_id": "ABC"[n % 3],
+    }
     for n in range(6)
 ]
 BY_BOTH: Final = {"date": "date", "environment": "environment_id"}
@@ -187,7 +198,10 @@ def test_a_table_is_sliced_otherwise_by_a_command_and_back(engine: str, tmp_path
     for platform in (new, old):
         with pytest.raises(GaelpError, match="the partitioning changed"):
             laboratory.load(platform, case.lines, rebuild=True)
-        assert reslice(platform, platform.catalog[TABLE]).files == len(by_slice(case.before, case.lines)) or platform is old
+        assert (
+            reslice(platform, platform.catalog[TABLE]).files == len(by_slice(case.before, case.lines))
+            or platform is old
+        )
         sort_raw(platform, run_id="sort")
         laboratory.load(platform, case.lines)
         assert rows_of(platform) == before
