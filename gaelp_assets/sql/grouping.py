@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlglot import exp
 
 from gaelp_assets.sql.template import mark_key
 
 _WRAPPERS: Final = (exp.IgnoreNulls, exp.RespectNulls)
+
+_KEY_INSIDE: Final = "a subquery that refers to a group key which is no plain column is not used here"
+
+
+class Ungrouped(NamedTuple):
+    """What GROUP BY forbids, where it stands, and what to do instead."""
+
+    what: str
+    node: exp.Expr
+    remedy: str = ""
 
 
 def has_aggregate(node: exp.Expr) -> bool:
@@ -24,8 +34,8 @@ def has_window(node: exp.Expr) -> bool:
 
 def check_grouping(
     values: Sequence[exp.Expr], late: Sequence[exp.Expr], keys: Sequence[exp.Expr] | None, aliases: set[str]
-) -> tuple[str, exp.Expr] | None:
-    """The first thing that GROUP BY forbids, with its place; None if all is well.
+) -> Ungrouped | None:
+    """The first thing that GROUP BY forbids; None if all is well.
 
     Args:
         values: the SELECT list, resolved.
@@ -36,20 +46,19 @@ def check_grouping(
     expressions = [*values, *late]
     for key in keys or ():
         if has_aggregate(key) or has_window(key):
-            return "an aggregate or window function in GROUP BY", key
+            return Ungrouped("an aggregate or window function in GROUP BY", key)
     for node in expressions:
         for aggregate in _aggregates(node):
             if any(has_aggregate(child) for child in aggregate.iter_expressions()):
-                return "an aggregate of an aggregate", aggregate
+                return Ungrouped("an aggregate of an aggregate", aggregate, "Use a subquery.")
             if any(has_window(child) for child in aggregate.iter_expressions()):
-                return "a window function inside an aggregate", aggregate
+                return Ungrouped("a window function inside an aggregate", aggregate, "Use a subquery.")
     if keys is None and not any(map(has_aggregate, expressions)):
         return None
     for node in expressions:
         loose = _loose(node, keys or (), aliases, inside=False)
         if loose is not None:
-            name = ".".join(part.name for part in loose.parts[-1:])  # type: ignore[attr-defined]
-            return f"column {name} is neither grouped nor aggregated", loose
+            return loose
     return None
 
 
@@ -75,15 +84,21 @@ def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
         yield from _aggregates(child)
 
 
-def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, inside: bool) -> exp.Expr | None:
-    """A column of this query's FROM that is in no key and in no aggregate."""
+def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, inside: bool) -> Ungrouped | None:
+    """A column of this query's FROM that is in no key and in no aggregate; or, in a subquery, a key that DuckDB finds only as a column."""
     if any(node == key for key in keys):
+        if inside and not isinstance(node, exp.Column) and node.find(exp.Column):
+            return Ungrouped(
+                _KEY_INSIDE, node, "Compute the key in a subquery in FROM, and group by its column."
+            )
         mark_key(node)
         return None
     if isinstance(node, exp.AggFunc) and not inside and not _over(node):
         return None
     if isinstance(node, exp.Column):
-        return node if str(node.table).lower() in aliases else None
+        if str(node.table).lower() not in aliases:
+            return None
+        return Ungrouped(f"column {node.name} is neither grouped nor aggregated", node)
     within = inside or isinstance(node, exp.Query)
     for child in node.iter_expressions():
         found = _loose(child, keys, aliases, inside=within)

@@ -16,6 +16,7 @@ from gaelp_assets.sql.expressions import Expressions
 from gaelp_assets.sql.grouping import check_grouping, group_items, has_aggregate, has_window, ordinal
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, BOOL, Type, common_type, struct_of, type_of, typed
 from gaelp_assets.sql.values import coerced, implied_name, is_constant, is_literal, sqlglot_type
 
@@ -35,7 +36,7 @@ def resolve(tree: exp.Query, tables: Tables | None = None) -> Resolved:
         tree: a parsed GoogleSQL query; it is not changed.
         tables: the fields of all relations, by `dataset.name`; without them, columns of relations have no known type.
     """
-    root = exp.Tuple(expressions=[tree.copy()])
+    root = exp.Tuple(expressions=[copied(tree)])
     queries = _Queries(tables)
     columns = queries.query(root.expressions[0], None, top=True)
     return Resolved(root.expressions[0], columns, queries.problems)
@@ -126,7 +127,7 @@ class _Queries:
         wrapped = exp.Select(
             expressions=picked,
             from_=exp.From(
-                this=exp.Subquery(this=inner.copy(), alias=exp.TableAlias(this=identifier(alias)))
+                this=exp.Subquery(this=copied(inner), alias=exp.TableAlias(this=identifier(alias)))
             ),
         )
         side.replace(wrapped)
@@ -201,8 +202,8 @@ class _Queries:
         aliases = {s.alias.lower() for s in scope.sources}
         found = check_grouping(values, [*conditions, *late], keys, aliases)
         if found is not None:
-            what, node = found
-            self.expressions.wrong(what, node if place(node) != "SQL" else select)
+            where = found.node if place(found.node) != "SQL" else select
+            self.expressions.wrong(found.what, where, remedy=found.remedy)
         if (
             select.args.get("having") is not None
             and keys is None
@@ -227,7 +228,7 @@ class _Queries:
             resolved = self.expressions.resolve(value, scope)
             if select.args.get("group") is not None and isinstance(resolved.unnest(), exp.And | exp.Or):
                 # DuckDB would not find a condition that is a key again, once it is a part of a longer condition.
-                resolved = typed(exp.Coalesce(this=resolved.copy(), expressions=[]), BOOL)
+                resolved = typed(exp.Coalesce(this=copied(resolved), expressions=[]), BOOL)
             items.append(_Item(name, resolved))
         return items if known else None
 
@@ -241,7 +242,7 @@ class _Queries:
                 value = self.expressions.resolve(exp.column(qualifier), scope)
                 fields = type_of(value).fields
                 columns = [
-                    Column(n, t, typed(exp.Dot(this=value.copy(), expression=identifier(n)), t))
+                    Column(n, t, typed(exp.Dot(this=copied(value), expression=identifier(n)), t))
                     for n, t in fields
                 ] or None
             else:
@@ -298,7 +299,7 @@ class _Queries:
             if number is not None and not as_struct and item.parent is group:
                 item.replace(exp.Literal.number(number))
             elif key is not item:
-                item.replace(key.copy())
+                item.replace(copied(key))
         return keys
 
     def _group_item(
@@ -353,7 +354,7 @@ class _Queries:
                 continue
             else:
                 value = items[number - 1].value
-                item.this.replace(value.copy() if as_struct else exp.Literal.number(number))
+                item.this.replace(copied(value) if as_struct else exp.Literal.number(number))
             self.expressions.orderable(value)
         return values
 
@@ -373,9 +374,9 @@ class _Queries:
             return None
         if as_struct:
             fields = [
-                exp.PropertyEQ(this=identifier(i.name), expression=i.value.copy())
+                exp.PropertyEQ(this=identifier(i.name), expression=copied(i.value))
                 if i.name
-                else i.value.copy()
+                else copied(i.value)
                 for i in items
             ]
             kind = struct_of((i.name, type_of(i.value)) for i in items)
@@ -394,7 +395,7 @@ class _Queries:
             if not top:
                 sql_name = _unused(sql_name, taken)
             taken.add(sql_name.lower())
-            value = item.value.copy()
+            value = copied(item.value)
             if type_of(value).name in {"NULL", "EMPTY"}:
                 value = _as_type(value, type_of(value))
             same = isinstance(value, exp.Column) and value.name == sql_name
@@ -418,7 +419,7 @@ class _Queries:
 def _as_type(value: exp.Expr, type_: Type) -> exp.Expr:
     """The value as a column of that type, a NULL without a type too."""
     if type_of(value).name in {"NULL", "EMPTY"}:
-        return typed(exp.Cast(this=value.copy(), to=sqlglot_type(type_)), type_)
+        return typed(exp.Cast(this=copied(value), to=sqlglot_type(type_)), type_)
     return coerced(value, type_)
 
 

@@ -10,6 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import ALLOWED, refused
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import type_of, typed
 
 _SAFE_BY_CASE = frozenset(
@@ -37,7 +38,7 @@ def _parsed(text: str) -> exp.Expr:
 
 def fill(text: str, **holes: exp.Expr) -> exp.Expr:
     """The DuckDB expression `text`, with each column `_name` replaced by a copy of the tree `name`."""
-    return put(_parsed(text).copy(), **holes)
+    return put(copied(_parsed(text)), **holes)
 
 
 def put(tree: exp.Expr, **holes: exp.Expr) -> exp.Expr:
@@ -45,7 +46,7 @@ def put(tree: exp.Expr, **holes: exp.Expr) -> exp.Expr:
     for column in list(tree.find_all(exp.Column)):
         name = column.name
         if name.startswith("_") and name[1:] in holes:
-            piece = holes[name[1:]].copy()
+            piece = copied(holes[name[1:]])
             if isinstance(piece, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(
                 piece, exp.Paren | exp.Dot
             ):
@@ -80,7 +81,7 @@ def behind(branches: Iterable[exp.Expr], value: exp.Expr) -> exp.Expr:
     distinct = list(dict.fromkeys(branches))
     if not distinct:
         return value
-    case = exp.Case(ifs=[branch.copy() for branch in distinct], default=value.copy())
+    case = exp.Case(ifs=[copied(branch) for branch in distinct], default=copied(value))
     case.meta["guard"] = True
     return case
 
@@ -162,7 +163,7 @@ def null_instead_of_error(function: exp.Expr, rule: Callable[[exp.Expr], exp.Exp
     if name not in _SAFE_BY_CASE | _SAFE_BY_TRY | _SAFE_IF.keys():
         raise GaelpError(refused(f"SAFE. before {ALLOWED[name].names[0]}", _SAFE_FORMS))
     if name in _SAFE_IF:
-        call = rule(function.copy()) if rule else function.copy()
+        call = rule(copied(function)) if rule else copied(function)
         return fill(
             f"CASE WHEN {_SAFE_IF[name]} THEN _f END",
             f=call,
@@ -173,11 +174,11 @@ def null_instead_of_error(function: exp.Expr, rule: Callable[[exp.Expr], exp.Exp
     for number, argument in enumerate(list(function.iter_expressions())):
         if isinstance(argument, exp.Literal | exp.Null | exp.Var | exp.Neg):
             continue
-        holes[f"argument{number}"] = argument.copy()
+        holes[f"argument{number}"] = copied(argument)
         argument.replace(typed(exp.column(f"_argument{number}"), type_of(argument)))
     translated = rule(function) if rule else function
     if name in _SAFE_BY_CASE:
-        return put(without_errors(translated.copy()), **holes)
+        return put(without_errors(copied(translated)), **holes)
     if any(can_fail(argument) for argument in holes.values()):
         raise GaelpError(
             refused("SAFE. around something that can fail by itself", "the inner expression in a subquery")

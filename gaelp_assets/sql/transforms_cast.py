@@ -14,6 +14,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, fill, without_errors
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import Type, type_of, typed
 from gaelp_assets.sql.values import data_type
 
@@ -136,9 +137,9 @@ def _cast(value: exp.Expr, target: Type, node: exp.Expr, *, safe: bool) -> exp.E
             raise GaelpError(
                 refused(f"CAST of {source} AS {target}", "ARRAY(SELECT CAST(x AS ...) FROM UNNEST(...) AS x)")
             )
-        return exp.Cast(this=value.copy(), to=node.args["to"].copy()) if "to" in node.args else node
+        return exp.Cast(this=copied(value), to=copied(node.args["to"])) if "to" in node.args else node
     if source == target:
-        return value.copy()
+        return copied(value)
     if isinstance(value, exp.Literal) and value.is_string and _plain(str(value.this), target.name):
         return fill(f"CAST(_x AS {_DUCKDB[target.name]})", x=value)
     if source.name == "ANY":
@@ -155,7 +156,7 @@ def _without_failure(text: str, value: exp.Expr, target: Type) -> exp.Expr:
     tree = without_errors(fill(text, x=typed(exp.column("_value"), type_of(value))))
     for inner in list(tree.find_all(exp.Cast)):
         if not isinstance(inner, exp.TryCast) and not inner.to.is_type(exp.DType.TEXT):
-            becomes = exp.TryCast(this=inner.this.copy(), to=inner.to.copy(), safe=True)
+            becomes = exp.TryCast(this=copied(inner.this), to=copied(inner.to), safe=True)
             tree = becomes if inner is tree else tree
             if inner is not becomes and inner.parent is not None:
                 inner.replace(becomes)

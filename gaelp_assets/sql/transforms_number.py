@@ -14,6 +14,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, behind, fill, guarded, integer, is_key, unguarded
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of
 
 _OVERFLOW: Final = "double overflow"
@@ -47,7 +48,7 @@ def arithmetic(node: exp.Expr) -> exp.Expr:
         branches += before
         operands.append(raw)
         if raw is not leaf:
-            leaf.replace(raw if isinstance(raw, exp.Column | exp.Func) else exp.Paren(this=raw.copy()))
+            leaf.replace(raw if isinstance(raw, exp.Column | exp.Func) else exp.Paren(this=copied(raw)))
     if _bound(node) >= 1e308:
         branches.append(overflow(node, operands))
     return behind(branches, node)
@@ -166,14 +167,14 @@ def finished(node: exp.Expr, over: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
     """
     value = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
     kind, is_sum = type_of(value), isinstance(node, exp.Sum)
-    whole = over(node.copy())
+    whole = over(copied(node))
     if kind == INT64:
         return fill("CAST(_s AS BIGINT)", s=whole) if is_sum else whole
     if kind == NUMERIC:
         if is_sum:
             return whole
-        count = over(exp.Count(this=node.this.copy(), big_int=True))
-        total = over(exp.Sum(this=node.this.copy()))
+        count = over(exp.Count(this=copied(node.this), big_int=True))
+        total = over(exp.Sum(this=copied(node.this)))
         return _numeric_division(total, fill("CAST(_n AS DECIMAL(38, 9))", n=count), "_b = 0 THEN NULL")
     if kind == FLOAT64:
         all_finite = over(fill("BOOL_AND(ISFINITE(_x))", x=value))
@@ -200,7 +201,7 @@ def window(node: exp.Expr) -> exp.Expr:
     """What a SUM or AVG over a window becomes as a whole."""
 
     def over(aggregate: exp.Expr) -> exp.Expr:
-        copy = node.copy()
+        copy = copied(node)
         copy.set("this", aggregate)
         return copy
 

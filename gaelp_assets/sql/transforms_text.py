@@ -11,6 +11,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, fill, integer
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import BYTES, JSON, type_of
 
 # One character becomes several, or depends on its neighbours: DuckDB maps character by character. The last two got their
@@ -125,7 +126,7 @@ def trim(node: exp.Expr) -> exp.Expr:
     """Without a second argument, all of Unicode's white space goes."""
     name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position") or ""), "TRIM")
     characters = node.args.get("expression") or exp.Literal.string(WHITE_SPACE)
-    return exp.Anonymous(this=name, expressions=[node.this.copy(), characters.copy()])
+    return exp.Anonymous(this=name, expressions=[copied(node.this), copied(characters)])
 
 
 def pad(node: exp.Expr) -> exp.Expr:
@@ -140,7 +141,7 @@ def like(node: exp.Expr) -> exp.Expr:
     """A backslash escapes in GoogleSQL always, in DuckDB only when told."""
     if isinstance(node.parent, exp.Escape):
         return node
-    return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
+    return exp.Escape(this=copied(node), expression=exp.Literal.string("\\"))
 
 
 def regexp_extract(node: exp.Expr) -> exp.Expr:
@@ -210,7 +211,7 @@ def json_value(node: exp.Expr) -> exp.Expr:
     key, unless it is cast to a number anyway."""
     if type_of(node.this) == JSON:
         return node
-    original = node.this.copy()
+    original = copied(node.this)
     node.this.replace(fill(_JSON, x=original))
     if isinstance(node.parent, exp.Cast) and node.parent.to.is_type(exp.DType.DOUBLE):
         return node
@@ -231,7 +232,7 @@ def json_query(node: exp.Expr) -> exp.Expr:
     """A STRING of a STRING; NULL of a text that is no JSON. Fractions are refused, since DuckDB writes them its own way."""
     if type_of(node.this) == JSON:
         return node
-    node.this.replace(fill(_JSON, x=node.this.copy()))
+    node.this.replace(fill(_JSON, x=copied(node.this)))
     text = (
         "CASE WHEN REGEXP_MATCHES(CAST(_v AS VARCHAR), '[0-9][.eE][0-9+-]')"
         f" THEN ERROR('{REFUSED}JSON_QUERY of something with a fraction') ELSE NULLIF(CAST(_v AS VARCHAR), 'null') END"
