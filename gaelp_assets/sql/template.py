@@ -134,13 +134,19 @@ def finish_errors(tree: exp.Expr) -> None:
             *(window.args.get("partition_by") or []),
             *(order.expressions if order is not None else []),
         ]:
-            column = key.find(exp.Column) or window.find(exp.Column) or _some_column(window)
+            column = _outer_column(key) or window.find(exp.Column) or _some_column(window)
             if column is None:
                 continue
             for call in list(key.find_all(exp.Anonymous)):
                 if call.name.upper() == "ERROR":
                     text = "CASE WHEN CAST(CONCAT(_m, LEFT(CAST(_c AS VARCHAR), 0)) AS BOOLEAN) THEN NULL END"
                     call.replace(fill(text, m=call.expressions[0], c=column))
+
+
+def _outer_column(key: exp.Expr) -> exp.Column | None:
+    """A column in an expression that is visible in all of it: none of a relation that one of its subqueries reads."""
+    inner = {alias.name for alias in key.find_all(exp.TableAlias)} | {t.name for t in key.find_all(exp.Table)}
+    return next((c for c in key.find_all(exp.Column) if c.table not in inner), None)
 
 
 def _some_column(window: exp.Expr) -> exp.Expr | None:
