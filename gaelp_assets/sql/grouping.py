@@ -86,7 +86,7 @@ def _aggregates(node: exp.Expr) -> Iterator[exp.Expr]:
 
 def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, inside: bool) -> Ungrouped | None:
     """A column of this query's FROM that is in no key and in no aggregate; or, in a subquery, a key that DuckDB finds only as a column."""
-    if any(node == key for key in keys):
+    if any(node is key or (node == key and _found_again(node)) for key in keys):
         if inside and not isinstance(node, exp.Column) and node.find(exp.Column):
             return Ungrouped(
                 _KEY_INSIDE, node, "Compute the key in a subquery in FROM, and group by its column."
@@ -105,6 +105,11 @@ def _loose(node: exp.Expr, keys: Sequence[exp.Expr], aliases: set[str], *, insid
         if found is not None:
             return found
     return None
+
+
+def _found_again(node: exp.Expr) -> bool:
+    """Whether GoogleSQL finds an expression in the SELECT list or after it to be a key: with a subquery in it, only by its name."""
+    return bool(node._meta and node.meta.get("by_name")) or node.find(exp.Query) is None
 
 
 def _over(node: exp.Expr) -> bool:

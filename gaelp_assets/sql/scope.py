@@ -201,6 +201,7 @@ class Scope:
             if any(other != found[0] for other in found[1:]):
                 raise NameProblem(f"name {path[0]} is ambiguous: the SELECT list has it more than once")
             value: exp.Expr = copied(found[0])
+            value.meta["by_name"] = True
             if isinstance(value, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(
                 value, exp.Dot | exp.Paren
             ):

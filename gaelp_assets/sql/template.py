@@ -134,7 +134,7 @@ def finish_errors(tree: exp.Expr) -> None:
             *(window.args.get("partition_by") or []),
             *(order.expressions if order is not None else []),
         ]:
-            column = _outer_column(key) or window.find(exp.Column) or _some_column(window)
+            column = _outer_column(key) or _outer_column(window) or _some_column(window)
             if column is None:
                 continue
             for call in list(key.find_all(exp.Anonymous)):
