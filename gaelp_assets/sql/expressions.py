@@ -10,7 +10,7 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.expression_rules import RULES
-from gaelp_assets.sql.functions import ALLOWED
+from gaelp_assets.sql.functions import ALLOWED, key_of
 from gaelp_assets.sql.scope import NameProblem, Scope, at, fields_of, identifier, place, refused_name
 from gaelp_assets.sql.signatures import Argument, match
 from gaelp_assets.sql.trees import copied
@@ -201,7 +201,7 @@ class Expressions:
 
     def call(self, node: exp.Expr) -> exp.Expr:
         """A function or operator by its signature; its arguments become the types that it asks for."""
-        allowed = ALLOWED.get(type(node).__name__)
+        allowed = ALLOWED.get(key_of(node))
         if allowed is None or not allowed.signatures:
             return typed(node, ANY)
         if isinstance(node, _ONLY_OVER) and not _is_over(node):
@@ -256,7 +256,7 @@ class Expressions:
 
 
 def _called(node: exp.Expr) -> str:
-    allowed = ALLOWED.get(type(node).__name__)
+    allowed = ALLOWED.get(key_of(node))
     written = str(node.meta.get("bigquery_name") or "") if node._meta else ""
     if allowed is None:
         return type(node).__name__.upper()

@@ -135,6 +135,7 @@ class Relations:
                 "RIGHT": b,
                 "FULL": typed(exp.Coalesce(this=copied(one), expressions=[copied(other)]), both),
             }.get(join.side, a)
+            kept.meta["by_name"] = True
             merged.append(Column(name, type_of(kept), kept))
         join.set("using", None)
         join.set("on", typed(exp.and_(*conditions, copy=False), BOOL) if conditions else exp.true())

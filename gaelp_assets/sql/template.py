@@ -14,7 +14,7 @@ from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import type_of, typed
 
 _SAFE_BY_CASE = frozenset(
-    {"Exp", "Ln", "Log", "ParseDatetime", "Pow", "Sqrt", "StrToDate", "StrToTime", "Substring"}
+    {"Exp", "Ln", "Log", "ParseDatetime", "Pow", "Sqrt", "StrToDate", "StrToTime", "Substring", "UnixToTime"}
 )
 _SAFE_BY_TRY = frozenset({"DateFromParts"})
 _SAFE_IF = {
@@ -123,24 +123,33 @@ def without_errors(tree: exp.Expr) -> exp.Expr:
 def finish_errors(tree: exp.Expr) -> None:
     """Marks the errors that the translation raises, and makes those in the keys of windows such as DuckDB allows there.
 
-    `ERROR` is volatile, and a window's key must not be: a cast of the message does the same, as long as it depends on a column.
+    `ERROR` is volatile, and a window's key must not be: a cast of the message does the same, as long as it depends on a column. A group
+    key that stands in a window's key too is written in this way wherever it stands.
     """
     for call in tree.find_all(exp.Anonymous):
         if call.name.upper() == "ERROR":
             call.set("expressions", [exp.Literal.string(MARK + call.expressions[0].name)])
+    keys: list[tuple[exp.Expr, exp.Expr | None]] = []
     for window in tree.find_all(exp.Window):
         order = window.args.get("order")
-        for key in [
-            *(window.args.get("partition_by") or []),
-            *(order.expressions if order is not None else []),
-        ]:
-            column = _outer_column(key) or _outer_column(window) or _some_column(window)
-            if column is None:
-                continue
-            for call in list(key.find_all(exp.Anonymous)):
-                if call.name.upper() == "ERROR":
-                    text = "CASE WHEN CAST(CONCAT(_m, LEFT(CAST(_c AS VARCHAR), 0)) AS BOOLEAN) THEN NULL END"
-                    call.replace(fill(text, m=call.expressions[0], c=column))
+        own = [*(window.args.get("partition_by") or []), *(order.expressions if order is not None else [])]
+        if any(is_key(node) for key in own for node in key.walk()):
+            keys += [(key, _outer_column(key)) for key in _group_keys(window)]
+        keys += [(key, _outer_column(key) or _outer_column(window) or _some_column(window)) for key in own]
+    for key, column in keys:
+        for call in list(key.find_all(exp.Anonymous)):
+            if call.name.upper() == "ERROR" and column is not None:
+                text = "CASE WHEN CAST(CONCAT(_m, LEFT(CAST(_c AS VARCHAR), 0)) AS BOOLEAN) THEN NULL END"
+                call.replace(fill(text, m=call.expressions[0], c=column))
+
+
+def _group_keys(window: exp.Expr) -> list[exp.Expr]:
+    """The group keys of a window's query, wherever they stand in it."""
+    select = window.find_ancestor(exp.Select)
+    if select is None:
+        return []
+    nodes = list(select.walk(prune=lambda n: isinstance(n, exp.Query) and n is not select))
+    return [node for node in nodes if is_key(node) or isinstance(node.parent, exp.Group)]
 
 
 def _outer_column(key: exp.Expr) -> exp.Column | None:

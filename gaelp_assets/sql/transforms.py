@@ -204,6 +204,14 @@ def element(node: exp.Expr) -> exp.Expr:
     return fill(text, **holes)
 
 
+def error(node: exp.Expr) -> exp.Expr:
+    """ERROR('a message'), which is shown as it is written. One that is computed could hold values: it is not."""
+    message = node.expressions[0]
+    written = isinstance(message, exp.Literal) and message.is_string
+    shown = message.name if written else "the query's own ERROR"
+    return exp.Anonymous(this="ERROR", expressions=[exp.Literal.string(shown)])
+
+
 def struct(node: exp.Expr) -> exp.Expr:
     """Every field needs its name: an inferred one differs between engines."""
     if not all(isinstance(field, exp.PropertyEQ) for field in node.expressions):
@@ -234,6 +242,7 @@ def whole_select(node: exp.Expr) -> exp.Expr:
 
 
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
+    exp.Anonymous: error,
     exp.ArgMax: by_extreme,
     exp.ArgMin: by_extreme,
     exp.ApproxDistinct: approximate_count,

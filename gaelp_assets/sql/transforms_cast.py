@@ -15,7 +15,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, fill, without_errors
 from gaelp_assets.sql.trees import copied
-from gaelp_assets.sql.types import Type, type_of, typed
+from gaelp_assets.sql.types import STRING, Type, type_of, typed
 from gaelp_assets.sql.values import data_type
 
 _DAY: Final = r"\d{4}-\d{1,2}-\d{1,2}"
@@ -90,6 +90,13 @@ _TO_TEXT: Final = {
     "BOOL": "CAST(_x AS VARCHAR)",
     "DATE": "CAST(_x AS VARCHAR)",
 }
+
+
+def text_of(kind: str) -> str:
+    """The template of a value of a type as GoogleSQL casts it to STRING."""
+    return _TO_TEXT[kind]
+
+
 _ROUNDED: Final = "CAST(ROUND(_x) AS BIGINT)"
 _EXACT: Final = "CAST(FORMAT('{:.60f}', _x) AS DECIMAL(38, 9))"
 _BETWEEN: Final[Mapping[tuple[str, str], str]] = {
@@ -221,13 +228,24 @@ def relative(name: str) -> Transform:
     return transform
 
 
+def as_text(node: exp.Expr) -> exp.Expr:
+    """STRING(x): the cast, of a TIMESTAMP in UTC only, since only its own name would stand for another time zone."""
+    zone = node.args.get("zone")
+    if zone is not None and zone.name != "UTC":
+        raise GaelpError(refused("STRING with a time zone", "FORMAT_TIMESTAMP with it, or STRING(x, 'UTC')"))
+    return _cast(node.this, STRING, node, safe=False)
+
+
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Cast: cast_,
     exp.TryCast: cast_,
     exp.Date: relative("DATE"),
     exp.Datetime: relative("DATETIME"),
+    exp.String: as_text,
+    exp.Time: relative("TIME"),
     exp.Timestamp: relative("TIMESTAMP"),
     exp.TsOrDsToDate: relative("DATE"),
     exp.TsOrDsToDatetime: relative("DATETIME"),
+    exp.TsOrDsToTime: relative("TIME"),
     exp.TsOrDsToTimestamp: relative("TIMESTAMP"),
 }

@@ -261,6 +261,33 @@ def checked(condition: str, message: str, call: str) -> Transform:
     return transform
 
 
+def shifted(*, left: bool) -> Transform:
+    """Bits that move out are lost, and zeros come in on both sides; 64 places and more leave none."""
+    bits = "((CAST(_x AS HUGEINT) + 18446744073709551616) % 18446744073709551616)"
+    moved = (
+        f"({bits} * CAST(POW(2, _n) AS HUGEINT)) % 18446744073709551616"
+        if left
+        else f"{bits} // CAST(POW(2, _n) AS HUGEINT)"
+    )
+    # Of 63 places, the product would be beyond HUGEINT: the lowest bit is the highest then, and the other way round.
+    last = (
+        "CASE WHEN _x % 2 <> 0 THEN -9223372036854775808 ELSE 0 END"
+        if left
+        else "CASE WHEN _x < 0 THEN 1 ELSE 0 END"
+    )
+    text = (
+        "CASE WHEN _x IS NULL THEN NULL WHEN _n < 0 THEN ERROR('shift by a negative number') WHEN _n > 63 THEN CAST(0 AS BIGINT)"
+        f" WHEN _n = 63 THEN CAST({last} AS BIGINT) WHEN NOT _n IS NULL THEN"
+        " CAST(CASE WHEN _m >= 9223372036854775808 THEN _m - 18446744073709551616 ELSE _m END AS BIGINT) END"
+    )
+
+    def transform(node: exp.Expr) -> exp.Expr:
+        x, places = node.this, node.expression
+        return fill(text, x=x, n=places, m=exp.Paren(this=fill(moved, x=x, n=places)))
+
+    return transform
+
+
 def logarithm(node: exp.Expr) -> exp.Expr:
     """LOG(x), LOG(x, base) and LOG10(x); sqlglot holds the base first where there is one."""
     x, base = (node.expression, node.this) if node.args.get("expression") else (node.this, None)
@@ -322,6 +349,8 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Add: arithmetic,
     exp.Avg: sum_,
     exp.BitwiseCount: lambda node: fill("CAST(BIT_COUNT(_x) AS BIGINT)", x=node.this),
+    exp.BitwiseLeftShift: shifted(left=True),
+    exp.BitwiseRightShift: shifted(left=False),
     exp.BitwiseXor: lambda node: fill("XOR(_a, _b)", a=node.this, b=node.expression),
     exp.Ceil: whole,
     exp.Div: divide,

@@ -145,6 +145,7 @@ def translate(tree: exp.Query) -> exp.Expr:
     from gaelp_assets.sql import (
         transforms,
         transforms_cast,
+        transforms_json,
         transforms_number,
         transforms_text,
         transforms_time,
@@ -156,6 +157,7 @@ def translate(tree: exp.Query) -> exp.Expr:
         **transforms.TRANSFORMS,
         **transforms_number.TRANSFORMS,
         **transforms_text.TRANSFORMS,
+        **transforms_json.TRANSFORMS,
         **transforms_time.TRANSFORMS,
         **transforms_cast.TRANSFORMS,
     }

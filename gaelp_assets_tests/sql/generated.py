@@ -298,7 +298,7 @@ class Queries:
                 part, _, text = self._r.choice(inner)
                 variable = self._r.choice(KINDS) if part in "TC" else part
                 value = self._expression(variable, columns, 0 if part == "C" else depth - 1, null=part == "T")
-                return text.format(value)
+                return f"({text.format(value)})"
         forms = [
             form
             for form in FORMS
@@ -327,7 +327,8 @@ class Queries:
         column, kind = self._r.choice(columns)
         variable = self._r.choice(KINDS) if argument in "TO" else kind if argument == "C" else argument
         # A C is a column: of a NULL that is known beforehand, the evaluator has no first value.
-        value = column if argument == "C" else self._expression(variable, columns, 1)
+        # What is in no frame need not be computed: an argument in a frame is none that can fail.
+        value = column if argument == "C" else self._expression(variable, columns, 0 if framed else 1)
         names = [n for n, _ in columns]
         self._r.shuffle(names)
         order = ", ".join(
