@@ -35,6 +35,7 @@ def example_of(rule: Rule) -> tuple[Relation, pl.DataFrame]:
     check = {"name": rule.name, "arguments": dict(example.arguments)}
     if isinstance(example.passes, dict):
         assert rule.scope == "row"
+        assert isinstance(example.rejects, dict)
         types = example.type
         if isinstance(types, str):
             types = dict.fromkeys(example.passes, types)

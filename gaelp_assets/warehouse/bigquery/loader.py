@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -164,7 +165,7 @@ class BigQueryLoader(BigQueryEngine):
                 script, dead_letters=self._load(dead_letters, "letters", staging.dead_letter_schema(), labels)
             )
         script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
-        first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        first = 0 if rebuilds or held.is_empty() else (cast("int | None", held["position"].max()) or 0) + 1
         entries = [
             ledger_entry(
                 batch,
