@@ -6,6 +6,7 @@ import json
 import random
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,8 +103,8 @@ class Follower:
     chance: random.Random
     steps: int = 0
     """How many steps an undisturbed process takes."""
-    seconds: float = 4.0
-    """How long it takes at most, for kills at an instant."""
+    seconds: float = 0.0
+    """How long it takes, for kills at an instant."""
     kills: int = 0
 
     def follow(
@@ -126,6 +127,14 @@ class Follower:
             return None
         assert process.exitcode == 0, "it failed"
         return told.read_text().splitlines()
+
+    def measure(self, home: Path, change: Change) -> None:
+        """Follows the change undisturbed; of several, the longest counts."""
+        started = time.monotonic()
+        steps = self.follow(home, change)
+        assert steps is not None
+        self.steps = max(self.steps, len(steps))
+        self.seconds = max(self.seconds, time.monotonic() - started)
 
     def killed(self, home: Path, change: Change) -> bool:
         """Has a process follow the change and dies at a step or an instant that is drawn; whether it was killed."""
@@ -177,7 +186,7 @@ def test_changes_killed_between_any_two_steps(
     follower = Follower(random.Random(f"{seed} {name}"))
     for edit in change.edits:
         edit(undisturbed)
-        follower.steps = max(follower.steps, len(follower.follow(undisturbed, change) or ()))
+        follower.measure(undisturbed, change)
     assert ending(undisturbed, *change.queries) == expected
     while follower.kills < max(kills // 8, 1):
         shutil.rmtree(home, ignore_errors=True)
