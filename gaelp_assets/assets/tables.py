@@ -99,9 +99,7 @@ def table_asset(
         check_head_room(opened, relation, slices, rebuild=rebuild)
         loads = _Loads(opened, relation)
         for slice_ in slices:
-            loads.load(
-                slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss
-            )
+            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
         yield from loads.checks()
         if loads.problems:
             for slice_, metadata in loads.published.items():

@@ -80,7 +80,8 @@ class Field(CatalogModel):
     )
     checks: tuple[Check, ...] = ()
     was: tuple[FieldName, ...] = Described(
-        default=(), description="its former names: lines that use one are rows, too, and its column is renamed"
+        default=(),
+        description="its former names: lines that use one are rows, too, and its column is renamed",
     )
 
     @property

@@ -221,7 +221,7 @@ def deploy(
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
-    from gaelp_assets.operations.losses import changed_tables
+    from gaelp_assets.operations.losses import changed_tables, check_kept
     from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
     from gaelp_assets.operations.reslice import reslice as slice_otherwise
@@ -241,7 +241,9 @@ def deploy(
         return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
-        check_rebuildable(platform, relation, accept_loss=accept_loss)
+        check_rebuildable(platform, relation)
+        if not accept_loss:
+            check_kept(platform, relation)
     changed = changed_tables(platform.warehouse, platform.catalog)
     losses = {each.relation.id: losses_of(platform, each) for each in changed} if count_losses else None
     plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, replace=replaced)

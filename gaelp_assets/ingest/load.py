@@ -162,9 +162,7 @@ class _Load:
                             self._finish(ordered, self._write(_each_batch(ordered), WriteMode.REBUILD))
                             return
                     except RowsLost as lost:
-                        problems = rows_lost(
-                            self._relation, self._slice, lost, ordered, asked_for=asked_for
-                        )
+                        problems = rows_lost(self._relation, self._slice, lost, ordered, asked_for=asked_for)
                         raise GaelpError(*problems) from None
                 elif _versions(self._files(Stage.SENT)) <= _versions(files):
                     raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))

@@ -34,7 +34,9 @@ def rows_lost(
         if asked_for
         else "; the definition of the table changed since it was loaded, so that a load rebuilds it"
     )
-    accepted = "with accept_loss: true in the run's configuration, which leaves these lines in the dead letter"
+    accepted = (
+        "with accept_loss: true in the run's configuration, which leaves these lines in the dead letter"
+    )
     by_batch = {file.batch.batch_id: file for file in staged}
     return [
         Problem(
@@ -50,7 +52,11 @@ def rows_lost(
 
 
 def _file(batch_id: str, staged: dict[str, StagedFile]) -> str:
-    return staged[batch_id].batch.file if batch_id in staged else f"batch {batch_id[:12]}, whose file is not there"
+    return (
+        staged[batch_id].batch.file
+        if batch_id in staged
+        else f"batch {batch_id[:12]}, whose file is not there"
+    )
 
 
 def _reasons(staged: StagedFile | None, rows: int, row_hashes: Sequence[int]) -> str:

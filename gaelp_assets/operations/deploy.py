@@ -313,4 +313,6 @@ def _at(relation: Relation, problem: Problem) -> Problem:
     """The problem with the relation's name, where it has another place (as the whole warehouse)."""
     if relation.id in str(problem):
         return problem
-    return dataclasses.replace(problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id)
+    return dataclasses.replace(
+        problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id
+    )

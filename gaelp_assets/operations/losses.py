@@ -15,6 +15,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.definition import definition_of, keys_of
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import GatewayFile, Stage
 from gaelp_assets.ingest.decode.chunks import row_hash
 from gaelp_assets.ingest.read.lines import LineReader
@@ -97,6 +98,46 @@ def count_losses(platform: PlatformReader, changed: ChangedTable) -> Losses:
         for file in platform.gateway.slice_files(changed.relation, slice_, Stage.SENT)
     )
     return losses_of(platform, changed.relation, files)
+
+
+def check_kept(platform: PlatformReader, relation: Relation) -> None:
+    """Nothing, if today's definition takes every row that a table holds, which can then be dropped and rebuilt.
+
+    Raises:
+        GaelpError: it does not, and the reasons; or a file cannot be read.
+    """
+    if not relation.is_loaded:
+        return
+    held = platform.warehouse.query(
+        f"SELECT DISTINCT slice_date, slice_environment FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name "
+        "AND mode <> @sort AND loaded > 0 ORDER BY slice_date, slice_environment",
+        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
+        labels={"asset": LEDGER},
+    ).frame
+    files = (
+        (Slice(*dimensions), file)
+        for dimensions in held.iter_rows()
+        for file in platform.gateway.slice_files(relation, Slice(*dimensions), Stage.SENT)
+    )
+    refuse_losses(relation, losses_of(platform, relation, files), "making it again")
+
+
+def refuse_losses(relation: Relation, losses: Losses, what: str) -> None:
+    """Nothing, if there are none.
+
+    Raises:
+        GaelpError: there are, by `what`.
+    """
+    if losses.rows:
+        raise GaelpError(
+            Problem(
+                f"{what} would lose {losses}",
+                relation.id,
+                "a definition by which every row that the table holds is still one",
+                "Put back what else changed in the catalogue; or add --accept-loss (a rebuild then needs accept_loss: true): "
+                "these lines go to the dead letter.",
+            )
+        )
 
 
 def losses_of(

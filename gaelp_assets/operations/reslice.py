@@ -19,7 +19,7 @@ from gaelp_assets.gateway import GatewayFile, Stage
 from gaelp_assets.gateway.paths import RAW_FOLDER, folder, split_name
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.staging import staging_folder
-from gaelp_assets.operations.losses import losses_of
+from gaelp_assets.operations.losses import losses_of, refuse_losses
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
 from gaelp_assets.warehouse.slicing import resliced
@@ -59,15 +59,7 @@ def reslice(platform: Platform, relation: Relation, *, accept_loss: bool = False
     files = _archived(platform, relation)
     if not accept_loss:
         losses = losses_of(platform, relation, ((WHOLE, file) for file in files))
-        if losses.rows:
-            raise GaelpError(
-                Problem(
-                    f"slicing it otherwise would lose {losses}",
-                    relation.id,
-                    "a definition by which every row that the table holds is still one",
-                    "Put back what else changed in the catalogue; or add --accept-loss: these lines then go to the dead letter.",
-                )
-            )
+        refuse_losses(relation, losses, "slicing it otherwise")
     sorted_before = _sorted_batches(platform, relation)
     with staging_folder(platform) as place:
         for number, file in enumerate(files):
@@ -103,8 +95,8 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
     for row in ledger.to_dicts():
         slice_ = Slice(row["slice_date"], row["slice_environment"])
         at = f"{Stage.SENT}/{folder(relation, slice_)}"
-        stored = by_batch.get((at, row["batch_id"][:12]))
-        if stored is None:
+        archived = by_batch.get((at, row["batch_id"][:12]))
+        if archived is None:
             problems.append(
                 Problem(
                     f"{row['lines']} lines of {row['file']} would be lost",
@@ -114,9 +106,10 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
                 )
             )
         else:
-            name = stored.name.rpartition("/")[2]
+            name = archived.name.rpartition("/")[2]
             # The same bytes in two slices are the same lines: sorted once, each goes to its slice.
-            found.setdefault(row["batch_id"], GatewayFile(stored, Stage.SENT, relation, slice_, name, sorted=True))
+            file = GatewayFile(archived, Stage.SENT, relation, slice_, name, sorted=True)
+            found.setdefault(row["batch_id"], file)
     if problems:
         raise GaelpError(*problems)
     return list(found.values())

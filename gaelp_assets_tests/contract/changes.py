@@ -47,7 +47,7 @@ class Laboratory:
         relations = [*RELATIONS, relation_]
         catalog = Catalog(relations, upstream_of(relations))
         settings = load_settings({"GAELP_HOME": str(self.home), "GAELP_FIRST_DATE": "2026-10-01"})
-        gateway = open_gateway(settings.gateway, catalog, None)  # type: ignore[arg-type]
+        gateway = open_gateway(settings.gateway, catalog, None)
         self.home.mkdir(exist_ok=True)
         return Platform(settings, catalog, gateway, ENGINES[self.engine](self.home, catalog, 60))
 
@@ -58,7 +58,9 @@ class Laboratory:
             content = "".join(json.dumps(line) + "\n" for line in group)
             assert platform.gateway.publish(relation_, slice_, name, [content.encode()]) is not None
 
-    def load(self, platform: Platform, lines: Lines, *, rebuild: bool = False, accept_loss: bool = False) -> None:
+    def load(
+        self, platform: Platform, lines: Lines, *, rebuild: bool = False, accept_loss: bool = False
+    ) -> None:
         """Loads what is pending of each slice that the lines are of, or rebuilds it.
 
         Raises:
@@ -66,7 +68,9 @@ class Laboratory:
         """
         relation_ = platform.catalog[TABLE]
         for slice_ in by_slice(relation_, lines):
-            report = load_slice(platform, relation_, slice_, run_id="run", rebuild=rebuild, accept_loss=accept_loss)
+            report = load_slice(
+                platform, relation_, slice_, run_id="run", rebuild=rebuild, accept_loss=accept_loss
+            )
             for file in report.set_aside:
                 raise GaelpError(*file.problems)
 
@@ -76,7 +80,11 @@ def by_slice(relation_: Relation, lines: Lines) -> dict[Slice, list[Mapping[str,
     by = relation_.partitioning
     found: dict[Slice, list[Mapping[str, Any]]] = {}
     for line in lines:
-        slice_ = WHOLE if by is None else Slice(parse_date(line[by.date]), line[by.environment] if by.environment else None)
+        slice_ = (
+            WHOLE
+            if by is None
+            else Slice(parse_date(line[by.date]), line[by.environment] if by.environment else None)
+        )
         found.setdefault(slice_, []).append(line)
     return found
 
@@ -93,6 +101,10 @@ def everything(platform: Platform) -> list[pl.DataFrame]:
     columns = ", ".join(f"`{field.name}`" for field in stored_fields(platform.catalog[TABLE]))
     frames = [
         platform.warehouse.query(sql).frame
-        for sql in (f"SELECT {columns} FROM {TABLE}", f"SELECT * FROM ops.dead_letter {where}", f"SELECT * FROM ops.import_logs {where}")
+        for sql in (
+            f"SELECT {columns} FROM {TABLE}",
+            f"SELECT * FROM ops.dead_letter {where}",
+            f"SELECT * FROM ops.import_logs {where}",
+        )
     ]
     return [frame.sort(pl.all().map_elements(repr, pl.String)) if frame.height else frame for frame in frames]

@@ -49,7 +49,9 @@ def held_query(script: WriteScript) -> str:
 def _staged(rows: str, counts: str | None) -> str:
     """Staged rows with their keys and fates; rows that nobody contests are loaded, and have no key here."""
     if counts is None:
-        return f"SELECT _batch_id, _row_hash, CAST(NULL AS STRING) AS _key, 'loaded' AS _fate FROM {quote(rows)}"
+        return (
+            f"SELECT _batch_id, _row_hash, CAST(NULL AS STRING) AS _key, 'loaded' AS _fate FROM {quote(rows)}"
+        )
     return (
         f"SELECT _s._batch_id, _s._row_hash, _f._key, COALESCE(_f._fate, 'loaded') AS _fate FROM {quote(rows)} AS _s "
         f"LEFT JOIN (SELECT * FROM {quote(counts)} WHERE NOT _held) AS _f "

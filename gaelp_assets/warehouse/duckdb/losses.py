@@ -43,7 +43,9 @@ def held_rows(
         FROM (SELECT _batch_id, count(*) AS rows FROM _before GROUP BY _batch_id) AS h LEFT JOIN counted AS c USING (_batch_id)
         """
     ).fetchall()
-    return {batch: HeldRows(rows, gone, superseded, hashes) for batch, rows, gone, superseded, hashes in found}
+    return {
+        batch: HeldRows(rows, gone, superseded, hashes) for batch, rows, gone, superseded, hashes in found
+    }
 
 
 def _keys(relation: Relation) -> str:

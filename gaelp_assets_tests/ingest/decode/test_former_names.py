@@ -56,7 +56,9 @@ def test_a_line_with_former_names_is_a_row_with_its_own_bytes_and_hash(natively:
     assert chunk.frame["part"].to_list()[1] == {"n": 2}
     assert [bytes(line).rstrip() for line in chunk.raw] == [line.rstrip() for line in lines]
     assert chunk.frame["_row_hash"].to_list() == [row_hash(line) for line in lines]
-    assert {h % 2**64 for h in chunk.frame["_row_hash"]} == {xxh3_64_intdigest(line.strip()) for line in lines}
+    assert {h % 2**64 for h in chunk.frame["_row_hash"]} == {
+        xxh3_64_intdigest(line.strip()) for line in lines
+    }
     assert chunk.frame["_byte_offset"].to_list() == [0, len(lines[0]) + 1, len(lines[0]) + len(lines[1]) + 2]
 
 
