@@ -33,6 +33,13 @@ class Kind(StrEnum):
     DERIVED_TABLE = "derived_table"  # a query whose result is stored, slice by slice where it is partitioned
 
 
+class KeyScope(StrEnum):
+    """Where a primary key stands once."""
+
+    TABLE = "table"
+    SLICE = "slice"
+
+
 class AssetCheckName(StrEnum):
     """The asset checks that a loaded table has."""
 
@@ -125,6 +132,17 @@ class ForeignKey(CatalogModel):
         return self.referenced_fields or self.fields
 
 
+class ReadsSlices(CatalogModel):
+    """Of how many days before and after its own a slice of a derived relation reads its sources."""
+
+    before: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days before the slice's own, or all of them"
+    )
+    after: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days after the slice's own, or all of them"
+    )
+
+
 class Latest(CatalogModel):
     """Of two rows with the same key, the one with the greater version stays."""
 
@@ -161,8 +179,16 @@ class Relation(CatalogModel):
     fields: tuple[Field, ...] = Described(min_length=1)
     checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
     primary_key: tuple[str, ...] = ()
+    key_scope: KeyScope = Described(
+        default=KeyScope.TABLE,
+        description="table: a key stands once in the whole table; slice: once in each slice",
+    )
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioning: Partitioning | None = None
+    reads_slices: ReadsSlices | None = Described(
+        default=None,
+        description="the other days that a slice of a derived relation is made of, as with LAG and running totals",
+    )
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"

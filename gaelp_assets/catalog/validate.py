@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from gaelp_assets.catalog.former_names import former_name_problems
+from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import references, topological_order
 from gaelp_assets.errors import GaelpError, Problem, unknown
@@ -90,6 +91,14 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
         yield Problem(
             f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
         )
+    if relation.reads_slices is not None and not (derived and relation.is_stored and relation.partitioning):
+        found = "a relation without partitioning" if derived and relation.is_stored else f"a {relation.kind}"
+        yield Problem(
+            f"reads_slices on {found}",
+            _where(relation, "reads_slices"),
+            "a derived table that is kept in slices",
+        )
+    yield from scope_problems(relation, relation.where())
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
         found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"
         yield Problem(

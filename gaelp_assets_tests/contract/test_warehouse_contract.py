@@ -168,7 +168,7 @@ def test_a_batch_of_nothing_but_rejects_or_blank_lines_is_in_the_ledger(
 def test_slices_do_not_see_one_another(warehouse: Warehouse, stage: Stager) -> None:
     other = Slice(DAY, "it's-v0")
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])))], CARTPOLE)
-    batch = stage(EPISODES, encode([episode(1, environment_id="it's-v0", score=5.0)]))
+    batch = stage(EPISODES, encode([episode(2, environment_id="it's-v0", score=5.0)]))
     assert counts(write(warehouse, EPISODES, [batch], other)[0]) == (1, 0, 0)
     write(warehouse, EPISODES, [batch], other, WriteMode.REBUILD)
     assert len(rows_of(warehouse, EPISODES)) == 2
@@ -210,7 +210,7 @@ def test_the_utc_day_of_a_timestamp_is_its_slice(warehouse: Warehouse, stage: St
     write(
         warehouse,
         EVENTS,
-        [stage(EVENTS, encode([{"event_id": 1, "at": "2026-11-21T00:00:00Z"}]))],
+        [stage(EVENTS, encode([{"event_id": 4, "at": "2026-11-21T00:00:00Z"}]))],
         Slice(DAY + dt.timedelta(1)),
     )
     assert write(warehouse, EVENTS, [batch], Slice(DAY), WriteMode.REBUILD)[0].loaded == 3

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
 from gaelp_assets.warehouse.duckdb.connection import scalar
@@ -17,6 +18,7 @@ from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
 from gaelp_assets.warehouse.duckdb.losses import held_rows, remember_rows
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
+from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.refreshes import refresh_entry
@@ -48,7 +50,7 @@ class DuckDBLoader(DuckDBEngine):
             if write.mode is WriteMode.APPEND:
                 held.check_definition(write.relation)
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
-            settled = self._settle(con, write, new, moments)
+            settled = self._settle(con, write, ledger, new, moments)
             ledger.add_dead_letters(new, moments, settled)
             written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
             if write.mode is WriteMode.REBUILD and not write.accept_loss:
@@ -109,10 +111,15 @@ class DuckDBLoader(DuckDBEngine):
         self,
         con: duckdb.DuckDBPyConnection,
         write: SliceWrite,
+        ledger: SliceLedger,
         batches: Sequence[StagedBatch],
         moments: Sequence[dt.datetime],
     ) -> MergeResult:
         if write.mode is WriteMode.SORT:
             return MergeResult()
-        predicate = slice_predicate(write.relation, write.slice)
-        return merge_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])
+        relation = write.relation
+        predicate = slice_predicate(relation, write.slice)
+        elsewhere = None
+        if spans_slices(relation) and ledger.has_other_slices():
+            elsewhere = other_slices_condition(relation, write.slice, slice_predicate)
+        return merge_rows(con, relation, predicate, batches, [literal(m) for m in moments], elsewhere)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Final
 
 import duckdb
@@ -47,16 +48,20 @@ def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dic
     """The shapes of those relations that the file holds, by id."""
     ids = [relation.id for relation in relations]
     columns: dict[str, list[ColumnSchema]] = {}
-    for relation_id, name, type_, nullable, comment in con.execute(
-        "SELECT schema_name || '.' || table_name AS id, column_name, data_type, is_nullable, comment FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND id IN (SELECT unnest($ids::VARCHAR[])) ORDER BY id, column_index",
-        {"ids": ids},
-    ).fetchall():
+    # No join and no order here: DuckDB's first one in a new connection costs ten times what the rest of this does.
+    for relation_id, name, type_, nullable, comment, _ in sorted(
+        con.execute(
+            "SELECT schema_name || '.' || table_name AS id, column_name, data_type, is_nullable, comment, column_index "
+            "FROM duckdb_columns() WHERE database_name = current_database() AND list_contains($ids::VARCHAR[], id)",
+            {"ids": ids},
+        ).fetchall(),
+        key=itemgetter(5),
+    ):
         column = found_column(name, type_, nullable=nullable, comment=comment)
         columns.setdefault(relation_id, []).append(column)
     found: dict[str, TableSchema] = {}
     for relation_id, is_view, comment in con.execute(
-        f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE id IN (SELECT unnest($ids::VARCHAR[]))",
+        f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE list_contains($ids::VARCHAR[], id)",
         {"ids": ids},
     ).fetchall():
         schema = tuple(columns.get(relation_id, ()))
