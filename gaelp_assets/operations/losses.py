@@ -140,6 +140,44 @@ def refuse_losses(relation: Relation, losses: Losses, what: str) -> None:
         )
 
 
+def refuse_other_keys(warehouse: Reader, relation: Relation) -> None:
+    """Nothing, if another key or conflict rule leaves the rows of a table as they are.
+
+    It does where no two rows ever met with one key: no line is a duplicate or in conflict, and no two rows have one key by now.
+
+    Raises:
+        GaelpError: some did, so that other rows may stay than those that the table holds.
+    """
+    changed = [each for each in changed_tables(warehouse, [relation]) if each.other_keys]
+    if not changed:
+        return
+    keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
+    clashing = 0
+    columns = getattr(warehouse.describe(relation), "columns", {})
+    if all(name in columns for name in relation.primary_key):
+        clashing = warehouse.query(
+            f"SELECT COALESCE(SUM(n), 0) AS n FROM (SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t "
+            f"WHERE {_any_day(relation)} GROUP BY {keys} HAVING COUNT(*) > 1)",
+            labels={"asset": relation.id},
+        ).frame.item()
+    met = warehouse.query(
+        f"SELECT COALESCE(SUM(duplicate + rejected), 0) AS n FROM {LEDGER} WHERE dataset = @dataset "
+        "AND `table` = @table_name AND mode <> @sort",
+        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
+        labels={"asset": LEDGER},
+    ).frame.item()
+    if clashing or met:
+        raise GaelpError(
+            Problem(
+                f"by another key, other rows may stay: {int(clashing):,} rows share a key by now, and {int(met):,} lines were duplicates "
+                "or rejected",
+                relation.id,
+                "the key and the conflict rule by which the rows were loaded",
+                "Put them back in the catalogue; or add --accept-loss: what stays is then decided as in a fresh load.",
+            )
+        )
+
+
 def losses_of(
     platform: PlatformReader, relation: Relation, files: Iterable[tuple[Slice, GatewayFile]]
 ) -> Losses:
@@ -168,9 +206,6 @@ def losses_of(
 
 def _held(warehouse: Reader, relation: Relation, batches: Sequence[str]) -> pl.DataFrame:
     """The rows that the table holds of these batches: `_batch_id`, `_row_hash`."""
-    by = relation.partitioning
-    # Some tables answer no query that names no days.
-    days = "TRUE" if by is None else f"t.`{by.date}` >= {relation.field(by.date).type} '0001-01-01'"
     found = [pl.DataFrame(schema={"_batch_id": pl.String(), "_row_hash": pl.Int64()})]
     for start in range(0, len(batches), _BATCHES_AT_ONCE):
         parameters = {
@@ -180,9 +215,15 @@ def _held(warehouse: Reader, relation: Relation, batches: Sequence[str]) -> pl.D
         found.append(
             warehouse.query(
                 f"SELECT t._batch_id, t._row_hash FROM `{relation.dataset}`.`{relation.name}` AS t "
-                f"WHERE {days} AND t._batch_id IN ({among})",
+                f"WHERE {_any_day(relation)} AND t._batch_id IN ({among})",
                 parameters,
                 labels={"asset": relation.id},
             ).frame
         )
     return pl.concat(found)
+
+
+def _any_day(relation: Relation) -> str:
+    """A condition of all rows of the table `t`: some tables answer no query that names no days."""
+    by = relation.partitioning
+    return "TRUE" if by is None else f"t.`{by.date}` >= {relation.field(by.date).type} '0001-01-01'"

@@ -11,13 +11,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import polars as pl
 import pytest
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.sort import sort_raw
-from gaelp_assets.operations.reslice import reslice
-from gaelp_assets_tests.contract.changes import TABLE, Laboratory, Lines, by_slice, everything, rows_of, table
+from gaelp_assets.operations.deploy import apply, plan
+from gaelp_assets.operations.losses import Losses, changed_tables, check_kept, count_losses
+from gaelp_assets.operations.reload import reload_table
+from gaelp_assets_tests.contract.changes import TABLE, Laboratory, Lines, everything, rows_of, table
 
 
 def _field(name: str, type_: str, mode: str = "NULLABLE", **more: Any) -> dict[str, Any]:
@@ -65,8 +68,8 @@ def _versions(**keys: Any) -> Relation:
     return table(VERSION_FIELDS, **keys)
 
 
-def _sliced(partitioning: Mapping[str, str] | None) -> Relation:
-    return table([ID, N, DATE, DAY, ENVIRONMENT], partitioning=partitioning)
+def _sliced(partitioning: Mapping[str, str] | None, **keys: Any) -> Relation:
+    return table([ID, N, DATE, DAY, ENVIRONMENT], partitioning=partitioning, **keys)
 
 
 class Case(NamedTuple):
@@ -253,7 +256,9 @@ def fresh_load(engine: str, home: Path, case: Case, later: Lines) -> list[tuple[
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if _resliced(case)])
-def test_a_table_is_sliced_otherwise_by_a_command_and_back(engine: str, tmp_path: Path, name: str) -> None:
+def test_all_files_are_loaded_again_by_a_command_for_another_partitioning_and_back(
+    engine: str, tmp_path: Path, name: str
+) -> None:
     case = CASES[name]
     laboratory = Laboratory(engine, tmp_path / "home")
     old, new = laboratory.platform(case.before), laboratory.platform(case.after)
@@ -264,14 +269,98 @@ def test_a_table_is_sliced_otherwise_by_a_command_and_back(engine: str, tmp_path
     for platform in (new, old):
         with pytest.raises(GaelpError, match="the partitioning changed"):
             laboratory.load(platform, case.lines, rebuild=True)
-        assert (
-            reslice(platform, platform.catalog[TABLE]).files == len(by_slice(case.before, case.lines))
-            or platform is old
-        )
+        reload_table(platform, platform.catalog[TABLE])
         sort_raw(platform, run_id="sort")
         laboratory.load(platform, case.lines)
         assert rows_of(platform) == before
         laboratory.load(platform, case.lines, rebuild=True)
         assert rows_of(platform) == before
-        with pytest.raises(GaelpError, match="nothing to slice otherwise"):
-            reslice(platform, platform.catalog[TABLE])
+        with pytest.raises(GaelpError, match="no need to load it again"):
+            reload_table(platform, platform.catalog[TABLE])
+
+
+def test_another_key_of_a_sliced_table_is_refused_until_all_files_are_loaded_again(
+    engine: str, tmp_path: Path
+) -> None:
+    """A rebuild of one slice would have said nothing of a row of another slice that the new key makes one too many."""
+    lines = [{**SLICED[0], "n": 1}, {**SLICED[0], "date": "2026-11-09", "n": 2}]
+    by_slices, whole = (_sliced(BY_DATE, key_scope=scope) for scope in ("slice", "table"))
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(by_slices), laboratory.platform(whole)
+    old.gateway.prepare()
+    laboratory.send(old, "first.ndjson", lines)
+    laboratory.load(old, lines)
+    before = everything(old)
+    laboratory.send(new, "later.ndjson", [{**SLICED[0], "id": "x"}])
+    for rebuild in (False, True):
+        with pytest.raises(GaelpError, match="two rows with one key, changed"):
+            laboratory.load(new, lines, rebuild=rebuild)
+    with pytest.raises(GaelpError, match="2 rows share a key by now"):
+        reload_table(new, whole)
+    assert all(map(pl.DataFrame.equals, everything(old), before))
+    reload_table(new, whole, accept_loss=True)
+    sort_raw(new, run_id="sort")
+    laboratory.load(new, lines)
+    assert [row[:2] for row in rows_of(new)] == [("r0", 1), ("x", 0)]
+    (reasons,) = new.warehouse.query("SELECT reasons FROM ops.dead_letter").frame["reasons"]
+    assert [reason["rule"] for reason in reasons] == ["key_conflict"]
+
+
+def test_lines_that_are_accepted_to_be_lost_are_dead_letters_with_their_reasons(
+    engine: str, tmp_path: Path
+) -> None:
+    case = CASES["rule that nearly all rows break"]
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(case.before), laboratory.platform(case.after)
+    old.gateway.prepare()
+    laboratory.send(old, "first.ndjson", case.lines)
+    laboratory.load(old, case.lines)
+    (changed,) = changed_tables(new.warehouse, new.catalog)
+    assert (changed.relation, changed.rows, changed.other_keys) == (case.after, 10, False)
+    assert count_losses(new, changed) == Losses(9, {"n: less_than": 9})
+    with pytest.raises(GaelpError, match=r"making it again would lose 9 rows: n: less_than \(9\)"):
+        check_kept(new, case.after)
+    laboratory.load(new, case.lines, rebuild=True, accept_loss=True)
+    assert rows_of(new) == [("r0", 0)]
+    letters = new.warehouse.query("SELECT reasons FROM ops.dead_letter").frame["reasons"]
+    assert [[reason["rule"] for reason in reasons] for reasons in letters] == [["less_than"]] * 9
+    assert changed_tables(new.warehouse, new.catalog) == []
+
+
+def test_rows_of_a_table_that_was_dropped_are_not_lost_in_the_rebuild_that_fills_it(
+    engine: str, tmp_path: Path
+) -> None:
+    """The slice held none of them any more: only the ledger knew that they had been there."""
+    case = CASES["tightened rule"]
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(case.before), laboratory.platform(case.after)
+    old.gateway.prepare()
+    laboratory.send(old, "first.ndjson", case.lines)
+    laboratory.load(old, case.lines)
+    replaced = plan(old.warehouse, old.catalog, jobs=1, replace=[case.before])
+    apply(old.warehouse, replaced, jobs=1)
+    assert rows_of(old) == []
+    with pytest.raises(GaelpError, match="lose 3 rows"):
+        laboratory.load(new, case.lines, rebuild=True)
+    laboratory.load(old, case.lines, rebuild=True)
+    assert len(rows_of(old)) == 10
+
+
+def test_two_versions_of_a_definition_on_one_warehouse_lose_nothing(engine: str, tmp_path: Path) -> None:
+    one = _numbers()
+    other = _numbers(N, _field("more", "STRING"))
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(one), laboratory.platform(other)
+    old.gateway.prepare()
+    sent: list[Mapping[str, Any]] = []
+    for number, (platform, line) in enumerate(
+        [(old, {"id": "a", "n": 1}), (new, {"id": "b", "more": "x"}), (new, {"id": "c", "n": 2})]
+    ):
+        sent.append(line)
+        laboratory.send(platform, f"{number}.ndjson", [line])
+        laboratory.load(platform, sent)
+    laboratory.send(old, "late.ndjson", [{"id": "d", "n": 3}])
+    with pytest.raises(GaelpError, match=r"more: unknown_field|unknown_field"):
+        laboratory.load(old, sent)
+    laboratory.load(new, sent)
+    assert rows_of(new) == [("a", 1, None), ("b", None, "x"), ("c", 2, None), ("d", 3, None)]
