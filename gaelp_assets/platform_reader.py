@@ -89,6 +89,14 @@ def read_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Catalo
     return load_catalog(folder, check_problems, users=users)
 
 
+def catalog_and_gateway(
+    settings: Settings, catalog: Catalog | None, storage: Callable[[], storage.Client] | None
+) -> tuple[Catalog, Gateway]:
+    """The catalogue, read where none is given, and the gateway of its tables; touches no gateway yet."""
+    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
+    return catalog, open_gateway(settings.gateway, catalog, storage or storage_client(settings))
+
+
 def open_platform_reader(
     settings: Settings,
     catalog: Catalog | None = None,
@@ -100,10 +108,10 @@ def open_platform_reader(
 
     `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project (default: those of `clients`).
     """
-    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
+    catalog, gateway = catalog_and_gateway(settings, catalog, storage)
     return PlatformReader(
         settings=settings,
         catalog=catalog,
-        gateway=open_gateway(settings.gateway, catalog, storage or storage_client(settings)),
+        gateway=gateway,
         warehouse=open_reader(settings.warehouse, catalog, bigquery or bigquery_client(settings)),
     )

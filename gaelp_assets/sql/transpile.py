@@ -106,7 +106,7 @@ def _translated(sql: str, tables: _Tables | None) -> tuple[str, tuple[OutputColu
     resolved = resolve(tree, tables)
     if resolved.problems:
         raise GaelpError(*dict.fromkeys(resolved.problems))
-    text = translate(resolved.tree).sql(dialect="duckdb", comments=False)
+    text = translate(resolved.tree).sql(dialect="duckdb", comments=False, copy=False)
     columns = resolved.columns
     return text, None if columns is None else tuple(output_column(c.name, c.type) for c in columns)
 
@@ -145,20 +145,23 @@ def translate(tree: exp.Query) -> exp.Expr:
     from gaelp_assets.sql import (
         transforms,
         transforms_cast,
+        transforms_json,
         transforms_number,
         transforms_text,
         transforms_time,
     )
     from gaelp_assets.sql.template import finish_errors, is_key, mark_key, null_instead_of_error
+    from gaelp_assets.sql.trees import copied
 
     rules = {
         **transforms.TRANSFORMS,
         **transforms_number.TRANSFORMS,
         **transforms_text.TRANSFORMS,
+        **transforms_json.TRANSFORMS,
         **transforms_time.TRANSFORMS,
         **transforms_cast.TRANSFORMS,
     }
-    root = exp.Tuple(expressions=[tree.copy()])
+    root = exp.Tuple(expressions=[copied(tree)])
     for node in reversed(list(root.expressions[0].walk(bfs=False))):
         rule = rules.get(type(node))
         try:
