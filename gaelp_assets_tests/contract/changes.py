@@ -47,7 +47,7 @@ class Laboratory:
         relations = [*RELATIONS, relation_]
         catalog = Catalog(relations, upstream_of(relations))
         settings = load_settings({"GAELP_HOME": str(self.home), "GAELP_FIRST_DATE": "2026-10-01"})
-        gateway = open_gateway(settings.gateway, catalog, None)  # type: ignore[arg-type]
+        gateway = open_gateway(settings.gateway, catalog, None)
         self.home.mkdir(exist_ok=True)
         return Platform(settings, catalog, gateway, ENGINES[self.engine](self.home, catalog, 60))
 
