@@ -36,6 +36,11 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
 
     Raises:
         GaelpError: the catalogue has problems; all of them at once.
+
+    >>> from gaelp_assets.settings import load_settings
+    >>> definitions = build_definitions(load_settings())
+    >>> dg.AssetKey(["training", "episodes"]) in definitions.resolve_all_asset_keys()
+    True
     """
     if catalog is None:
         from gaelp_assets.platform import read_catalog

@@ -41,6 +41,10 @@ def open_platform(
     """The platform that the settings describe. Touches neither gateway nor warehouse yet.
 
     `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project (default: those of `clients`).
+
+    >>> from gaelp_assets.settings import load_settings
+    >>> platform = open_platform(load_settings())
+    >>> platform.ensure(platform.catalog["training.episodes"])
     """
     catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
     return Platform(

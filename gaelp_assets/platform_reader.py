@@ -47,7 +47,12 @@ class PlatformReader:
     def query(
         self, sql: str, parameters: Parameters | None = None, *, row_limit: int | None = None
     ) -> pl.DataFrame:
-        """The rows of `answer`."""
+        """The rows of `answer`.
+
+        >>> from gaelp_assets.settings import load_settings
+        >>> open_platform_reader(load_settings()).query("SELECT COUNT(*) AS n FROM training.episodes").to_dicts()
+        [{'n': 0}]
+        """
         return self.answer(sql, parameters, row_limit=row_limit).frame
 
     def answer(

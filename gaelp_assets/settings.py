@@ -136,6 +136,9 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises:
         GaelpError: a `GAELP_` variable is unknown or has a wrong value; all problems at once.
+
+    >>> load_settings({"GAELP_FIRST_DATE": "2026-01-01"}).first_date
+    datetime.date(2026, 1, 1)
     """
     env = os.environ if environ is None else environ
     problems = [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 CHAPTERS: Final = {
     "README": [
         "docs/examples",
+        "docs/views",
         "docs/architecture",
         "docs/glossary",
         "docs/production",

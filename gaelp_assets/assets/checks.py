@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from gaelp_assets.assets.evaluations import overtaken, report
 from gaelp_assets.assets.key_queries import repeated_keys, slices_of_repeated_keys
 from gaelp_assets.assets.metadata import Metadata, table
 from gaelp_assets.assets.partitions import (
@@ -76,9 +77,16 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         slices = slices_of(context.run.tags, partitions_def(relation, first_date), context.instance)
         opened = platform.open()
         covered = scopes(slices, first_date, opened.last_date)
-        for check_key in sorted(context.selected_asset_check_keys, key=lambda found: found.name):
-            _, evaluate = checks[check_key.name]
-            yield _result(key, check_key.name, relation, _words(slices), partial(evaluate, opened, covered))
+        selected = sorted(context.selected_asset_check_keys, key=lambda found: found.name)
+        results = [
+            _result(
+                key, found.name, relation, _words(slices), partial(checks[found.name][1], opened, covered)
+            )
+            for found in selected
+        ]
+        yield from results
+        if overtaken(context.instance, context.run.run_id, selected):
+            report(context.instance, results)
 
     return in_warehouse
 

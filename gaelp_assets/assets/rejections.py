@@ -7,10 +7,11 @@ same verdict is given by a load, and reported beside runs once something else ch
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import dagster as dg
 
+from gaelp_assets.assets.evaluations import report
 from gaelp_assets.assets.metadata import TABLE_ROWS, Metadata, table
 from gaelp_assets.assets.partitions import asset_key
 from gaelp_assets.catalog import Relation
@@ -19,6 +20,9 @@ from gaelp_assets.catalog.model import AssetCheckName
 if TYPE_CHECKING:
     from gaelp_assets.gateway import FailedFile
     from gaelp_assets.platform_reader import PlatformReader
+
+
+CHECKS: Final = (AssetCheckName.ACCOUNTING.value, AssetCheckName.REJECTED_ROWS.value)
 
 
 class CheckVerdict(NamedTuple):
@@ -45,17 +49,7 @@ def report_verdicts(
 ) -> None:
     """Tells Dagster the verdicts of these tables beside any run of theirs. Raises what `verdicts` raises."""
     for relation in relations:
-        for verdict in verdicts(platform, relation):
-            instance.report_runless_asset_event(
-                dg.AssetCheckEvaluation(
-                    asset_key=asset_key(relation),
-                    check_name=verdict.name.value,
-                    passed=verdict.passed,
-                    severity=verdict.severity,
-                    description=verdict.description,
-                    metadata=verdict.metadata,
-                )
-            )
+        report(instance, (check_result(relation, verdict) for verdict in verdicts(platform, relation)))
 
 
 def check_result(relation: Relation, verdict: CheckVerdict) -> dg.AssetCheckResult:

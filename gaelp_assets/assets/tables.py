@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from gaelp_assets.assets.evaluations import overtaken, report
 from gaelp_assets.assets.metadata import (
     Metadata,
     definition_metadata,
@@ -26,7 +27,7 @@ from gaelp_assets.assets.partitions import (
     op_name,
     partitions_def,
 )
-from gaelp_assets.assets.rejections import check_result, verdicts
+from gaelp_assets.assets.rejections import CHECKS, check_result, verdicts
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName
 from gaelp_assets.catalog.slices import parse_partition_key
@@ -44,6 +45,8 @@ class LoadConfig(dg.Config):
 
     rebuild: bool = False
     """Replace the slices by all of their files, sent and pending; a backfill always does."""
+    accept_loss: bool = False
+    """Let a rebuild lose rows whose lines are no rows any more by the table's definition: they go to the dead letter, with the reasons."""
 
 
 def freshness_policy(relation: Relation) -> dg.FreshnessPolicy | None:
@@ -97,20 +100,26 @@ def table_asset(
         check_head_room(opened, relation, slices, rebuild=rebuild)
         loads = _Loads(opened, relation)
         for slice_ in slices:
-            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild)
-        yield from loads.checks()
+            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
+        results = loads.checks()
+        yield from results
         if loads.problems:
             for slice_, metadata in loads.published.items():
                 context.log_event(
                     dg.AssetMaterialization(key, partition=slice_.partition_key, metadata=metadata)
                 )
-            raise loads.failure()
-        if slices == [WHOLE]:
+        elif slices == [WHOLE]:
             yield dg.MaterializeResult(asset_key=key, metadata=loads.published[WHOLE])
-            return
-        for slice_, metadata in loads.published.items():
-            context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
-        yield dg.MaterializeResult(asset_key=key)
+        else:
+            for slice_, metadata in loads.published.items():
+                context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
+            yield dg.MaterializeResult(asset_key=key)
+        # Dagster goes on here once it has recorded the materialization.
+        checks = [dg.AssetCheckKey(key, name) for name in CHECKS]
+        if results and overtaken(context.instance, context.run.run_id, checks):
+            report(context.instance, loads.checks())
+        if loads.problems:
+            raise loads.failure()
 
     return load
 
@@ -157,7 +166,7 @@ class _Loads:
         self.problems: list[Problem] = []
         self._permanent = True
 
-    def load(self, slice_: Slice, *, run_id: str, rebuild: bool) -> None:
+    def load(self, slice_: Slice, *, run_id: str, rebuild: bool, accept_loss: bool = False) -> None:
         """Loads a slice. Its problems are kept, so that the other slices of the run are loaded all the same."""
         from gaelp_assets.ingest.load import load_slice
 
@@ -168,6 +177,7 @@ class _Loads:
                 slice_,
                 run_id=run_id,
                 rebuild=rebuild,
+                accept_loss=accept_loss,
                 validators=self._validators,
             )
             if report.files and len(report.set_aside) == len(report.files):

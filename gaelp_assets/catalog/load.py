@@ -55,6 +55,9 @@ class Catalog:
 
         Raises:
             GaelpError: there is none, and the known ones are listed; or several datasets have one.
+
+        >>> load_catalog().find("episodes").id
+        'training.episodes'
         """
         found = (self.relations[name],) if name in self.relations else self.named(name)
         if len(found) > 1:

@@ -67,10 +67,13 @@ class Check(CatalogModel):
     )
 
 
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+
+
 class Field(CatalogModel):
     """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+    name: FieldName
     type: Annotated[
         FieldType,
         BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value),
@@ -83,6 +86,10 @@ class Field(CatalogModel):
         default=False, description="its values never leave the warehouse: not in samples, not in charts"
     )
     checks: tuple[Check, ...] = ()
+    was: tuple[FieldName, ...] = Described(
+        default=(),
+        description="its former names: lines that use one are rows, too, and its column is renamed",
+    )
 
     @property
     def required(self) -> bool:
@@ -123,6 +130,17 @@ class ForeignKey(CatalogModel):
     def targets(self) -> tuple[str, ...]:
         """The fields of the referenced table, one for each of `fields`."""
         return self.referenced_fields or self.fields
+
+
+class ReadsSlices(CatalogModel):
+    """Of how many days before and after its own a slice of a derived relation reads its sources."""
+
+    before: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days before the slice's own, or all of them"
+    )
+    after: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days after the slice's own, or all of them"
+    )
 
 
 class Latest(CatalogModel):
@@ -167,6 +185,10 @@ class Relation(CatalogModel):
     )
     foreign_keys: tuple[ForeignKey, ...] = ()
     partitioning: Partitioning | None = None
+    reads_slices: ReadsSlices | None = Described(
+        default=None,
+        description="the other days that a slice of a derived relation is made of, as with LAG and running totals",
+    )
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"

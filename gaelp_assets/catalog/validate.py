@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
+from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import references, topological_order
@@ -65,6 +66,7 @@ def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
 def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
+    yield from former_name_problems(relation)
     if check_problems is not None:
         for path, field in walk_fields(relation.fields):
             for check in field.checks:
@@ -88,6 +90,13 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
     if not relation.is_loaded and relation.on_key_conflict != "reject":
         yield Problem(
             f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
+        )
+    if relation.reads_slices is not None and not (derived and relation.is_stored and relation.partitioning):
+        found = "a relation without partitioning" if derived and relation.is_stored else f"a {relation.kind}"
+        yield Problem(
+            f"reads_slices on {found}",
+            _where(relation, "reads_slices"),
+            "a derived table that is kept in slices",
         )
     yield from scope_problems(relation, relation.where())
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import catalog, render, render_deploy
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
@@ -201,19 +201,53 @@ def deploy(
         bool,
         typer.Option("--refresh", help="then compute again what is stale, such as slices of changed SQL"),
     ] = False,
+    count_losses: Annotated[
+        bool,
+        typer.Option(
+            "--count-losses",
+            help="read the archived files of changed tables, and count the rows that a rebuild would lose",
+        ),
+    ] = False,
+    reslice: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="put all files of this table into the queue again, to be sorted by its new partitioning"
+        ),
+    ] = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="with --replace or --reslice: lose rows that are rejected by now"),
+    ] = False,
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue."""
     from gaelp_assets.operations import deploy as work
+    from gaelp_assets.operations.losses import changed_tables
+    from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
+    from gaelp_assets.operations.reslice import reslice as slice_otherwise
     from gaelp_assets.operations.stale import count_stale, stale_slices
 
-    platform = _platform(gateway=bool(replace))
+    platform = _platform(gateway=bool(replace or reslice or count_losses))
+    if reslice:
+        if dry_run or replace:
+            raise GaelpError(
+                Problem("--reslice is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
+            )
+        for relation in [platform.catalog.find(name) for name in reslice]:
+            done = slice_otherwise(platform, relation, accept_loss=accept_loss)
+            render.print_line(
+                f"{done.files} files of {done.relation_id} wait to be sorted and loaded: gaelp ingest"
+            )
+        return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
-        check_rebuildable(platform, relation)
+        check_rebuildable(platform, relation, accept_loss=accept_loss)
+    changed = changed_tables(platform.warehouse, platform.catalog)
+    losses = {each.relation.id: losses_of(platform, each) for each in changed} if count_losses else None
     plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, replace=replaced)
     if not as_json:
         render_deploy.print_plan(plan)
+        render_deploy.print_changed(changed, losses)
     results = None
     if not dry_run:
         with render.progress_of(len(plan.relations)) as show:
@@ -225,7 +259,7 @@ def deploy(
                 on_done=lambda result: show(f"{result.outcome} {result.id}"),
             )
     if as_json:
-        render_deploy.print_json(plan, results)
+        render_deploy.print_json(plan, results, changed, losses)
     elif results is not None:
         render_deploy.print_results(results)
     verdict = work.verdict(plan, results)

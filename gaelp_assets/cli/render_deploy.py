@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from gaelp_assets.cli.render import print_line, print_marked, print_problems
 from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
+from gaelp_assets.operations.losses import ChangedTable, Losses
 from gaelp_assets.operations.stale import StaleCount
 from gaelp_assets.warehouse.schema.model import Refusal, RelationPlan, Status
 
@@ -60,6 +61,16 @@ def print_stale(counts: Sequence[StaleCount]) -> None:
         )
 
 
+def print_changed(changed: Sequence[ChangedTable], losses: Mapping[str, Losses] | None) -> None:
+    """Tables that hold rows of another definition, and what a rebuild would lose of them, where that was counted."""
+    for table in changed:
+        print_marked("~", "yellow", f"{table}; the next load of a slice, or a rebuild, brings it up to it")
+        if losses is not None:
+            print_line(f"    a rebuild would lose {losses[table.relation.id]}")
+    if changed and losses is None:
+        print_line("What a rebuild would lose, if anything: gaelp deploy --dry-run --count-losses")
+
+
 def _print_changes(planned: RelationPlan) -> None:
     mark, style = _MARKS[planned.status]
     if planned.status is not Status.CHANGE:
@@ -86,9 +97,25 @@ def print_results(results: Sequence[Result]) -> None:
         print_line("What was done stays done: run `gaelp deploy` again for the rest.")
 
 
-def print_json(plan: DeployPlan, results: Sequence[Result] | None) -> None:
-    """Plan and results; without results, the plan was only looked at."""
-    print(json.dumps(as_json(plan, results), indent=2, ensure_ascii=False))
+def print_json(
+    plan: DeployPlan,
+    results: Sequence[Result] | None,
+    changed: Sequence[ChangedTable],
+    losses: Mapping[str, Losses] | None,
+) -> None:
+    """Plan and results, and the tables that hold rows of another definition; without results, the plan was only looked at."""
+    tables = [
+        {
+            "relation": table.relation.id,
+            "slices": len(table.slices),
+            "rows": table.rows,
+            "other_keys": table.other_keys,
+            "lost": None if losses is None else losses[table.relation.id].rows,
+            "reasons": None if losses is None else dict(losses[table.relation.id].reasons),
+        }
+        for table in changed
+    ]
+    print(json.dumps({**as_json(plan, results), "changed": tables}, indent=2, ensure_ascii=False))
 
 
 def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, object]:

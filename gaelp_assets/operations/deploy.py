@@ -6,10 +6,11 @@ and another call makes what is still missing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final
@@ -17,7 +18,9 @@ from typing import Final
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.protocol import Reader, Warehouse
+from gaelp_assets.warehouse.schema.diff import PARTITIONING_CHANGED
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
     ObjectType,
@@ -28,6 +31,7 @@ from gaelp_assets.warehouse.schema.model import (
     plan_replace,
     with_dependents,
 )
+from gaelp_assets.warehouse.slicing import resliced
 
 # Each transient failure has been sat out for 90 s: when that many come in a row, nobody answers.
 GIVE_UP_AFTER: Final = 8
@@ -115,6 +119,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
     """
     _check_replaceable(replace)
     relations = with_upstream(catalog, list(catalog))
+    other_slices = resliced(warehouse, relations) if LEDGER in catalog.relations else {}
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
     there = [relation for relation in relations if relation.id.lower() in listed]
@@ -127,6 +132,11 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             compared[relation.id] = plan_replace(
                 relation, found.object_type, found.stored, "all of its rows", forced=True
             )
+    for relation_id, refusal in other_slices.items():
+        found = compared[relation_id]
+        # The engine's own refusal of another partitioning knows no way out.
+        others = (each for each in found.refusals if each.what != PARTITIONING_CHANGED)
+        compared[relation_id] = dataclasses.replace(found, refusals=(*others, refusal))
     known = {relation.id.lower() for relation in relations}
     return DeployPlan(
         warehouse=warehouse.location,
@@ -303,4 +313,6 @@ def _at(relation: Relation, problem: Problem) -> Problem:
     """The problem with the relation's name, where it has another place (as the whole warehouse)."""
     if relation.id in str(problem):
         return problem
-    return replace(problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id)
+    return dataclasses.replace(
+        problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id
+    )

@@ -48,7 +48,15 @@ class PlatformStatus:
 
 
 def read_status(platform: PlatformReader) -> PlatformStatus:
-    """Reads gateway and ledger; changes nothing."""
+    """Reads gateway and ledger; changes nothing.
+
+    >>> from gaelp_assets.platform import open_platform
+    >>> from gaelp_assets.settings import load_settings
+    >>> platform = open_platform(load_settings())
+    >>> platform.gateway.prepare()
+    >>> read_status(platform).failures
+    []
+    """
     now = dt.datetime.now(dt.UTC)
     queued = platform.gateway.pending().files + platform.gateway.unsorted().files
     return PlatformStatus(

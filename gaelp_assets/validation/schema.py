@@ -77,7 +77,12 @@ def _arrow_field(field: Field) -> pa.Field[pa.DataType]:
 
 
 def polars_schema(relation: Relation) -> pl.Schema:
-    """The relation's own columns, in order."""
+    """The relation's own columns, in order.
+
+    >>> from gaelp_assets.catalog import load_catalog
+    >>> polars_schema(load_catalog().find("checkpoints"))["date"]
+    Date
+    """
     return pl.Schema({field.name: polars_type(field) for field in relation.fields})
 
 
@@ -105,6 +110,9 @@ def schema_for(name: str) -> pandera.DataFrameSchema:
 
     Raises:
         GaelpError: there is no such relation, or several datasets have one of that name, or the catalogue is wrong.
+
+    >>> schema_for("training.checkpoints").columns["date"].nullable
+    False
     """
     from gaelp_assets.catalog.folders import catalog_folders
     from gaelp_assets.catalog.load import load_catalog

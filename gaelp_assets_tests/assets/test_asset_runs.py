@@ -13,9 +13,11 @@ import dagster as dg
 import duckdb
 import pytest
 
+from gaelp_assets.assets import tables
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.assets.rejections import report_verdicts
 from gaelp_assets.catalog import load_catalog
+from gaelp_assets.catalog.model import AssetCheckName
 from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.operations.acknowledge import acknowledge
@@ -376,6 +378,34 @@ def test_a_bad_slice_of_a_range_does_not_take_the_good_one_with_it(lab: Lab) -> 
     result = lab.materialize(SCORES, tags=range_tags("2026-11-02|CartPole-v1", "2026-11-03|CartPole-v1"))
     assert not result.success
     assert lab.instance.get_materialized_partitions(SCORES) == {"2026-11-03|CartPole-v1"}
+
+
+def test_checks_were_not_evaluated_where_a_run_ended_after_one_that_was_planned_later(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for day in (19, 20):
+        lab.put(day, "CartPole-v1", rows(day, "CartPole-v1"))
+    lab.instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+    head_room = tables.check_head_room
+    later: list[dg.ExecuteInProcessResult] = []
+
+    def in_between(*arguments: Any, **options: Any) -> None:
+        monkeypatch.setattr(tables, "check_head_room", head_room)
+        later.append(lab.materialize(SCORES, partition_key="2026-11-19|CartPole-v1"))
+        head_room(*arguments, **options)
+
+    monkeypatch.setattr(tables, "check_head_room", in_between)
+    assert lab.materialize(SCORES, partition_key="2026-11-20|CartPole-v1").success
+    assert [run.success for run in later] == [True]
+    (newest,) = lab.instance.fetch_materializations(SCORES, limit=1).records
+    shown = lab.instance.event_log_storage.get_latest_asset_check_execution_by_key(
+        [dg.AssetCheckKey(SCORES, check.value) for check in AssetCheckName]
+    )
+    assert len(shown) == 5
+    for record in shown.values():
+        assert record.evaluation is not None
+        assert record.evaluation.target_materialization_data is not None
+        assert record.evaluation.target_materialization_data.storage_id == newest.storage_id
 
 
 def test_checks_of_the_warehouse_find_what_no_load_has_seen(lab: Lab) -> None:

@@ -66,7 +66,7 @@ def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
     _, applied = as_json(tmp_path)
     assert code == 2
     assert planned.keys() == applied.keys() == {
-        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary",
+        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary", "changed",
     }  # fmt: skip
     assert (planned["format"], planned["applied"], applied["applied"]) == (1, False, True)
     for found in (planned, applied):

@@ -19,13 +19,20 @@ WITH_EXAMPLES = sorted(
 )
 # What a user calls first has an example that runs.
 EXPECTED = {
+    "gaelp_assets.catalog.load",
     "gaelp_assets.catalog.slices",
+    "gaelp_assets.definitions",
     "gaelp_assets.errors",
     "gaelp_assets.frames",
     "gaelp_assets.gateway.names",
     "gaelp_assets.gateway.paths",
+    "gaelp_assets.operations.status",
+    "gaelp_assets.platform",
+    "gaelp_assets.platform_reader",
     "gaelp_assets.runs.planning",
+    "gaelp_assets.settings",
     "gaelp_assets.sql.transpile",
+    "gaelp_assets.validation.schema",
 }
 
 

@@ -202,15 +202,9 @@ def test_the_lineage_leads_from_the_gateway_to_the_charts(page: Page, instance: 
 
 def test_the_checks_are_seen_and_have_passed(page: Page, instance: dg.DagsterInstance) -> None:
     page.goto("/assets/training/episodes?view=checks")
-    history = instance.event_log_storage
     for check in ("accounting", "rejected_rows", "schema_conformance", "key_uniqueness", "foreign_keys"):
         expect(page.get_by_text(check, exact=True).first).to_be_visible()
-        key = dg.AssetCheckKey(dg.AssetKey(["training", "episodes"]), check)
-        evaluations = history.get_asset_check_execution_history(key, limit=10)
-        assert {evaluation.status.value for evaluation in evaluations} == {"SUCCEEDED"}
-    # The UI calls a check "not evaluated" where a run of other slices, beside its own, has materialized the table after it.
-    evaluated = page.get_by_text("Succeeded", exact=True).or_(page.get_by_text("Not Evaluated", exact=True))
-    expect(evaluated).to_have_count(5)
+    expect(page.get_by_text("Succeeded", exact=True)).to_have_count(5)
 
 
 def test_the_learning_curve_is_a_picture(page: Page, instance: dg.DagsterInstance) -> None:

@@ -22,8 +22,8 @@ from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.settings import BigQueryAddress
-from gaelp_assets.warehouse.batches import check_balance, counts_by_batch, unique_batches
-from gaelp_assets.warehouse.bigquery import ledger, retry, staging, transaction
+from gaelp_assets.warehouse.batches import Known, check_balance, counts_by_batch, unique_batches
+from gaelp_assets.warehouse.bigquery import ledger, losses, retry, staging, transaction
 from gaelp_assets.warehouse.bigquery.datasets import Datasets, Locks
 from gaelp_assets.warehouse.bigquery.dialect import selected, slice_condition
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
@@ -38,10 +38,11 @@ from gaelp_assets.warehouse.bigquery.merge import (
     known_batches,
     ledger_entry,
 )
-from gaelp_assets.warehouse.bigquery.read import ReaderFactory
+from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
 from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+from gaelp_assets.warehouse.losses import HeldRows, Ledger
 from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.slices import check_dimensions
 
@@ -143,6 +144,7 @@ class BigQueryLoader(BigQueryEngine):
     def _write(self, write: SliceWrite, folder: Path, *, across: bool = False) -> list[LineCounts]:
         held = self._ledger(write)
         known = known_batches(held)
+        seen = Ledger(known, frozenset(held["definition"].drop_nulls()))
         rebuilds = write.mode is WriteMode.REBUILD
         if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
             raise SliceChanged(
@@ -151,6 +153,8 @@ class BigQueryLoader(BigQueryEngine):
         new = unique_batches(write.batches, () if rebuilds else known.keys())
         if not new and not rebuilds:
             return [known[batch.batch_id][0] for batch in write.batches]
+        if write.mode is WriteMode.APPEND:
+            seen.check_definition(write.relation)
         script = transaction.WriteScript(
             self._names,
             write,
@@ -189,6 +193,9 @@ class BigQueryLoader(BigQueryEngine):
             replaces=bool(settled.replaced),
             displaces=bool(settled.displaced),
         )
+        if rebuilds and not write.accept_loss:
+            staged = rows.counts if rows is not None else {}
+            seen.check_losses(write.relation, self._held_rows(script, known, labels), counts, staged)
         first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
         entries = [
             ledger_entry(
@@ -251,6 +258,21 @@ class BigQueryLoader(BigQueryEngine):
                     holder = Slice(row["_slice_date"], row["_slice_environment"])
                     settled.holders[row["_batch_id"], row["_line_number"]] = holder
         return settled
+
+    def _held_rows(
+        self, script: transaction.WriteScript, known: Known, labels: Mapping[str, str]
+    ) -> dict[str, HeldRows]:
+        """What becomes of the rows that the slice holds, by batch id. The write asserts that the ledger is still the one that is known."""
+        parameters = {"known": json.dumps(sorted(known))}
+        found = frame_of(
+            self._jobs,
+            self._run(losses.held_query(script), "count what a rebuild loses", parameters, labels),
+            self._reader,
+        )
+        return {
+            row["_batch_id"]: HeldRows(row["_rows"], row["_gone"], row["_superseded"], row["_hashes"] or ())
+            for row in found.to_dicts()
+        }
 
     def _load(self, file: Path, kind: str, schema: Sequence[Resource], labels: Mapping[str, str]) -> str:
         """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""

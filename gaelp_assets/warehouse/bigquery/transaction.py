@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.catalog.slices import WHOLE
@@ -331,11 +332,11 @@ class WriteScript:
         )
         return (
             f"INSERT INTO {self.names.table(self.ledger)} (batch_id, dataset, `table`, slice_date, slice_environment, file, mode, "
-            "loaded_at, written_at, run_id, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
+            "loaded_at, written_at, run_id, definition, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
             f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
             f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
             f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
-            f"CURRENT_TIMESTAMP(), @run_id, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
         )
 
 

@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import check_balance
@@ -20,6 +21,7 @@ from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
 from gaelp_assets.warehouse.keys import conflict_message
 from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
+from gaelp_assets.warehouse.losses import Ledger
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
@@ -57,18 +59,20 @@ class SliceLedger:
         self._slice = WHOLE if self._sorts else write.slice
         self._of_slice = _of_slice(write.relation, self._slice, sorts=self._sorts)
 
-    def known(self) -> dict[str, tuple[LineCounts, dt.datetime]]:
-        """The batches that the ledger holds, by id, with the moment when each was first loaded."""
+    def read(self) -> Ledger:
+        """The batches that the ledger holds, with the moment when each was first loaded, and the definitions that they were loaded under."""
         rows = self._con.execute(
-            f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
+            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at, definition "
+            f"FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
-        return {
+        known = {
             batch_id: (
                 LineCounts(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
                 loaded_at,
             )
-            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
+            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at, _ in rows
         }
+        return Ledger(known, frozenset(row[-1] for row in rows if row[-1] is not None))
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
@@ -227,8 +231,9 @@ class SliceLedger:
         self._con.register("_ledger_row", frame.to_arrow())
         self._con.execute(
             f"INSERT INTO {self._ledger} BY NAME SELECT *, {_constants(self._write.relation, self._slice)}, "
-            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id, now() AS written_at FROM _ledger_row",
-            {"run_id": self._write.run_id},
+            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id, now() AS written_at, $definition AS definition "
+            "FROM _ledger_row",
+            {"run_id": self._write.run_id, "definition": str(definition_of(self._write.relation))},
         )
         self._con.unregister("_ledger_row")
 

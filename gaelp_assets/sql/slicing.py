@@ -1,0 +1,380 @@
+"""Whether a query can be computed slice by slice: whether a slice of its result is made of the same slice of what it reads, and no other.
+
+A *carrier* is a column that holds, unchanged, the date (or the environment) of the slice that its row was made from. The rule that is
+checked: where rows meet - in a join, a group, a window, a set operation, a subquery - they are of one slice, because a carrier is compared
+or grouped by. What is not certain is refused: a query that is declared to read other slices is computed from all that it reads, and stays
+exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from sqlglot import exp
+
+from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog.derivation import slice_dimensions
+from gaelp_assets.catalog.model import Kind
+from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.carriers import (
+    DATE,
+    ENVIRONMENT,
+    NONE,
+    OUTER,
+    Dimensions,
+    RangeVariables,
+    Rows,
+    conjuncts,
+    is_bounded,
+    item_named,
+    own_nodes,
+    place_in,
+    subqueries_of,
+    unwrapped,
+    value_of,
+)
+from gaelp_assets.sql.grouping import has_aggregate, ordinal
+from gaelp_assets.sql.resolve import resolve
+from gaelp_assets.sql.scope import Tables
+from gaelp_assets.sql.transpile import parse
+
+
+def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
+    """Why slices of a stored derived relation cannot be kept exact as it is declared; empty for one that is a single slice.
+
+    Args:
+        catalog: the catalogue that the relation is of.
+        relation: a derived relation whose SQL is valid (what is not is told by other means, and gives no problem here).
+    """
+    dimensions = slice_dimensions(relation)
+    if relation.sql is None or not any(dimensions):
+        return []
+    wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
+    window = relation.reads_slices
+    problems = _Reader(catalog, relation, wanted if window is None else wanted - {DATE}).problems()
+    if window is not None and "all" not in {window.before, window.after}:
+        problems += _Reader(catalog, relation, frozenset({DATE})).unbounded()
+    return [
+        replace(problem, where=f"{relation.where(sql=True)}, {problem.where.removeprefix('SQL, ')}")
+        for problem in problems
+    ]
+
+
+class _Reader:
+    def __init__(self, catalog: Catalog, relation: Relation, wanted: Dimensions) -> None:
+        self._catalog = catalog
+        self._relation = relation
+        self._wanted = wanted
+        self._tables: Tables = {found.id: found.fields for found in catalog}
+        self._common: dict[str, Rows] = {}
+        self._problems: list[Problem] = []
+        self._views: dict[str, tuple[Rows, bool]] = {}
+        self._unbounded: list[Problem] = []
+
+    def problems(self) -> list[Problem]:
+        tree = self._resolved(self._relation.sql or "")
+        if tree is None:
+            return []
+        found = self._query(tree, None)
+        partitioning = self._relation.partitioning
+        assert partitioning is not None
+        columns = {DATE: partitioning.date, ENVIRONMENT: partitioning.environment or ""}
+        for dimension in sorted(self._wanted if found.sliced and not self._problems else ()):
+            if dimension not in found.carries(columns[dimension]):
+                self._wrong(
+                    f"{columns[dimension]} is not, unchanged, the {dimension} of the slices that the row is made of",
+                    item_named(tree, columns[dimension]),
+                )
+        return list(dict.fromkeys(self._problems))
+
+    def unbounded(self) -> list[Problem]:
+        """What reaches over an unknown number of days, so that no number of them can be declared."""
+        self.problems()
+        return list(dict.fromkeys(self._unbounded))
+
+    def _reaches_far(self, what: str, node: exp.Expr) -> None:
+        self._unbounded.append(
+            Problem(
+                f"reads any number of slices: {what}",
+                place_in(node),
+                'a RANGE frame of a number of days, or "reads_slices" with "all"',
+                'Declare {"before": "all"} for what looks back (LAG, running totals), {"after": "all"} for what looks ahead.',
+            )
+        )
+
+    def _resolved(self, sql: str) -> exp.Query | None:
+        try:
+            resolved = resolve(parse(sql), self._tables)
+        except GaelpError:
+            return None
+        return None if resolved.problems else resolved.tree
+
+    def _wrong(self, what: str, node: exp.Expr, expected: str = "") -> None:
+        remedy = (
+            'Declare "reads_slices" ({"before": DAYS or "all", "after": DAYS or "all"}), or leave "partitioning" out.'
+            if DATE in self._wanted
+            else 'Leave "environment" out of "partitioning", or leave it out whole.'
+        )
+        expected = expected or "a query of which each slice is made of the same slice of what it reads"
+        self._problems.append(Problem(f"reads other slices: {what}", place_in(node), expected, remedy))
+
+    def _query(self, query: exp.Expr, outer: RangeVariables | None) -> Rows:
+        before = dict(self._common)
+        with_ = query.args.get("with_")
+        for cte in with_.expressions if isinstance(with_, exp.With) else ():
+            name = cte.alias.lower()
+            if isinstance(with_, exp.With) and with_.args.get("recursive"):
+                self._common[name] = Rows((), sliced=False)
+                found = self._query(cte.this, None)
+                if found.sliced:
+                    self._wrong("a recursive table", cte)
+                self._common[name] = Rows(tuple((c, NONE) for c, _ in found.columns), found.sliced)
+            else:
+                self._common[name] = self._query(cte.this, None)
+        match query:
+            case exp.Subquery():
+                rows = self._query(query.this, outer)
+                self._limit(query, rows, outer)
+            case exp.SetOperation():
+                rows = self._set_operation(query, outer)
+                self._limit(query, rows, outer)
+            case exp.Select():
+                rows = self._select(query, outer)
+            case _:
+                rows = Rows((), sliced=False)
+        self._common = before
+        return rows
+
+    def _limit(self, query: exp.Expr, rows: Rows, scope: RangeVariables | None) -> None:
+        limit = query.args.get("limit") or query.args.get("offset")
+        if limit is not None and rows.sliced and self._unlinked(scope, OUTER):
+            self._wrong("LIMIT counts the rows of all slices", limit)
+
+    def _set_operation(self, query: exp.SetOperation, outer: RangeVariables | None) -> Rows:
+        left, right = self._query(query.this, outer), self._query(query.expression, outer)
+        columns = []
+        for (name, ours), (_, theirs) in zip(left.columns, right.columns, strict=False):
+            ours = ours if left.sliced else self._wanted
+            columns.append((name, ours & (theirs if right.sliced else self._wanted)))
+        return Rows(tuple(columns), left.sliced or right.sliced)
+
+    def _select(self, select: exp.Select, outer: RangeVariables | None) -> Rows:
+        scope = RangeVariables(outer=outer)
+        from_ = select.args.get("from_")
+        joins = select.args.get("joins") or []
+        items = [*([from_.this] if from_ is not None else []), *(join.this for join in joins)]
+        for item in items:
+            scope.sources[item.alias_or_name.lower()] = self._source(item, scope)
+        for join, item in zip(joins, items[1:], strict=False):
+            here = item.alias_or_name.lower()
+            earlier = list(scope.sources)[: list(scope.sources).index(here)]
+            if join.side in {"RIGHT", "FULL"}:
+                scope.nullable |= set(earlier)
+            if join.side in {"LEFT", "FULL"}:
+                scope.nullable.add(here)
+        conditions = [join.args["on"] for join in joins if join.args.get("on") is not None]
+        where = select.args.get("where")
+        for condition in [*conditions, *([where.this] if where is not None else [])]:
+            for part in conjuncts(condition):
+                self._link(part, scope)
+        sliced = self._check_links(items, scope)
+        for clause in select.args.values():
+            for node in clause if isinstance(clause, list) else [clause]:
+                if isinstance(node, exp.Expr) and not isinstance(node, exp.From | exp.Join | exp.With):
+                    self._subqueries(node, scope)
+        for condition in conditions:
+            self._subqueries(condition, scope)
+        grouped = self._grouped(select, scope, sliced)
+        if sliced:
+            self._windows(select, scope)
+            self._limit(select, Rows((), sliced=True), scope)
+        columns = []
+        for item in select.expressions:
+            value = item.this if isinstance(item, exp.Alias) else item
+            carried = self._carried(value, scope) if sliced else NONE
+            columns.append((item.alias_or_name, carried if grouped is None else carried & grouped))
+        return Rows(tuple(columns), sliced)
+
+    def _source(self, item: exp.Expr, scope: RangeVariables) -> Rows:
+        if isinstance(item, exp.Subquery):
+            return self._query(item, None)
+        if not isinstance(item, exp.Table):
+            self._subqueries(item, scope)
+            return Rows((), sliced=False)
+        if not item.args.get("db"):
+            return self._common.get(item.name.lower(), Rows((), sliced=False))
+        if item.args.get("pivots"):
+            self._wrong("PIVOT or UNPIVOT", item)
+        relation = self._catalog.relations.get(f"{item.db}.{item.name}")
+        if relation is None or relation.kind is Kind.LEDGER:
+            return Rows((), sliced=False)
+        if not relation.is_stored:
+            return self._view(relation, item)
+        has = frozenset(
+            name for name, is_so in zip((DATE, ENVIRONMENT), slice_dimensions(relation), strict=True) if is_so
+        )
+        if not has:
+            return Rows((), sliced=False)
+        if ENVIRONMENT in self._wanted - has:
+            self._wrong(
+                f"{relation.id} is kept by date alone",
+                item,
+                "relations that are kept by date and environment, or not in slices",
+            )
+            return Rows((), sliced=False)
+        partitioning = relation.partitioning
+        assert partitioning is not None
+        carriers = {partitioning.date: {DATE}, partitioning.environment: {ENVIRONMENT}}
+        return Rows(
+            tuple((name, frozenset(carriers.get(name, ()))) for name in relation.field_names), sliced=True
+        )
+
+    def _view(self, view: Relation, item: exp.Expr) -> Rows:
+        """A plain view is looked through."""
+        if view.id not in self._views:
+            inside = _Reader(self._catalog, view, self._wanted)
+            tree = inside._resolved(view.sql or "")
+            rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
+            self._views[view.id] = rows, bool(inside._problems)
+        rows, wrong = self._views[view.id]
+        if wrong:
+            self._wrong(f"{view.id} looks at several slices", item)
+        return rows
+
+    def _link(self, condition: exp.Expr, scope: RangeVariables) -> None:
+        """Notes an equality of carriers, or that one is among those of a subquery."""
+        condition = condition.unnest()
+        if isinstance(condition, exp.EQ):
+            one, other = condition.this, condition.expression
+            for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
+                scope.link(dimension, self._owner(one, scope), self._owner(other, scope))
+
+    def _check_links(self, items: Sequence[exp.Expr], scope: RangeVariables) -> bool:
+        """Whether anything that is read is sliced; all that is has to be of one slice."""
+        sliced = [item for item in items if scope.sources[item.alias_or_name.lower()].sliced]
+        if not sliced:
+            return False
+        if scope.outer is not None:
+            found = self._unlinked(scope, *(item.alias_or_name.lower() for item in sliced), OUTER)
+            if found and self._around(scope.outer):
+                names = " and ".join(sorted(found))
+                self._wrong(f"a subquery whose rows are not of the {names} of the row around it", sliced[0])
+                return True
+        for item in sliced[1:]:
+            pair = (sliced[0].alias_or_name.lower(), item.alias_or_name.lower())
+            found = self._unlinked(scope, *pair)
+            if found:
+                names = " and ".join(sorted(found))
+                self._wrong(f"rows are joined without an equal {names}", item)
+        return True
+
+    def _unlinked(self, scope: RangeVariables | None, *aliases: str) -> Dimensions:
+        """The wanted dimensions in which these are not linked with one another; with `OUTER` alone, those of a query by itself."""
+        if scope is None:
+            return self._wanted
+        if aliases == (OUTER,):
+            aliases = (*[a for a, rows in scope.sources.items() if rows.sliced], OUTER)
+        return frozenset(d for d in self._wanted if len({scope.root(d, alias) for alias in aliases}) > 1)
+
+    def _around(self, scope: RangeVariables | None) -> bool:
+        """Whether the row around a subquery is of a slice, or goes to one."""
+        return self._wanted != NONE and scope is not None
+
+    def _subqueries(self, node: exp.Expr, scope: RangeVariables) -> None:
+        for query in subqueries_of(node):
+            membership = query.parent if isinstance(query.parent, exp.In) else None
+            if membership is not None and membership.args.get("query") is query:
+                compared = self._dimensions_of(membership.this, scope)
+                inner = query.this if isinstance(query, exp.Subquery) else query
+                rows = self._query(inner, None) if compared else None
+                if (
+                    rows is not None
+                    and len(rows.columns) == 1
+                    and self._wanted <= compared & rows.columns[0][1]
+                ):
+                    continue
+            self._query(query, scope)
+
+    def _grouped(self, select: exp.Select, scope: RangeVariables, sliced: bool) -> Dimensions | None:
+        """The dimensions by which rows are grouped; None if they are not."""
+        group = select.args.get("group")
+        late = [select.args[c].this for c in ("having", "qualify") if select.args.get(c) is not None]
+        if group is None and not any(map(has_aggregate, [*select.expressions, *late])):
+            return None
+        keys: list[exp.Expr] = []
+        if group is not None and group.args.get("all"):
+            keys = [value for value in map(value_of, select.expressions) if not has_aggregate(value)]
+        for item in group.expressions if group is not None else ():
+            number = ordinal(item)
+            keys.append(value_of(select.expressions[number - 1]) if number is not None else item)
+        found = frozenset(d for key in keys for d in self._carried(key, scope))
+        missing = self._unlinked(scope, OUTER) - found if sliced else NONE
+        if missing:
+            names = " and ".join(sorted(missing))
+            self._wrong(
+                f"rows of several slices are aggregated: {names} is no key of their groups", group or select
+            )
+            if group is None:
+                self._reaches_far("an aggregate of all rows", select)
+            return self._wanted
+        return found
+
+    def _windows(self, select: exp.Select, scope: RangeVariables) -> None:
+        named = {
+            window.name.lower(): window.args.get("partition_by") or []
+            for window in select.args.get("windows") or []
+        }
+        within = [
+            node
+            for node in own_nodes(select)
+            if isinstance(node, exp.Window)
+            and isinstance(node.this, exp.Func | exp.IgnoreNulls | exp.RespectNulls)
+        ]
+        for window in within:
+            by = window.args.get("partition_by") or named.get(str(window.alias).lower(), [])
+            found = frozenset(d for key in by for d in self._carried(key, scope))
+            missing = self._unlinked(scope, OUTER) - found
+            if missing:
+                names = " and ".join(sorted(missing))
+                self._wrong(
+                    f"a window over several slices: {names} is not among what it is partitioned by", window
+                )
+                if not is_bounded(window):
+                    self._reaches_far("a window that is no RANGE of a number of days", window)
+
+    def _carried(self, value: exp.Expr, scope: RangeVariables) -> Dimensions:
+        """The wanted dimensions that the value of an expression carries, for every row."""
+        return self._dimensions_of(value, scope, everywhere=True)
+
+    def _dimensions_of(
+        self, value: exp.Expr, scope: RangeVariables, *, everywhere: bool = False
+    ) -> Dimensions:
+        value = unwrapped(value)
+        if isinstance(value, exp.Coalesce):
+            # The merged column of a FULL JOIN: each side's, where the sides are linked.
+            parts = [unwrapped(part) for part in [value.this, *value.expressions]]
+            owners = [self._owner(part, scope) for part in parts]
+            found = [self._dimensions_of(part, scope) for part in parts]
+            return frozenset(
+                d for d in frozenset.intersection(*found) if len({scope.root(d, o) for o in owners}) == 1
+            )
+        if not isinstance(value, exp.Column):
+            return NONE
+        alias = value.table.lower()
+        if alias in scope.sources:
+            if everywhere and alias in scope.nullable:
+                return NONE
+            return scope.sources[alias].carries(value.name) & self._wanted
+        return (
+            self._dimensions_of(value, scope.outer, everywhere=everywhere)
+            if scope.outer is not None
+            else NONE
+        )
+
+    def _owner(self, value: exp.Expr, scope: RangeVariables) -> str:
+        value = unwrapped(value)
+        if isinstance(value, exp.Coalesce):
+            value = unwrapped(value.this)
+        alias = value.table.lower() if isinstance(value, exp.Column) else ""
+        return alias if alias in scope.sources else OUTER
