@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 class AssetCheckName(StrEnum):
-    """The asset checks that a loaded table has."""
+    """The asset checks that a loaded table has; a derived relation has those of the keys that it declares."""
 
     ACCOUNTING = "accounting"
     REJECTED_ROWS = "rejected_rows"
