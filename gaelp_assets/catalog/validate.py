@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
-from gaelp_assets.catalog.references import place_of_reference, references, topological_order
+from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, references, topological_order
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 CheckProblems = Callable[[Check, Field | None, Relation], list[str]]
@@ -224,11 +224,12 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
     for relation in relations:
         if relation.sql is None:
             continue
-        where = _where(relation, sql=True)
         try:
             read = references(relation.sql)
-        except ValueError as error:
-            problems.append(Problem(str(error), where, "one GoogleSQL SELECT statement"))
+        except NotAQueryError as error:
+            problems.append(
+                Problem(error.what, _where(relation, error.place, sql=True), "one GoogleSQL SELECT statement")
+            )
             continue
         problems += [
             unknown("relation", name, [r.id for r in relations], where=_read_at(relation, name))

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Field, Relation, stored_fields
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.references import NotAQueryError, parsed, references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.scope import Tables, place
-from gaelp_assets.sql.transpile import Bound, BoundColumn, bind, parse
+from gaelp_assets.sql.transpile import Bound, BoundColumn, bind
 from gaelp_assets.sql.types import Described, OutputColumn, Type, is_assignable, output_column, type_of_field
 
 _FITS = {
@@ -85,7 +85,7 @@ def _bound(relation: Relation, tables: Tables) -> Bound | None:
         read = references(relation.sql)
         names = {name for known in tables for name in (known, known.rpartition(".")[2])}
         return bind(relation.sql, {**tables, **dict.fromkeys(read - names)})
-    except (GaelpError, ValueError):
+    except NotAQueryError:
         return None
 
 
@@ -94,7 +94,7 @@ def _parameters(relation: Relation) -> Iterator[Problem]:
         return
     from sqlglot import exp
 
-    for parameter in parse(relation.sql or "").find_all(exp.Parameter):
+    for parameter in parsed(relation.sql or "").find_all(exp.Parameter):
         where = relation.where(sql=True) + place(parameter).removeprefix("SQL")
         yield Problem(
             f"the parameter @{parameter.name}", where, "no parameters: a view has nobody to give them"

@@ -214,7 +214,7 @@ VIEW = {
             "unknown relation 'media.frame', did you mean 'media.frames'?",
         ),
         ("SELECT COUNT(*) AS n FROM frames", "the dataset before it: media.frames"),
-        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql: line 1"),
+        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql, line 1"),
         ("DELETE FROM media.frames WHERE TRUE", "not one SELECT statement"),
         ("SELECT n FROM media.counts", "read one another in a circle"),
     ],

@@ -77,7 +77,7 @@ def test_problems_of_form_hid_those_of_meaning_and_of_views(tmp_path: Path) -> N
         "marts/days.json, primary_key: unknown field 'dy', did you mean 'day'?",
         "marts/days.sql, line 1, column 64: unknown relation 'lab.rns', did you mean 'lab.runs'?",
         "marts/days.sql, line 1, column 27, field m: no field declares the column m",
-        "marts/half.sql: line 1",
+        "marts/half.sql, line 1",
         "marts/reads.sql, line 1, column 8, field s: the query gives INT64, the field is declared as STRING",
         "marts/sums.sql, line 1, column 13, field s: the query gives FLOAT64, the field is declared as INTEGER",
         "marts/sums.sql, line 1, column 25: unrecognised name x",
