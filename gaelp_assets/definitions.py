@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.checks import warehouse_checks
+from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
 from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.tables import table_asset
@@ -65,7 +65,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         return dg.Definitions(
             assets=assets,
             asset_checks=[
-                warehouse_checks(relation, catalog, settings.first_date) for relation in catalog.loaded
+                warehouse_checks(relation, catalog, settings.first_date) for relation in checked(catalog)
             ],
             sensors=[
                 raw_sensor(platform.open),

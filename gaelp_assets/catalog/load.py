@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from gaelp_assets.catalog.folders import (
     FOLDER,
@@ -92,6 +93,15 @@ class Catalog:
         return result
 
 
+class Reading(NamedTuple):
+    """What catalogue folders hold. With problems it is no catalogue: some relations are there in part, as their `unread` says."""
+
+    relations: list[Relation]
+    problems: list[Problem]
+    unread: frozenset[str]
+    """The ids of relations that are left out."""
+
+
 def load_catalog(
     folder: Path = FOLDER, check_problems: CheckProblems | None = None, *, users: Sequence[Path] = ()
 ) -> Catalog:
@@ -108,6 +118,16 @@ def load_catalog(
     Raises:
         GaelpError: with every problem of every file of every folder.
     """
+    reading = read_relations(folder, check_problems, users=users)
+    if reading.problems:
+        raise GaelpError(*reading.problems)
+    return Catalog(reading.relations, upstream_of(reading.relations))
+
+
+def read_relations(
+    folder: Path = FOLDER, check_problems: CheckProblems | None = None, *, users: Sequence[Path] = ()
+) -> Reading:
+    """As `load_catalog`, with the problems beside what can be read in spite of them: a broken file hides no problem of another."""
     problems: list[Problem] = []
     unread: set[str] = set()
     layers = [_read_folder(folder, problems, unread)]
@@ -126,22 +146,20 @@ def load_catalog(
         layers.append(_without_the_platforms(_read_folder(users_folder, problems, unread), problems, unread))
     relations = _merged(layers, problems, unread)
     problems += cross_file_problems(relations, check_problems, unread=unread)
-    if problems:
-        raise GaelpError(*problems)
-    return Catalog(relations, upstream_of(relations))
+    return Reading(relations, problems, frozenset(unread))
 
 
 def _read_folder(folder: Path, problems: list[Problem], unread: set[str]) -> list[Relation]:
-    """The folder's relations; the ids of those that have problems of their own go to `unread`."""
+    """The folder's relations, as far as their files can be read; the ids of those of which nothing can be told go to `unread`."""
     files = list_files(folder)
     problems += files.problems
     relations = []
     for path in files.relations:
-        found = read_relation(path)
-        if isinstance(found, Relation):
-            relations.append(found)
+        relation, found = read_relation(path)
+        problems += found
+        if relation is not None:
+            relations.append(relation)
         else:
-            problems += found
             unread.add(f"{path.parent.name}.{path.stem}")
     return relations
 
@@ -172,7 +190,7 @@ def _merged(
     merged: dict[str, Relation] = {}
     for relation in (relation for layer in layers for relation in layer):
         earlier = merged.get(relation.id)
-        if earlier is not None and not relation.overrides:
+        if earlier is not None and not relation.overrides and "overrides" not in relation.unread:
             problems.append(
                 Problem(
                     f"{relation.id} is described twice",

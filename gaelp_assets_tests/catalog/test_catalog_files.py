@@ -41,7 +41,7 @@ TABLE: dict[str, Any] = {
 
 def write(folder: Path, relation_id: str, content: object, sql: str | None = None) -> None:
     path = folder / f"{relation_id.replace('.', '/')}.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     if sql is not None:
         path.with_suffix(".sql").write_text(sql, encoding="utf-8")
@@ -249,7 +249,7 @@ VIEW = {
             "unknown relation 'media.frame', did you mean 'media.frames'?",
         ),
         ("SELECT COUNT(*) AS n FROM frames", "the dataset before it: media.frames"),
-        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql: line 1"),
+        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql, line 1"),
         ("DELETE FROM media.frames WHERE TRUE", "not one SELECT statement"),
         ("SELECT n FROM media.counts", "read one another in a circle"),
     ],
