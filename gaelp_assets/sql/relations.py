@@ -238,7 +238,10 @@ class Relations:
                 node,
             )
             return Source(alias, name, None)
-        fields = [(f.name, type_of_field(f)) for f in self._tables[id_]]
+        own = self._tables[id_]
+        if own is None:
+            return Source(alias, name, None)
+        fields = [(f.name, type_of_field(f)) for f in own]
         return Source(alias, name, [Column(n, t, column(n, alias, t)) for n, t in fields])
 
 

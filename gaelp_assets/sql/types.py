@@ -156,6 +156,41 @@ def cost(source: Type, target: Type, *, literal: bool = False) -> int | None:
     return _COERCIONS.get((source.name, target.name))
 
 
+def is_assignable(source: Type, target: Type) -> bool:
+    """Whether a query's column can be inserted into a column of the target's type: BigQuery's INSERT has no other coercions.
+
+    Fields of records must have the same names in the same order besides: BigQuery pairs them by place, and DuckDB by name.
+    Source: ZetaSQL's analyzer, asked for every pair of types, in the tests.
+    """
+    source = {"NULL": INT64, "EMPTY": array_of(INT64)}.get(source.name, source)
+    if "ANY" in {source.name, target.name}:
+        return True
+    if source.name == target.name == "ARRAY" and source.element and target.element:
+        return same_type(source.element, target.element)
+    if source.name == target.name == "STRUCT":
+        return _field_names(source) == _field_names(target) and all(
+            is_assignable(a, b) for (_, a), (_, b) in zip(source.fields, target.fields, strict=True)
+        )
+    return source.name == target.name or (source.name, target.name) in _COERCIONS
+
+
+def same_type(a: Type, b: Type) -> bool:
+    """Whether the types are equal, whatever the case of fields' names and as far as they are known."""
+    if "ANY" in {a.name, b.name}:
+        return True
+    if a.name == b.name == "ARRAY" and a.element and b.element:
+        return same_type(a.element, b.element)
+    if a.name == b.name == "STRUCT":
+        return _field_names(a) == _field_names(b) and all(
+            same_type(x, y) for (_, x), (_, y) in zip(a.fields, b.fields, strict=True)
+        )
+    return a.name == b.name
+
+
+def _field_names(type_: Type) -> list[str]:
+    return [name.lower() for name, _ in type_.fields]
+
+
 def supertype(types: Sequence[tuple[Type, bool]]) -> Type | None:
     """The common type of values, each with whether it is a literal; None where they have none.
 
