@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog, Relation
-from gaelp_assets.catalog.folders import catalog_folders
 from gaelp_assets.clients import bigquery_client, storage_client
 from gaelp_assets.gateway import open_gateway
-from gaelp_assets.platform_reader import PlatformReader, read_catalog
+from gaelp_assets.platform_reader import PlatformReader, read_catalog, read_sound_catalog
 from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.open import open_warehouse
@@ -46,7 +45,7 @@ def open_platform(
     >>> platform = open_platform(load_settings())
     >>> platform.ensure(platform.catalog["training.episodes"])
     """
-    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
+    catalog = catalog if catalog is not None else read_sound_catalog(settings)
     return Platform(
         settings=settings,
         catalog=catalog,
@@ -55,4 +54,4 @@ def open_platform(
     )
 
 
-__all__ = ["Platform", "open_platform", "read_catalog"]
+__all__ = ["Platform", "open_platform", "read_catalog", "read_sound_catalog"]

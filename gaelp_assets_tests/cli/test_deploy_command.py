@@ -66,7 +66,8 @@ def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
     _, applied = as_json(tmp_path)
     assert code == 2
     assert planned.keys() == applied.keys() == {
-        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary", "changed",
+        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "set_aside", "summary",
+        "changed",
     }  # fmt: skip
     assert (planned["format"], planned["applied"], applied["applied"]) == (1, False, True)
     for found in (planned, applied):
