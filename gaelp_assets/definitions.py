@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.checks import has_checks, warehouse_checks
+from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
 from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.set_aside import set_aside_asset
@@ -70,9 +70,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         return dg.Definitions(
             assets=assets,
             asset_checks=[
-                warehouse_checks(relation, catalog, settings.first_date)
-                for relation in catalog
-                if has_checks(relation)
+                warehouse_checks(relation, catalog, settings.first_date) for relation in checked(catalog)
             ],
             sensors=[
                 raw_sensor(platform.open),

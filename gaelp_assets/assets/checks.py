@@ -1,4 +1,5 @@
-"""Asset checks of what the warehouse holds, apart from any load: schema, keys and references of loaded tables, keys of derived relations.
+"""Asset checks of what the warehouse holds, apart from any load: schema, keys and references of loaded tables, and the keys and
+references that derived relations declare.
 
 A check that cannot run ends with a warning and its reason: neither passed, nor a failure of the data. The checks of one load,
 `accounting` and `rejected_rows`, belong to `assets.tables`, which has the load's counts.
@@ -42,28 +43,27 @@ CheckOutcome = tuple[bool, Metadata]
 """Whether the check passed, and its metadata."""
 
 
-def has_checks(relation: Relation) -> bool:
-    """Whether there is something to check: of a loaded table always, of a derived relation the key that it declares."""
-    return relation.is_loaded or (relation.is_derived and bool(relation.primary_key))
+def checked(catalog: Catalog) -> list[Relation]:
+    """The relations that have checks of what the warehouse holds: loaded tables, and derived relations that declare a key."""
+    return [r for r in catalog if r.is_loaded or (r.is_derived and (r.primary_key or r.foreign_keys))]
 
 
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
-    """The checks of a relation that has any, for the slice or the range of a run, or else the whole table (see `has_checks`)."""
+    """The checks of one relation of `checked`, for the slice or the range of a run, or else the whole of it."""
     key = asset_key(relation)
-    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {
-        AssetCheckName.KEY_UNIQUENESS.value: (
-            f"No two rows of the {'slice' if relation.is_loaded and not spans_slices(relation) else 'table'} "
-            f"have the same {', '.join(relation.primary_key)}.",
-            lambda platform, found: key_uniqueness(platform, relation, found),
-        ),
-    }
+    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {}
     if relation.is_loaded:
         checks[AssetCheckName.SCHEMA_CONFORMANCE.value] = (
             "Nobody has changed the table away from the catalogue, and the first "
             f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
             lambda platform, found: schema_conformance(platform, relation, found),
         )
-    if relation.is_loaded and relation.foreign_keys:
+    if relation.primary_key:
+        checks[AssetCheckName.KEY_UNIQUENESS.value] = (
+            f"No two rows of the {'table' if spans_slices(relation) else 'slice'} have the same {', '.join(relation.primary_key)}.",
+            lambda platform, found: key_uniqueness(platform, relation, found),
+        )
+    if relation.foreign_keys:
         targets = ", ".join(foreign.references for foreign in relation.foreign_keys)
         checks[AssetCheckName.FOREIGN_KEYS.value] = (
             f"What the slice's rows refer to is there: {targets}.",

@@ -157,16 +157,16 @@ def read_relations(
 
 
 def _read_folder(folder: Path, problems: list[Problem], unread: set[str]) -> list[Relation]:
-    """The folder's relations; the ids of those that have problems of their own go to `unread`."""
+    """The folder's relations, as far as their files can be read; the ids of those of which nothing can be told go to `unread`."""
     files = list_files(folder)
     problems += files.problems
     relations = []
     for path in files.relations:
-        found = read_relation(path)
-        if isinstance(found, Relation):
-            relations.append(found)
+        relation, found = read_relation(path)
+        problems += found
+        if relation is not None:
+            relations.append(relation)
         else:
-            problems += found
             unread.add(f"{path.parent.name}.{path.stem}")
     return relations
 
@@ -197,7 +197,7 @@ def _merged(
     merged: dict[str, Relation] = {}
     for relation in (relation for layer in layers for relation in layer):
         earlier = merged.get(relation.id)
-        if earlier is not None and not relation.overrides:
+        if earlier is not None and not relation.overrides and "overrides" not in relation.unread:
             problems.append(
                 Problem(
                     f"{relation.id} is described twice",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
 
 from gaelp_assets.errors import GaelpError, Problem
 
 
+@lru_cache(maxsize=1024)
 def references(sql: str) -> frozenset[str]:
     """The `dataset.name` (or bare names) of the tables that a query reads, without its own common table expressions.
 
@@ -30,6 +32,22 @@ def references(sql: str) -> frozenset[str]:
             if isinstance(source, exp.Table):
                 found.add(".".join(part.name for part in source.parts))
     return frozenset(found)
+
+
+def place_of_reference(sql: str, name: str) -> str:
+    """Where a query first reads a relation of that name, as `line 1, column 15`; empty if the parser has not kept it.
+
+    >>> place_of_reference("SELECT id FROM media.frame", "media.frame")
+    'line 1, column 16'
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    for table in sqlglot.parse_one(sql, dialect="bigquery").find_all(exp.Table):
+        place = table.parts[0].meta
+        if ".".join(part.name for part in table.parts) == name and "line" in place:
+            return f"line {place['line']}, column {place['col'] - (place['end'] - place['start'])}"
+    return ""
 
 
 def _first_error(error: Exception) -> str:

@@ -28,12 +28,15 @@ def validate(
         Path | None, typer.Argument(help="a folder of yours, in place of those that GAELP_CATALOG names")
     ] = None,
 ) -> None:
-    """Look for problems in all catalogue files, the shipped and yours, and report all of them."""
+    """Look for problems in all catalogue files, the shipped and yours, bind every view on empty tables, and report all problems."""
     from gaelp_assets.catalog.folders import catalog_folders
-    from gaelp_assets.platform import read_catalog
+    from gaelp_assets.errors import GaelpError
+    from gaelp_assets.operations.catalog_problems import validate_catalog
 
-    catalog = read_catalog([folder] if folder is not None else catalog_folders(load_settings()))
-    render.print_line(f"{len(catalog)} relations, no problems")
+    found = validate_catalog([folder] if folder is not None else catalog_folders(load_settings()))
+    if found.problems:
+        raise GaelpError(*found.problems)
+    render.print_line(f"{found.relations} relations, no problems")
 
 
 @app.command("list")

@@ -13,13 +13,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog.load import Catalog, Reading
-from gaelp_assets.catalog.model import LOAD_FIELDS, Field, Relation, walk_fields
+from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.references import topological_order
 from gaelp_assets.catalog.set_aside import SetAside, is_derived, problems_by_relation, readers_of
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.types import type_of_field
+
+if TYPE_CHECKING:
+    from gaelp_assets.sql.scope import Tables
 
 
 def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool = True) -> Catalog:
@@ -53,7 +58,7 @@ def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool
 
 def _set_aside(id_: str, problems: Sequence[Problem], by_id: dict[str, list[Relation]]) -> SetAside:
     found = by_id.get(id_, [])
-    whole = len(found) == 1 and not getattr(found[0], "unread", ())
+    whole = len(found) == 1 and not found[0].unread
     return SetAside(id_, tuple(dict.fromkeys(problems)), found[0] if whole else None)
 
 
@@ -70,7 +75,9 @@ def _unsound(
     relations: Sequence[Relation], cache: Path | None, *, remember: bool
 ) -> dict[str, list[Problem]]:
     """What is wrong with each query by itself, by the relation's id; only what is not known to be sound is bound."""
-    tables = {relation.id: _columns(relation) for relation in relations}
+    from gaelp_assets.sql.views import query_problems, tables_of
+
+    tables = tables_of(relations)
     known = _read(cache) if cache is not None else frozenset()
     release = f"{version('gaelp-assets')} {version('sqlglot')}"
     sound: set[str] = set()
@@ -79,28 +86,21 @@ def _unsound(
         if relation.sql is None:
             continue
         key = _digest(relation, tables, release)
-        if key not in known:
-            from gaelp_assets.sql.views import query_problems
-
-            if problems := query_problems(relation, tables):
-                found[relation.id] = problems
-                continue
+        if key not in known and (problems := query_problems(relation, tables)):
+            found[relation.id] = problems
+            continue
         sound.add(key)
     if cache is not None and remember and sound != known:
         _write(cache, sound)
     return found
 
 
-def _columns(relation: Relation) -> Sequence[Field]:
-    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
-
-
-def _digest(relation: Relation, tables: dict[str, Sequence[Field]], release: str) -> str:
+def _digest(relation: Relation, tables: Tables, release: str) -> str:
     """Changes with everything that a query's problems depend on: its text, the columns on both sides, and what judges them."""
     # By name alone: a relation that the query does not read costs another look at it, and no more.
     read = {id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in (relation.sql or "")}
     columns = {
-        id_: [(path, field.type, field.mode) for path, field in walk_fields(fields)]
+        id_: [(field.name, str(type_of_field(field)), field.mode) for field in fields or ()]
         for id_, fields in {**read, "": relation.fields}.items()
     }
     text = json.dumps([release, relation.id, relation.kind, relation.sql, sorted(columns.items())])

@@ -13,12 +13,11 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
-from gaelp_assets.catalog.model import Field
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
 from gaelp_assets.sql.resolve import resolve
 from gaelp_assets.sql.scope import Tables, place
-from gaelp_assets.sql.types import OutputColumn, Type, output_column, type_of, type_of_field, typed
+from gaelp_assets.sql.types import Described, OutputColumn, Type, output_column, type_of, type_of_field, typed
 from gaelp_assets.sql.values import is_always_null
 
 if TYPE_CHECKING:
@@ -109,7 +108,7 @@ def _bound_or_refused(sql: str, tables: Tables | None) -> Bound:
     return found
 
 
-class _Tables(Mapping[str, Sequence[Field] | None]):
+class _Tables(Mapping[str, Sequence[Described] | None]):
     """Fields by relation, which can be a key of a cache: two are equal if their types are."""
 
     def __init__(self, fields: Tables) -> None:
@@ -120,7 +119,7 @@ class _Tables(Mapping[str, Sequence[Field] | None]):
         )
         self._hash = hash(self._types)
 
-    def __getitem__(self, id_: str) -> Sequence[Field] | None:
+    def __getitem__(self, id_: str) -> Sequence[Described] | None:
         return self._fields[id_]
 
     def __iter__(self) -> Iterator[str]:
@@ -150,12 +149,19 @@ def _bound(sql: str, tables: _Tables | None) -> Bound:
             problems += error.problems
     if columns is None:
         return Bound(text, None, tuple(problems))
-    items = resolved.tree.selects
+    items, written = resolved.tree.selects, tree.selects
+    # Names after AS are written by the resolver again, and `*` is several columns: a place is looked for in both trees.
+    seen = written if len(written) == len(items) else items
     return Bound(
         text,
         tuple(
-            BoundColumn(column.name, column.type, _line_and_column(item), is_always_null(item.unalias()))
-            for column, item in zip(columns, items, strict=True)
+            BoundColumn(
+                column.name,
+                column.type,
+                _line_and_column(item) or _line_and_column(as_written),
+                is_always_null(item.unalias()),
+            )
+            for column, item, as_written in zip(columns, items, seen, strict=True)
         ),
         tuple(problems),
     )

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from gaelp_assets.catalog.model import Field
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -107,11 +105,31 @@ def struct_of(fields: Iterable[tuple[str, Type]]) -> Type:
     return Type("STRUCT", fields=tuple(fields))
 
 
-def type_of_field(field: Field) -> Type:
-    """The type of a catalogue's field."""
+class Described(Protocol):
+    """A column in BigQuery's words: a catalogue's field, or what a query or a warehouse tells of one of its own."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def type(self) -> str:
+        """BigQuery's word, such as `INTEGER` or `RECORD`; `ANY` where it is not known."""
+
+    @property
+    def mode(self) -> str:
+        """`REQUIRED`, `NULLABLE` or `REPEATED`."""
+
+    @property
+    def fields(self) -> Sequence[Described]:
+        """The fields of a RECORD."""
+
+
+def type_of_field(field: Described) -> Type:
+    """The type of a catalogue's field, or of a column that is described like one."""
     name = _OF_FIELDS.get(field.type, field.type)
     one = struct_of((f.name, type_of_field(f)) for f in field.fields) if name == "STRUCT" else Type(name)
-    return array_of(one) if field.repeated else one
+    return array_of(one) if field.mode == "REPEATED" else one
 
 
 class OutputColumn(NamedTuple):

@@ -41,7 +41,7 @@ TABLE: dict[str, Any] = {
 
 def write(folder: Path, relation_id: str, content: object, sql: str | None = None) -> None:
     path = folder / f"{relation_id.replace('.', '/')}.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     if sql is not None:
         path.with_suffix(".sql").write_text(sql, encoding="utf-8")
