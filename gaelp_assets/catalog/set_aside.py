@@ -1,4 +1,4 @@
-"""Derived relations that cannot be used, because of what is wrong with them or with what they read. Everything else goes on without them."""
+"""Derived relations that cannot be used, because of what is wrong with them or with what they read. All else goes on without them."""
 
 from __future__ import annotations
 

@@ -140,7 +140,9 @@ def demo(
 def ingest() -> None:
     """Load everything that is pending, once, and refresh what is derived from it.
 
-    Views with problems are named and left out. Exit codes: 0 all is loaded; 1 a run failed; 3 all ran, but lines were rejected, files were set aside, or files wait whose dates
+    Views with problems are named and left out.
+
+    Exit codes: 0 all is loaded; 1 a run failed; 3 all ran, but lines were rejected, files were set aside, or files wait whose dates
     are not taken; 75 the gateway or the warehouse is out of reach: try again.
     """
     raise typer.Exit(_load_pending(_platform()))
@@ -270,8 +272,7 @@ def deploy(
     elif results is not None:
         render_deploy.print_results(results)
     verdict = work.verdict(plan, results)
-    done = work.verdict_of_sound(plan, results) is work.DeployStatus.DONE
-    if refresh and done and results is not None:
+    if refresh and results is not None and work.verdict_of_sound(plan, results) is work.DeployStatus.DONE:
         if code := _load_pending(platform, refresh_only=True, quiet=as_json):
             raise typer.Exit(code)
     elif not as_json:

@@ -128,3 +128,37 @@ def test_slices_of_other_code_are_shown_and_refreshed_on_demand(tmp_path: Path) 
     assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == waiting
     assert gaelp(tmp_path, "deploy", "--refresh").returncode == 0
     assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == []
+
+
+def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(tmp_path: Path) -> None:
+    view = tmp_path / "catalog" / "analytics" / "mine.json"
+    view.parent.mkdir(parents=True)
+    fields = [{"name": "agent_id", "type": "STRING"}]
+    view.write_text(
+        json.dumps({"kind": "view", "description": "x", "owner": "team:research", "fields": fields})
+    )
+    view.with_suffix(".sql").write_text("SELECT agent FROM training.agents")
+    code, planned = as_json(tmp_path, "--dry-run")
+    assert (code, planned["summary"], len(planned["set_aside"])) == (3, {"create": 15}, 1)
+    answer = gaelp(tmp_path, "deploy", "--refresh")
+    assert (answer.returncode, "15 made" in answer.stdout) == (3, True), answer.stderr
+    assert (
+        "analytics/mine.sql, line 1, column 8: unrecognised name agent, did you mean agent_id?"
+        in answer.stderr
+    )
+    assert "analytics.mine is set aside" in answer.stdout
+    platform = platform_in(tmp_path)
+    drop(platform, FILE, ndjson([checkpoint(1)]))
+    answer = gaelp(tmp_path, "ingest")
+    assert (answer.returncode, "analytics.mine is set aside" in answer.stdout) == (0, True), answer.stderr
+    assert "did you mean agent_id?" in answer.stderr
+    assert "did you mean agent_id?" in gaelp(tmp_path, "query", "SELECT * FROM analytics.mine").stderr
+    view.with_suffix(".sql").write_text("SELECT agent_id FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "1 made, 15 unchanged"), answer.stderr
+    view.with_suffix(".sql").write_text("SELECT agent FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, "does not know" in answer.stdout) == (3, False), (
+        "it is the catalogue's all the same"
+    )
+    assert gaelp(tmp_path, "status").returncode == 0
