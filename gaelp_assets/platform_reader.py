@@ -105,6 +105,18 @@ def read_sound_catalog(settings: Settings, *, remember: bool = True) -> Catalog:
     return sound_catalog(reading, settings.home / "cache" / "sound_views.json", remember=remember)
 
 
+def catalog_and_gateway(
+    settings: Settings,
+    catalog: Catalog | None,
+    storage: Callable[[], storage.Client] | None,
+    *,
+    remember: bool = False,
+) -> tuple[Catalog, Gateway]:
+    """The catalogue, read where none is given (see `read_sound_catalog`), and the gateway of its tables; touches no gateway yet."""
+    catalog = catalog if catalog is not None else read_sound_catalog(settings, remember=remember)
+    return catalog, open_gateway(settings.gateway, catalog, storage or storage_client(settings))
+
+
 def open_platform_reader(
     settings: Settings,
     catalog: Catalog | None = None,
@@ -116,10 +128,10 @@ def open_platform_reader(
 
     `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project (default: those of `clients`).
     """
-    catalog = catalog if catalog is not None else read_sound_catalog(settings, remember=False)
+    catalog, gateway = catalog_and_gateway(settings, catalog, storage)
     return PlatformReader(
         settings=settings,
         catalog=catalog,
-        gateway=open_gateway(settings.gateway, catalog, storage or storage_client(settings)),
+        gateway=gateway,
         warehouse=open_reader(settings.warehouse, catalog, bigquery or bigquery_client(settings)),
     )

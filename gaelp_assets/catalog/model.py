@@ -48,6 +48,7 @@ class AssetCheckName(StrEnum):
     SCHEMA_CONFORMANCE = "schema_conformance"
     KEY_UNIQUENESS = "key_uniqueness"
     FOREIGN_KEYS = "foreign_keys"
+    SEQUENCES = "sequences"
 
 
 class CatalogModel(BaseModel):
@@ -143,6 +144,18 @@ class ReadsSlices(CatalogModel):
     )
 
 
+class RowSequence(CatalogModel):
+    """Rows in an order, such as the steps of an episode: none follows the one that ends it."""
+
+    within: tuple[str, ...] = Described(
+        min_length=1, description="the fields that rows of one sequence share"
+    )
+    order_by: str = Described(description="the field that orders them, such as step_index")
+    ends_where: tuple[str, ...] = Described(
+        min_length=1, description="BOOLEAN fields: no row follows one where any of them is true"
+    )
+
+
 class Latest(CatalogModel):
     """Of two rows with the same key, the one with the greater version stays."""
 
@@ -188,6 +201,10 @@ class Relation(CatalogModel):
         description="table: a key stands once in the whole table; slice: once in each slice",
     )
     foreign_keys: tuple[ForeignKey, ...] = ()
+    sequences: tuple[RowSequence, ...] = Described(
+        default=(),
+        description="orders of rows; the asset check `sequences` finds those that go on after their end",
+    )
     partitioning: Partitioning | None = None
     reads_slices: ReadsSlices | None = Described(
         default=None,
@@ -267,6 +284,7 @@ DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
     AssetCheckName.SCHEMA_CONFORMANCE: "ERROR",
     AssetCheckName.KEY_UNIQUENESS: "ERROR",
     AssetCheckName.FOREIGN_KEYS: "WARN",
+    AssetCheckName.SEQUENCES: "ERROR",
 }
 
 # What the platform adds to every row that it loads.

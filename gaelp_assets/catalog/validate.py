@@ -18,6 +18,7 @@ PARTITION_TYPES = {"DATE", "TIMESTAMP"}
 # BigQuery clusters by these; [BQ:clustered-tables].
 CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
 KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
+ORDER_TYPES = {"INTEGER", "NUMERIC", "DATE", "DATETIME", "TIMESTAMP"}
 
 
 def cross_file_problems(
@@ -67,6 +68,7 @@ def _relation_problems(relation: Relation, check_problems: CheckProblems | None)
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
     yield from former_name_problems(relation)
+    yield from _sequence_problems(relation)
     if check_problems is not None:
         for path, field in walk_fields(relation.fields):
             for check in field.checks:
@@ -153,6 +155,18 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
                 yield Problem(
                     f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
                 )
+
+
+def _sequence_problems(relation: Relation) -> Iterable[Problem]:
+    if relation.sequences and not relation.is_loaded:
+        yield Problem(f"sequences on a {relation.kind}", _where(relation, "sequences"), "a loaded table")
+    for index, sequence in enumerate(relation.sequences):
+        key = f"sequences.{index}"
+        for name in sequence.within:
+            yield from _typed_field(relation, f"{key}.within", name, KEY_TYPES)
+        yield from _typed_field(relation, f"{key}.order_by", sequence.order_by, ORDER_TYPES)
+        for name in sequence.ends_where:
+            yield from _typed_field(relation, f"{key}.ends_where", name, {"BOOLEAN"})
 
 
 def _typed_field(relation: Relation, key: str, name: str, types: set[str]) -> Iterable[Problem]:

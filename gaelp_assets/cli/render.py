@@ -211,6 +211,10 @@ def print_relation(
         ("refers to", f"{', '.join(key.fields)} -> {key.references} ({', '.join(key.targets)})")
         for key in relation.foreign_keys
     ]
+    facts += [
+        ("ends", f"{', '.join(of.within)} by {of.order_by}: nothing follows {' or '.join(of.ends_where)}")
+        for of in relation.sequences
+    ]
     facts += [("rule", f"{check.name} {dict(check.arguments)}") for check in relation.checks]
     table(relation.id, ("", ""), [fact for fact in facts if fact[1]])
     rows = [

@@ -16,20 +16,13 @@ import numpy as np
 import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.catalog.slices import (
-    ENVIRONMENT_ID,
-    ENVIRONMENT_ID_ADVICE,
-    ENVIRONMENT_ID_LENGTH,
-    ENVIRONMENT_ID_WORDS,
-    WHOLE,
-    Slice,
-)
+from gaelp_assets.catalog.slices import WHOLE, Slice
 from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.decode.chunks import REJECT_SCHEMA, PartialRows
 from gaelp_assets.ingest.parallel import ordered_map
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.platform import Platform
-from gaelp_assets.validation.registry import matches
+from gaelp_assets.validation.registry import RULES, expectation
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.verdict import REASONS, Verdict
 from gaelp_assets.warehouse.protocol import Reader
@@ -189,13 +182,15 @@ def _slice_rules(
         yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)
     if partitioning.environment is None:
         return
-    yield RowRule(
-        partitioning.environment,
-        "environment_id",
-        f"expected {ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}",
-        matches(columns["environment"], ENVIRONMENT_ID)
-        & (columns["environment"].str.len_bytes() <= ENVIRONMENT_ID_LENGTH),
-    )
+    if all(
+        check.name != "environment_id" for check in compiled.relation.field(partitioning.environment).checks
+    ):
+        yield RowRule(
+            partitioning.environment,
+            "environment_id",
+            expectation("environment_id", {}),
+            RULES["environment_id"].expression(columns["environment"]),
+        )
     if slice_.environment is not None:
         text = f"expected {slice_.environment}, the environment of the slice that the file's path names"
         yield RowRule(

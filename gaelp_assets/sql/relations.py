@@ -19,6 +19,7 @@ from gaelp_assets.sql.scope import (
     identifier,
     refused_name,
 )
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, BOOL, INT64, Type, common_type, type_of, type_of_field, typed
 from gaelp_assets.sql.values import coerced
 
@@ -69,7 +70,7 @@ class Relations:
     def _anchor(self, query: exp.Expr) -> list[Column] | None:
         """The columns of a recursive table's first part; its problems come when the whole is resolved."""
         kept = list(self._expressions.problems)
-        columns = self._query(query.copy(), None)
+        columns = self._query(copied(query), None)
         self._expressions.problems[:] = kept
         return columns
 
@@ -129,11 +130,12 @@ class Relations:
                 )
                 continue
             one, other = coerced(a, both), coerced(b, both)
-            conditions.append(exp.EQ(this=one.copy(), expression=other.copy()))
+            conditions.append(exp.EQ(this=copied(one), expression=copied(other)))
             kept = {
                 "RIGHT": b,
-                "FULL": typed(exp.Coalesce(this=one.copy(), expressions=[other.copy()]), both),
+                "FULL": typed(exp.Coalesce(this=copied(one), expressions=[copied(other)]), both),
             }.get(join.side, a)
+            kept.meta["by_name"] = True
             merged.append(Column(name, type_of(kept), kept))
         join.set("using", None)
         join.set("on", typed(exp.and_(*conditions, copy=False), BOOL) if conditions else exp.true())

@@ -121,6 +121,21 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
         ),
         pytest.param(changed(primary_key=[]), ["no primary_key"], id="no key"),
         pytest.param(
+            changed(sequences=[{"within": ["frame"], "order_by": "width", "ends_where": ["blurred"]}]),
+            ["sequences.0.within", "did you mean 'frame_id'?", "sequences.0.ends_where", "'blurred'"],
+            id="sequence fields",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": ["frame_id"], "order_by": "frame_id", "ends_where": ["width"]}]),
+            ["'frame_id' is STRING", "sequences.0.order_by", "'width' is INTEGER", "one of BOOLEAN"],
+            id="sequence types",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": [], "order_by": "width", "ends_where": []}]),
+            ["sequences.0.within", "sequences.0.ends_where", "at least 1 item"],
+            id="empty sequence",
+        ),
+        pytest.param(
             changed(primary_key=["width"]), ["'width' is NULLABLE", "mode REQUIRED"], id="nullable key"
         ),
         pytest.param(

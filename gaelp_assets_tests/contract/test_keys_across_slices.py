@@ -14,6 +14,8 @@ import pytest
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.validate import upstream_of
+from gaelp_assets.warehouse.loader import SliceWrite
+from gaelp_assets.warehouse.losses import DefinitionChanged, RowsLost
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, StagedBatch, Warehouse, WriteMode
 from gaelp_assets.warehouse.refreshes import stale_query
 from gaelp_assets_tests.contract.warehouses import (
@@ -175,8 +177,12 @@ def test_a_rebuild_sets_right_what_was_loaded_twice_before_keys_reached_over_sli
         write(warehouse, loose, [batch], slice_)
     assert len(held(warehouse, FACTS)) == 2
     resent = batch_of(stage, FACTS, TAXI, ("a", 0), ("b", 0))
-    assert counts(write(warehouse, FACTS, [resent], TAXI)[0]) == (1, 1, 0)
-    write(warehouse, FACTS, [batches[TAXI], resent], TAXI, WriteMode.REBUILD)
+    with pytest.raises(DefinitionChanged):
+        write(warehouse, FACTS, [resent], TAXI)
+    rebuild = SliceWrite(FACTS, TAXI, WriteMode.REBUILD, [batches[TAXI], resent], NOW, "run")
+    with pytest.raises(RowsLost):
+        warehouse.write(rebuild)
+    warehouse.write(replace(rebuild, accept_loss=True))
     assert [found[:3] for found in held(warehouse, FACTS)] == [
         ("a", DAY, "CartPole-v1"),
         ("b", DAY, "Taxi-v3"),

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -203,7 +204,7 @@ class BigQueryLoader(BigQueryEngine):
         if rebuilds and not write.accept_loss:
             staged = rows.counts if rows is not None else {}
             seen.check_losses(write.relation, self._held_rows(script, known, labels), counts, staged)
-        first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        first = 0 if rebuilds or held.is_empty() else (cast("int | None", held["position"].max()) or 0) + 1
         entries = [
             ledger_entry(
                 batch,
