@@ -22,7 +22,7 @@ from gaelp_assets.gateway import open_gateway
 from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.platform import Platform
 from gaelp_assets.settings import load_settings
-from gaelp_assets.warehouse.schema.model import stored_fields
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets_tests.contract.warehouses import ENGINES, RELATIONS, relation
 
 TABLE: Final = "lab.changing"
