@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Final
 
 from gaelp_assets.catalog import Field, Relation
-from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
 
 
@@ -33,6 +32,7 @@ class Action(StrEnum):
     CREATE = "create"
     REPLACE = "replace"
     ADD_FIELD = "add_field"
+    RENAME = "rename"
     RELAX = "relax"
     WIDEN = "widen"
     QUERY = "query"
@@ -45,7 +45,15 @@ class Action(StrEnum):
 
 
 FOR_ROWS: Final = frozenset(
-    {Action.CREATE, Action.REPLACE, Action.ADD_FIELD, Action.RELAX, Action.WIDEN, Action.QUERY}
+    {
+        Action.CREATE,
+        Action.REPLACE,
+        Action.ADD_FIELD,
+        Action.RENAME,
+        Action.RELAX,
+        Action.WIDEN,
+        Action.QUERY,
+    }
 )
 
 
@@ -115,7 +123,7 @@ class Change:
     found: str = ""
     wanted: str = ""
     column: ColumnSchema | None = None
-    """What the field is to be: of a field that is added, widened, described or tagged."""
+    """What the field is to be: of a field that is added, renamed, widened, described or tagged."""
 
 
 @dataclass(frozen=True)
@@ -189,11 +197,6 @@ def columns_of(fields: Sequence[Field]) -> tuple[ColumnSchema, ...]:
         )
         for f in fields
     )
-
-
-def stored_fields(relation: Relation) -> tuple[Field, ...]:
-    """The columns that the relation's table has: its fields and, where it is loaded, the platform's."""
-    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
 
 
 def plan_create(relation: Relation, object_type: ObjectType) -> RelationPlan:
