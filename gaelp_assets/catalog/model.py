@@ -17,8 +17,8 @@ FieldType = Literal[
 TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
-# Keys of a relation that come from the places of its files, not from their content.
-FROM_PLACE: Final = ("dataset", "name", "sql", "file")
+# Keys of a relation that come from the places of its files, or from how they were read, not from their content.
+FROM_PLACE: Final = ("dataset", "name", "sql", "file", "unread")
 
 
 class Kind(StrEnum):
@@ -41,13 +41,14 @@ class KeyScope(StrEnum):
 
 
 class AssetCheckName(StrEnum):
-    """The asset checks that a loaded table has."""
+    """The asset checks that a loaded table has; a derived relation has those of the keys that it declares."""
 
     ACCOUNTING = "accounting"
     REJECTED_ROWS = "rejected_rows"
     SCHEMA_CONFORMANCE = "schema_conformance"
     KEY_UNIQUENESS = "key_uniqueness"
     FOREIGN_KEYS = "foreign_keys"
+    SEQUENCES = "sequences"
 
 
 class CatalogModel(BaseModel):
@@ -143,6 +144,18 @@ class ReadsSlices(CatalogModel):
     )
 
 
+class RowSequence(CatalogModel):
+    """Rows in an order, such as the steps of an episode: none follows the one that ends it."""
+
+    within: tuple[str, ...] = Described(
+        min_length=1, description="the fields that rows of one sequence share"
+    )
+    order_by: str = Described(description="the field that orders them, such as step_index")
+    ends_where: tuple[str, ...] = Described(
+        min_length=1, description="BOOLEAN fields: no row follows one where any of them is true"
+    )
+
+
 class Latest(CatalogModel):
     """Of two rows with the same key, the one with the greater version stays."""
 
@@ -170,6 +183,10 @@ class Relation(CatalogModel):
     file: str = Described(default="", exclude=True, repr=False)
     """The path of its JSON file, as messages name it; empty for one that no file describes."""
 
+    unread: frozenset[str] = Described(default=frozenset(), exclude=True, repr=False)
+    """Keys of its file, and `fields.NAME` of fields, of which nothing can be told, as what stands there is wrong. Empty in a catalogue
+    without problems; otherwise, nothing that depends on them is called wrong besides."""
+
     kind: Kind = Kind.TABLE
     description: str = Described(min_length=1)
     owner: str = Described(
@@ -184,6 +201,10 @@ class Relation(CatalogModel):
         description="table: a key stands once in the whole table; slice: once in each slice",
     )
     foreign_keys: tuple[ForeignKey, ...] = ()
+    sequences: tuple[RowSequence, ...] = Described(
+        default=(),
+        description="orders of rows; the asset check `sequences` finds those that go on after their end",
+    )
     partitioning: Partitioning | None = None
     reads_slices: ReadsSlices | None = Described(
         default=None,
@@ -247,6 +268,10 @@ class Relation(CatalogModel):
         """The names of the top-level fields, in order."""
         return tuple(field.name for field in self.fields)
 
+    def is_read(self, name: str) -> bool:
+        """Whether it can be told that there is, or is not, a field of that name, and of which type."""
+        return not {"fields", f"fields.{name}"} & self.unread
+
     def severity(self, check: AssetCheckName) -> Severity:
         """How bad it is when that asset check fails."""
         return self.asset_check_severity.get(check, DEFAULT_SEVERITY[check])
@@ -259,6 +284,7 @@ DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
     AssetCheckName.SCHEMA_CONFORMANCE: "ERROR",
     AssetCheckName.KEY_UNIQUENESS: "ERROR",
     AssetCheckName.FOREIGN_KEYS: "WARN",
+    AssetCheckName.SEQUENCES: "ERROR",
 }
 
 # What the platform adds to every row that it loads.
@@ -276,6 +302,11 @@ LOAD_FIELDS: Final = (
         name="_row_hash", type="INTEGER", mode="REQUIRED", description="xxHash3-64 of the row's line, as sent"
     ),
 )
+
+
+def stored_fields(relation: Relation) -> tuple[Field, ...]:
+    """The columns that the relation's table has: its fields and, where it is loaded, the platform's."""
+    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
 
 
 def walk_fields(fields: Sequence[Field], prefix: str = "") -> Iterator[tuple[str, Field]]:

@@ -58,6 +58,11 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
     for key in relation.foreign_keys:
         target = catalog.find(key.references)
         yield f"- {_names(key.fields)} refers to {_link(target)} ({_names(key.targets)})"
+    for sequence in relation.sequences:
+        ends = " or ".join(f"`{name}`" for name in sequence.ends_where)
+        yield (
+            f"- of the rows with one {_names(sequence.within)}, none follows, by `{sequence.order_by}`, one where {ends} is true"
+        )
     reads = sorted(catalog.upstream.get(relation.id, ()))
     if reads:
         yield "- reads: " + ", ".join(_link(catalog[name]) for name in reads)

@@ -17,7 +17,9 @@ from typing import Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
+from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.layout import laid_out_otherwise
 from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.protocol import Reader, Warehouse
 from gaelp_assets.warehouse.schema.diff import PARTITIONING_CHANGED
@@ -31,7 +33,6 @@ from gaelp_assets.warehouse.schema.model import (
     plan_replace,
     with_dependents,
 )
-from gaelp_assets.warehouse.slicing import resliced
 
 # Each transient failure has been sat out for 90 s: when that many come in a row, nobody answers.
 GIVE_UP_AFTER: Final = 8
@@ -49,6 +50,8 @@ class DeployPlan:
     upstream: Mapping[str, frozenset[str]]
     unknown: tuple[tuple[str, ObjectType], ...]
     """What lies in the catalogue's datasets and is not the catalogue's: ids and forms. It is left alone."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Derived relations that cannot be used: what the warehouse holds of them stays as it is, and everything else is done."""
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -97,10 +100,21 @@ class DeployStatus(StrEnum):
     PROBLEM = "problem"
     TRY_AGAIN = "try again"
     """Nothing failed but what can pass by itself."""
+    SET_ASIDE = "set aside"
+    """All else is done, or can be: derived relations of the catalogue are left out for their problems."""
+
+
+_NO_FAILURE: Final = frozenset({DeployStatus.DONE, DeployStatus.CHANGES})
 
 
 def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
     """How a deployment ended, or (without results) what a look at the plan found."""
+    found = verdict_of_sound(plan, results)
+    return DeployStatus.SET_ASIDE if plan.set_aside and found in _NO_FAILURE else found
+
+
+def verdict_of_sound(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
+    """As `verdict`, of all relations but those that are set aside."""
     if plan.refusals:
         return DeployStatus.PROBLEM
     if results is None:
@@ -119,7 +133,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
     """
     _check_replaceable(replace)
     relations = with_upstream(catalog, list(catalog))
-    other_slices = resliced(warehouse, relations) if LEDGER in catalog.relations else {}
+    laid_out = laid_out_otherwise(warehouse, relations) if LEDGER in catalog.relations else {}
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
     there = [relation for relation in relations if relation.id.lower() in listed]
@@ -132,12 +146,12 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             compared[relation.id] = plan_replace(
                 relation, found.object_type, found.stored, "all of its rows", forced=True
             )
-    for relation_id, refusal in other_slices.items():
+    for relation_id, refusal in laid_out.items():
         found = compared[relation_id]
         # The engine's own refusal of another partitioning knows no way out.
         others = (each for each in found.refusals if each.what != PARTITIONING_CHANGED)
         compared[relation_id] = dataclasses.replace(found, refusals=(*others, refusal))
-    known = {relation.id.lower() for relation in relations}
+    known = {relation_id.lower() for relation_id in (*compared, *catalog.set_aside)}
     return DeployPlan(
         warehouse=warehouse.location,
         engine=warehouse.capabilities.engine,
@@ -150,6 +164,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             for name, object_type in sorted(dataset.relations.items())
             if f"{dataset.name}.{name}".lower() not in known
         ),
+        set_aside=tuple(catalog.set_aside.values()),
     )
 
 

@@ -144,7 +144,7 @@ def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFram
             ).frame
         )
     types = {name: rows.schema[name] for name in (*names, "_row_hash")}
-    held = pl.concat(found).cast(types)  # type: ignore[arg-type]
+    held = pl.concat(found).with_columns(pl.col(name).cast(type_) for name, type_ in types.items())
     parts = {f"_slice_{name}": column for name, column in slices.items()}
     same = [*keys, *parts]
     other = rows.with_columns(**parts).join(held.with_columns(**parts), on=same, suffix="_held")

@@ -8,14 +8,14 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
-from gaelp_assets.catalog.model import Kind
+from gaelp_assets.catalog.model import Kind, ReadsSlices
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,
@@ -26,15 +26,23 @@ from gaelp_assets.sql.carriers import (
     RangeVariables,
     Rows,
     conjuncts,
-    is_bounded,
-    item_named,
+    items_named,
     own_nodes,
     place_in,
     subqueries_of,
     unwrapped,
     value_of,
+    whole_window,
 )
 from gaelp_assets.sql.grouping import has_aggregate, ordinal
+from gaelp_assets.sql.reach import (
+    EVERYTHING,
+    Reach,
+    compares_days,
+    reach_of_groups,
+    reach_of_shift,
+    reach_of_window,
+)
 from gaelp_assets.sql.resolve import resolve
 from gaelp_assets.sql.scope import Tables
 from gaelp_assets.sql.transpile import parse
@@ -53,8 +61,8 @@ def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
     wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
     window = relation.reads_slices
     problems = _Reader(catalog, relation, wanted if window is None else wanted - {DATE}).problems()
-    if window is not None and "all" not in {window.before, window.after}:
-        problems += _Reader(catalog, relation, frozenset({DATE})).unbounded()
+    if window is not None:
+        problems += _Reader(catalog, relation, frozenset({DATE})).undeclared(window)
     return [
         replace(problem, where=f"{relation.where(sql=True)}, {problem.where.removeprefix('SQL, ')}")
         for problem in problems
@@ -69,8 +77,10 @@ class _Reader:
         self._tables: Tables = {found.id: found.fields for found in catalog}
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
-        self._views: dict[str, tuple[Rows, bool]] = {}
-        self._unbounded: list[Problem] = []
+        self._views: dict[str, tuple[Rows, list[Reach]]] = {}
+        self._reaches: list[tuple[Reach, str, exp.Expr]] = []
+        self._shifts: dict[int, Reach | None] = {}
+        """By the items of SELECT lists: of which days a computed date is made; None for what is a date already, or no date."""
 
     def problems(self) -> list[Problem]:
         tree = self._resolved(self._relation.sql or "")
@@ -80,28 +90,56 @@ class _Reader:
         partitioning = self._relation.partitioning
         assert partitioning is not None
         columns = {DATE: partitioning.date, ENVIRONMENT: partitioning.environment or ""}
-        for dimension in sorted(self._wanted if found.sliced and not self._problems else ()):
-            if dimension not in found.carries(columns[dimension]):
+        if not found.sliced and DATE in self._wanted:
+            self._problems.append(
+                Problem(
+                    "reads nothing that is kept in slices: no slice of it is ever due",
+                    place_in(tree),
+                    "no partitioning: it is computed whole",
+                    'Leave "partitioning" out.',
+                )
+            )
+        for dimension in sorted(self._wanted if found.sliced else ()):
+            if dimension in found.carries(columns[dimension]):
+                continue
+            items = items_named(tree, columns[dimension])
+            shifts = [self._shifts.get(id(item)) or Reach() for item in items]
+            if dimension == DATE:
+                self._reaches += [(s, "its date is computed", i) for s, i in zip(shifts, items, strict=True)]
+            if not self._problems:
                 self._wrong(
                     f"{columns[dimension]} is not, unchanged, the {dimension} of the slices that the row is made of",
-                    item_named(tree, columns[dimension]),
+                    items[0],
+                    reach=Reach(),
                 )
         return list(dict.fromkeys(self._problems))
 
-    def unbounded(self) -> list[Problem]:
-        """What reaches over an unknown number of days, so that no number of them can be declared."""
+    def undeclared(self, window: ReadsSlices) -> list[Problem]:
+        """Where the query plainly reads more days than are declared, or makes slices that a declaration of all days does not name."""
         self.problems()
-        return list(dict.fromkeys(self._unbounded))
-
-    def _reaches_far(self, what: str, node: exp.Expr) -> None:
-        self._unbounded.append(
+        problems = [
             Problem(
-                f"reads any number of slices: {what}",
+                f"reads more days than it declares: {what}",
                 place_in(node),
-                'a RANGE frame of a number of days, or "reads_slices" with "all"',
-                'Declare {"before": "all"} for what looks back (LAG, running totals), {"after": "all"} for what looks ahead.',
+                f'at least "reads_slices": {reach}',
+                "Days without rows have no slices, so what counts rows reads any number of days.",
             )
-        )
+            for reach, what, node in self._reaches
+            if not reach.fits(window.before, window.after)
+        ]
+        bounded = any(isinstance(days, int) and days > 0 for days in (window.before, window.after))
+        problems += [
+            Problem(
+                "a computed date makes slices of days without rows",
+                place_in(node),
+                "no partitioning" if reach == EVERYTHING else 'a number of days in "reads_slices"',
+                'With "all" alone there is a slice for each day with rows, and no other. Compute the date in one relation, and what reads '
+                "all days in another.",
+            )
+            for reach, what, node in self._reaches
+            if what == "its date is computed" and not bounded and self._shifts.get(id(node)) is not None
+        ]  # fmt: skip
+        return list(dict.fromkeys(problems))
 
     def _resolved(self, sql: str) -> exp.Query | None:
         try:
@@ -110,7 +148,8 @@ class _Reader:
             return None
         return None if resolved.problems else resolved.tree
 
-    def _wrong(self, what: str, node: exp.Expr, expected: str = "") -> None:
+    def _wrong(self, what: str, node: exp.Expr, expected: str = "", *, reach: Reach = EVERYTHING) -> None:
+        self._reaches.append((reach, what, node))
         remedy = (
             'Declare "reads_slices" ({"before": DAYS or "all", "after": DAYS or "all"}), or leave "partitioning" out.'
             if DATE in self._wanted
@@ -142,6 +181,7 @@ class _Reader:
             case exp.Select():
                 rows = self._select(query, outer)
             case _:
+                self._wrong("what this reads is not known", query)
                 rows = Rows((), sliced=False)
         self._common = before
         return rows
@@ -153,10 +193,13 @@ class _Reader:
 
     def _set_operation(self, query: exp.SetOperation, outer: RangeVariables | None) -> Rows:
         left, right = self._query(query.this, outer), self._query(query.expression, outer)
+        # Rows that no slice has made are of a slice only where they are compared with those of one.
+        ours_alone = self._wanted if isinstance(query, exp.Intersect) else NONE
+        theirs_alone = NONE if isinstance(query, exp.Union) else self._wanted
         columns = []
         for (name, ours), (_, theirs) in zip(left.columns, right.columns, strict=False):
-            ours = ours if left.sliced else self._wanted
-            columns.append((name, ours & (theirs if right.sliced else self._wanted)))
+            ours = ours if left.sliced else ours_alone
+            columns.append((name, ours & (theirs if right.sliced else theirs_alone)))
         return Rows(tuple(columns), left.sliced or right.sliced)
 
     def _select(self, select: exp.Select, outer: RangeVariables | None) -> Rows:
@@ -166,18 +209,11 @@ class _Reader:
         items = [*([from_.this] if from_ is not None else []), *(join.this for join in joins)]
         for item in items:
             scope.sources[item.alias_or_name.lower()] = self._source(item, scope)
-        for join, item in zip(joins, items[1:], strict=False):
-            here = item.alias_or_name.lower()
-            earlier = list(scope.sources)[: list(scope.sources).index(here)]
-            if join.side in {"RIGHT", "FULL"}:
-                scope.nullable |= set(earlier)
-            if join.side in {"LEFT", "FULL"}:
-                scope.nullable.add(here)
         conditions = [join.args["on"] for join in joins if join.args.get("on") is not None]
+        self._join(items, joins, scope)
         where = select.args.get("where")
-        for condition in [*conditions, *([where.this] if where is not None else [])]:
-            for part in conjuncts(condition):
-                self._link(part, scope)
+        for part in conjuncts(where.this) if where is not None else ():
+            self._link(part, scope)
         sliced = self._check_links(items, scope)
         for clause in select.args.values():
             for node in clause if isinstance(clause, list) else [clause]:
@@ -193,6 +229,9 @@ class _Reader:
         for item in select.expressions:
             value = item.this if isinstance(item, exp.Alias) else item
             carried = self._carried(value, scope) if sliced else NONE
+            of_slices = any(self._is_of_slices(column, scope) for column in value.find_all(exp.Column))
+            shift = reach_of_shift(value, self._may_be_date_in(scope)) if of_slices else EVERYTHING
+            self._shifts[id(item)] = shift
             columns.append((item.alias_or_name, carried if grouped is None else carried & grouped))
         return Rows(tuple(columns), sliced)
 
@@ -204,8 +243,8 @@ class _Reader:
             return Rows((), sliced=False)
         if not item.args.get("db"):
             return self._common.get(item.name.lower(), Rows((), sliced=False))
-        if item.args.get("pivots"):
-            self._wrong("PIVOT or UNPIVOT", item)
+        if item.args.get("pivots") or item.args.get("joins"):
+            self._wrong("PIVOT, UNPIVOT or a join in parentheses", item)
         relation = self._catalog.relations.get(f"{item.db}.{item.name}")
         if relation is None or relation.kind is Kind.LEDGER:
             return Rows((), sliced=False)
@@ -236,19 +275,77 @@ class _Reader:
             inside = _Reader(self._catalog, view, self._wanted)
             tree = inside._resolved(view.sql or "")
             rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
-            self._views[view.id] = rows, bool(inside._problems)
-        rows, wrong = self._views[view.id]
-        if wrong:
-            self._wrong(f"{view.id} looks at several slices", item)
+            self._views[view.id] = rows, [reach for reach, _, _ in inside._reaches]
+        rows, reaches = self._views[view.id]
+        for reach in dict.fromkeys(reaches):
+            self._wrong(f"{view.id} looks at several slices", item, reach=reach)
         return rows
 
-    def _link(self, condition: exp.Expr, scope: RangeVariables) -> None:
-        """Notes an equality of carriers, or that one is among those of a subquery."""
+    def _join(self, items: Sequence[exp.Expr], joins: Sequence[exp.Join], scope: RangeVariables) -> None:
+        """Notes join by join which range variables are filled with NULL, and what the condition links.
+
+        The rows of a LEFT or FULL join stay where its condition does not hold: it says what the joined row is of, not that two of the rows
+        before it are of one slice. Where a RIGHT or FULL join follows, no condition says of what slice a row is by itself.
+        """
+        names = [item.alias_or_name.lower() for item in items]
+        scope.never_all_null = [frozenset(names[:1])]
+        mixes_outer = any(join.side in {"RIGHT", "FULL"} for join in joins)
+        for number, join in enumerate(joins, start=1):
+            here, earlier = names[number], frozenset(names[:number])
+            keeps_earlier = join.side in {"LEFT", "FULL"}
+            for part in conjuncts(join.args["on"]) if join.args.get("on") is not None else ():
+                self._link(
+                    part,
+                    scope,
+                    joined=here if keeps_earlier else None,
+                    earlier=earlier,
+                    by_outer=not mixes_outer,
+                )
+            match join.side:
+                case "LEFT":
+                    pass
+                case "RIGHT":
+                    scope.never_all_null = [frozenset({here})]
+                case "FULL":
+                    scope.never_all_null = [found | {here} for found in scope.never_all_null]
+                case _:
+                    scope.never_all_null.append(frozenset({here}))
+
+    def _link(
+        self,
+        condition: exp.Expr,
+        scope: RangeVariables,
+        *,
+        joined: str | None = None,
+        earlier: Collection[str] = (),
+        by_outer: bool = True,
+    ) -> None:
+        """Notes an equality of carriers.
+
+        Args:
+            condition: what holds of each row, or, with `joined`, of each row that has one of `joined`.
+            scope: the range variables.
+            joined: what an outer join adds to rows that stay without it.
+            earlier: the range variables before it.
+            by_outer: whether the row around a subquery can be linked.
+        """
         condition = condition.unnest()
-        if isinstance(condition, exp.EQ):
-            one, other = condition.this, condition.expression
-            for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
-                scope.link(dimension, self._owner(one, scope), self._owner(other, scope))
+        if not isinstance(condition, exp.EQ):
+            return
+        one, other = condition.this, condition.expression
+        for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
+            ends = {self._owner(one, scope), self._owner(other, scope)}
+            if OUTER in ends and not by_outer:
+                continue
+            if joined is not None:
+                links_nothing_else = all(
+                    scope.root(dimension, joined) != scope.root(dimension, alias)
+                    for alias in {*earlier, OUTER}
+                )
+                if joined not in ends or not links_nothing_else:
+                    continue
+            if len(ends) > 1:
+                scope.link(dimension, *ends)
 
     def _check_links(self, items: Sequence[exp.Expr], scope: RangeVariables) -> bool:
         """Whether anything that is read is sliced; all that is has to be of one slice."""
@@ -259,15 +356,42 @@ class _Reader:
             found = self._unlinked(scope, *(item.alias_or_name.lower() for item in sliced), OUTER)
             if found and self._around(scope.outer):
                 names = " and ".join(sorted(found))
-                self._wrong(f"a subquery whose rows are not of the {names} of the row around it", sliced[0])
+                self._wrong(
+                    f"a subquery whose rows are not of the {names} of the row around it",
+                    sliced[0],
+                    reach=self._reach_of_joins(sliced[0], scope),
+                )
                 return True
         for item in sliced[1:]:
             pair = (sliced[0].alias_or_name.lower(), item.alias_or_name.lower())
             found = self._unlinked(scope, *pair)
             if found:
                 names = " and ".join(sorted(found))
-                self._wrong(f"rows are joined without an equal {names}", item)
+                self._wrong(
+                    f"rows are joined without an equal {names}", item, reach=self._reach_of_joins(item, scope)
+                )
         return True
+
+    def _reach_of_joins(self, item: exp.Expr, scope: RangeVariables) -> Reach:
+        """What a row meets: any day, where no condition compares days."""
+        select = item.parent_select
+        conditions = [join.args.get("on") for join in (select.args.get("joins") or [])] if select else []
+        conditions += [where.this] if select and (where := select.args.get("where")) is not None else []
+        parts = (part for condition in conditions if condition is not None for part in conjuncts(condition))
+        return (
+            Reach() if any(compares_days(part, self._may_be_date_in(scope)) for part in parts) else EVERYTHING
+        )
+
+    def _is_of_slices(self, column: exp.Column, scope: RangeVariables) -> bool:
+        rows = scope.sources.get(column.table.lower())
+        return rows is None or rows.sliced
+
+    def _may_be_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
+        """Tells dates of slices, also those that an outer join fills with NULL: such rows are of no slice."""
+        return lambda value: DATE in self._dimensions_of(value, scope)
+
+    def _is_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
+        return lambda value: DATE in self._carried(value, scope)
 
     def _unlinked(self, scope: RangeVariables | None, *aliases: str) -> Dimensions:
         """The wanted dimensions in which these are not linked with one another; with `OUTER` alone, those of a query by itself."""
@@ -285,7 +409,7 @@ class _Reader:
         for query in subqueries_of(node):
             membership = query.parent if isinstance(query.parent, exp.In) else None
             if membership is not None and membership.args.get("query") is query:
-                compared = self._dimensions_of(membership.this, scope)
+                compared = self._carried(membership.this, scope)
                 inner = query.this if isinstance(query, exp.Subquery) else query
                 rows = self._query(inner, None) if compared else None
                 if (
@@ -313,18 +437,15 @@ class _Reader:
         if missing:
             names = " and ".join(sorted(missing))
             self._wrong(
-                f"rows of several slices are aggregated: {names} is no key of their groups", group or select
+                f"rows of several slices are aggregated: {names} is no key of their groups",
+                group or select,
+                reach=reach_of_groups(keys, self._is_date_in(scope)),
             )
-            if group is None:
-                self._reaches_far("an aggregate of all rows", select)
             return self._wanted
         return found
 
     def _windows(self, select: exp.Select, scope: RangeVariables) -> None:
-        named = {
-            window.name.lower(): window.args.get("partition_by") or []
-            for window in select.args.get("windows") or []
-        }
+        named = {window.name.lower(): window for window in select.args.get("windows") or []}
         within = [
             node
             for node in own_nodes(select)
@@ -332,16 +453,17 @@ class _Reader:
             and isinstance(node.this, exp.Func | exp.IgnoreNulls | exp.RespectNulls)
         ]
         for window in within:
-            by = window.args.get("partition_by") or named.get(str(window.alias).lower(), [])
+            whole = whole_window(window, named)
+            by = whole.args.get("partition_by") or []
             found = frozenset(d for key in by for d in self._carried(key, scope))
             missing = self._unlinked(scope, OUTER) - found
             if missing:
                 names = " and ".join(sorted(missing))
                 self._wrong(
-                    f"a window over several slices: {names} is not among what it is partitioned by", window
+                    f"a window over several slices: {names} is not among what it is partitioned by",
+                    window,
+                    reach=reach_of_window(whole, self._is_date_in(scope)),
                 )
-                if not is_bounded(window):
-                    self._reaches_far("a window that is no RANGE of a number of days", window)
 
     def _carried(self, value: exp.Expr, scope: RangeVariables) -> Dimensions:
         """The wanted dimensions that the value of an expression carries, for every row."""
@@ -356,6 +478,8 @@ class _Reader:
             parts = [unwrapped(part) for part in [value.this, *value.expressions]]
             owners = [self._owner(part, scope) for part in parts]
             found = [self._dimensions_of(part, scope) for part in parts]
+            if everywhere and not self._is_never_null(owners, scope):
+                return NONE
             return frozenset(
                 d for d in frozenset.intersection(*found) if len({scope.root(d, o) for o in owners}) == 1
             )
@@ -363,7 +487,7 @@ class _Reader:
             return NONE
         alias = value.table.lower()
         if alias in scope.sources:
-            if everywhere and alias in scope.nullable:
+            if everywhere and not self._is_never_null([alias], scope):
                 return NONE
             return scope.sources[alias].carries(value.name) & self._wanted
         return (
@@ -371,6 +495,10 @@ class _Reader:
             if scope.outer is not None
             else NONE
         )
+
+    def _is_never_null(self, owners: Sequence[str], scope: RangeVariables) -> bool:
+        """Whether one of these range variables at least has a row in each row of the joins."""
+        return OUTER in owners or any(found <= set(owners) for found in scope.never_all_null)
 
     def _owner(self, value: exp.Expr, scope: RangeVariables) -> str:
         value = unwrapped(value)

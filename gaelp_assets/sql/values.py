@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, FLOAT64, INT64, Type, array_of, struct_of, type_of, typed
 
 _DATA_TYPES: Final = {
@@ -61,6 +62,13 @@ def is_constant(node: exp.Expr) -> bool:
     return is_literal(node) or isinstance(node.unnest(), exp.Boolean)
 
 
+def is_always_null(node: exp.Expr) -> bool:
+    """Whether a value is a NULL that is written out, as some type or not."""
+    while isinstance(node, exp.Paren | exp.Cast | exp.TryCast):
+        node = node.this
+    return isinstance(node, exp.Null)
+
+
 def coerced(node: exp.Expr, target: Type) -> exp.Expr:
     """The value as the type that its context asks for."""
     source = type_of(node)
@@ -75,7 +83,7 @@ def coerced(node: exp.Expr, target: Type) -> exp.Expr:
         return typed(node, target)
     if target == FLOAT64 and source == INT64:
         return node
-    cast = exp.Cast(this=node.copy(), to=sqlglot_type(target))
+    cast = exp.Cast(this=copied(node), to=sqlglot_type(target))
     cast.meta["implied"] = True
     return typed(cast, target)
 

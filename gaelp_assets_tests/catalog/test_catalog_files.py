@@ -41,7 +41,7 @@ TABLE: dict[str, Any] = {
 
 def write(folder: Path, relation_id: str, content: object, sql: str | None = None) -> None:
     path = folder / f"{relation_id.replace('.', '/')}.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
     if sql is not None:
         path.with_suffix(".sql").write_text(sql, encoding="utf-8")
@@ -120,6 +120,21 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
             changed(primary_key=["frame"]), ["primary_key", "did you mean 'frame_id'?"], id="key field"
         ),
         pytest.param(changed(primary_key=[]), ["no primary_key"], id="no key"),
+        pytest.param(
+            changed(sequences=[{"within": ["frame"], "order_by": "width", "ends_where": ["blurred"]}]),
+            ["sequences.0.within", "did you mean 'frame_id'?", "sequences.0.ends_where", "'blurred'"],
+            id="sequence fields",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": ["frame_id"], "order_by": "frame_id", "ends_where": ["width"]}]),
+            ["'frame_id' is STRING", "sequences.0.order_by", "'width' is INTEGER", "one of BOOLEAN"],
+            id="sequence types",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": [], "order_by": "width", "ends_where": []}]),
+            ["sequences.0.within", "sequences.0.ends_where", "at least 1 item"],
+            id="empty sequence",
+        ),
         pytest.param(
             changed(key_scope="slices"),
             ["media/frames.json, key_scope", "'table' or 'slice'", "found 'slices'"],
@@ -234,7 +249,7 @@ VIEW = {
             "unknown relation 'media.frame', did you mean 'media.frames'?",
         ),
         ("SELECT COUNT(*) AS n FROM frames", "the dataset before it: media.frames"),
-        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql: line 1"),
+        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql, line 1"),
         ("DELETE FROM media.frames WHERE TRUE", "not one SELECT statement"),
         ("SELECT n FROM media.counts", "read one another in a circle"),
     ],

@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -79,13 +80,20 @@ class BigQueryLoader(BigQueryEngine):
             )
 
     def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds.
+
+        A query whose columns are not those that the relation declares is refused: columns that no field declares would be dropped, and
+        fields of records paired by their place.
+        """
+        from gaelp_assets.sql.views import check_columns
+
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
         labels = {"asset": relation.id, "slice": str(slice_)}
+        check_columns(relation, self._catalog)
         entry = transaction.refresh_entry_statement(self._names, self._catalog, relation, slice_)
         if self._tables.keeping(relation) is not None:
             self._refresh_native(relation)
@@ -196,7 +204,7 @@ class BigQueryLoader(BigQueryEngine):
         if rebuilds and not write.accept_loss:
             staged = rows.counts if rows is not None else {}
             seen.check_losses(write.relation, self._held_rows(script, known, labels), counts, staged)
-        first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        first = 0 if rebuilds or held.is_empty() else (cast("int | None", held["position"].max()) or 0) + 1
         entries = [
             ledger_entry(
                 batch,
