@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,14 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
+from gaelp_assets.gateway.corrections import version, withdrawal_name
 from gaelp_assets.gateway.paths import sorted_name
+from gaelp_assets.ingest.in_force import too_many_rejected
+from gaelp_assets.ingest.predecessors import Predecessors
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
 from gaelp_assets.ingest.validate import ValidatedChunk, Validators
+from gaelp_assets.ingest.withdrawals import every_row, key_relation, not_keys
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, WriteMode
 
@@ -80,26 +85,46 @@ def _sort_claimed(
 ) -> tuple[FileReport, pl.DataFrame]:
     platform.ensure(file.relation)
     with staging_folder(platform) as folder:
-        validator = validators.of(file.relation)
+        own = version(file.path)
+        validator = (
+            validators.of_variant(key_relation(file.relation, sliced=True))
+            if own.withdraws
+            else validators.of(file.relation)
+        )
         sorter = _Sorter(validator.compiled.slice_columns, folder)
         staged = stage_file(
             platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
         )
+        left: set[Slice] = set()
+        if own.withdraws and staged.batch.rejected:
+            raise GaelpError(not_keys(file.relation, staged.batch.rejected))
+        if own.corrects and not own.withdraws:
+            before = Predecessors.of(platform, file.relation, own.stem, below=own.number)
+            problem = too_many_rejected(staged.batch.rejected, before.rejected)
+            if problem is not None:
+                raise GaelpError(problem)
+            left = before.slices - sorter.files.keys()
         for slice_, path in sorter.files.items():
             name = sorted_name(file, _digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
+        for slice_ in sorted(left, key=lambda s: s.sort_key):
+            # The revision has no row of this slice any more: so no earlier version has.
+            content = every_row(own.stem)
+            name = withdrawal_name(own.stem, own.number)
+            platform.gateway.publish(file.relation, slice_, name, [content])
         counts = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
     return FileReport(file.path, staged.batch.size, counts), staged.reasons
 
 
 def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
+    own = version(staged.file.path)
     [counts] = platform.warehouse.write(
         SliceWrite(
             relation=staged.file.relation,
             slice=WHOLE,
             mode=WriteMode.SORT,
-            batches=[staged.batch],
+            batches=[replace(staged.batch, revision=own.number if own.corrects else None)],
             loaded_at=dt.datetime.now(dt.UTC),
             run_id=run_id,
         )

@@ -30,7 +30,13 @@ from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
 from gaelp_assets.warehouse.bigquery.materialization_rules import Materialization
 from gaelp_assets.warehouse.bigquery.materialized_views import needs_refresh, refresh_statement
-from gaelp_assets.warehouse.bigquery.merge import MergeResult, fates_of, known_batches, ledger_entry
+from gaelp_assets.warehouse.bigquery.merge import (
+    MergeResult,
+    fates_of,
+    known_batches,
+    known_notes,
+    ledger_entry,
+)
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory
 from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
@@ -137,6 +143,8 @@ class BigQueryLoader(BigQueryEngine):
         new = unique_batches(write.batches, () if rebuilds else known.keys())
         if not new and not rebuilds:
             return [known[batch.batch_id][0] for batch in write.batches]
+        if write.mode is WriteMode.APPEND and held["revision"].is_not_null().any():
+            raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
         script = transaction.WriteScript(
             self._names,
             write,
@@ -165,12 +173,14 @@ class BigQueryLoader(BigQueryEngine):
             )
         script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
         first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        notes = known_notes(held)
         entries = [
             ledger_entry(
                 batch,
                 fate,
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
+                batch.note or notes.get(batch.batch_id),
             )
             for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]

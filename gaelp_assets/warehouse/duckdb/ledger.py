@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import duckdb
@@ -17,7 +17,7 @@ from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
-from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
@@ -40,6 +40,12 @@ _LEDGER_SCHEMA: Final[dict[str, pl.DataType]] = {
     "sorted": pl.Int64(),
     "loaded_at": pl.Datetime("us", "UTC"),
     "position": pl.Int64(),
+    "superseded": pl.Int64(),
+    "withdrawn": pl.Int64(),
+    "revision": pl.Int64(),
+    "superseded_by": pl.String(),
+    "corrected_by": pl.String(),
+    "reason": pl.String(),
 }
 
 
@@ -59,15 +65,29 @@ class SliceLedger:
     def known(self) -> dict[str, tuple[LineCounts, dt.datetime]]:
         """The batches that the ledger holds, by id, with the moment when each was first loaded."""
         rows = self._con.execute(
-            f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
+            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, coalesce(superseded, 0), coalesce(withdrawn, 0), loaded_at "
+            f"FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
         return {
-            batch_id: (
-                LineCounts(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
-                loaded_at,
-            )
-            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
+            row[0]: (LineCounts(*row[:8], already_in_ledger=True), row[8])  # type: ignore[misc]
+            for row in rows
         }
+
+    def is_corrected(self) -> bool:
+        """Whether the ledger holds a revision or a withdrawal."""
+        return bool(
+            scalar(
+                self._con,
+                f"SELECT count(*) FROM {self._ledger} WHERE {self._of_slice} AND revision IS NOT NULL",
+            )
+        )
+
+    def notes(self) -> dict[str, Note]:
+        """What the ledger says of who made corrections and why, by batch id."""
+        rows = self._con.execute(
+            f"SELECT batch_id, corrected_by, reason FROM {self._ledger} WHERE {self._of_slice} AND corrected_by IS NOT NULL"
+        ).fetchall()
+        return {batch_id: Note(corrected_by, reason) for batch_id, corrected_by, reason in rows}
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
@@ -121,9 +141,15 @@ class SliceLedger:
             )
 
     def add_batches(
-        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], settled: MergeResult
+        self,
+        batches: Sequence[StagedBatch],
+        moments: Sequence[dt.datetime],
+        settled: MergeResult,
+        notes: Mapping[str, Note],
     ) -> list[LineCounts]:
         """Adds the ledger's rows of the batches and takes back what they replaced; the fates, in the batches' order.
+
+        `notes` are those that the ledger held: a batch without one of its own keeps them.
 
         Raises:
             GaelpError: a batch's lines do not add up.
@@ -136,7 +162,7 @@ class SliceLedger:
                 f"WHERE {self._of_slice} AND batch_id = $batch_id",
                 {"count": count, "batch_id": batch_id},
             )
-        self._insert_ledger_rows(batches, moments, counts)
+        self._insert_ledger_rows(batches, moments, counts, [b.note or notes.get(b.batch_id) for b in batches])
         return counts
 
     def _dead_letters_of_slice(self) -> str:
@@ -176,7 +202,11 @@ class SliceLedger:
         self._con.unregister("_conflict")
 
     def _insert_ledger_rows(
-        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], counts: Sequence[LineCounts]
+        self,
+        batches: Sequence[StagedBatch],
+        moments: Sequence[dt.datetime],
+        counts: Sequence[LineCounts],
+        notes: Sequence[Note | None],
     ) -> None:
         # Clocks differ between processes, and a load can wait for its lock: the position, not the time, is the order.
         first = scalar(
@@ -195,8 +225,16 @@ class SliceLedger:
                 f.sorted,
                 moment,
                 position,
+                f.superseded,
+                f.withdrawn,
+                b.revision,
+                b.superseded_by,
+                note and note.corrected_by,
+                note and note.reason,
             )
-            for position, (b, moment, f) in enumerate(zip(batches, moments, counts, strict=True), start=first)
+            for position, (b, moment, f, note) in enumerate(
+                zip(batches, moments, counts, notes, strict=True), start=first
+            )
         ]
         frame = pl.DataFrame(rows, schema=_LEDGER_SCHEMA, orient="row")
         self._con.register("_ledger_row", frame.to_arrow())
@@ -252,4 +290,6 @@ def _fates(batch: StagedBatch, index: int, settled: MergeResult) -> LineCounts:
         duplicate=settled.duplicate.get(index, 0),
         rejected=batch.rejected + len(settled.conflicts.get(index, ())),
         sorted=batch.sorted,
+        superseded=batch.superseded,
+        withdrawn=batch.withdrawn,
     )

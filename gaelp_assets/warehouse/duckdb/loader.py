@@ -28,7 +28,7 @@ class DuckDBLoader(DuckDBEngine):
         """Carries out a `SliceWrite` in one transaction."""
         with self._file.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
             ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
-            known = ledger.known()
+            known, notes = ledger.known(), ledger.notes()
             if write.mode is WriteMode.REBUILD:
                 if known.keys() - {batch.batch_id for batch in write.batches}:
                     raise SliceChanged(
@@ -40,12 +40,14 @@ class DuckDBLoader(DuckDBEngine):
                 con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
             else:
                 new = unique_batches(write.batches, known.keys())
+                if new and write.mode is WriteMode.APPEND and ledger.is_corrected():
+                    raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
             if not new and write.mode is not WriteMode.REBUILD:
                 return [known[batch.batch_id][0] for batch in write.batches]
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
             settled = self._settle(con, write, new, moments)
             ledger.add_dead_letters(new, moments, settled)
-            written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
+            written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled, notes)}
         return counts_by_batch(write.batches, written, known)
 
     def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
