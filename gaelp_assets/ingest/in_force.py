@@ -205,7 +205,7 @@ def known_counts(ledger: pl.DataFrame) -> list[LineCounts]:
             row["superseded"] or 0,
             row["withdrawn"] or 0,
             already_in_ledger=True,
-        )  # fmt: skip
+        )
         for row in ledger.to_dicts()
     ]
 

@@ -16,11 +16,11 @@ class Predecessors:
     """What is known of a file's versions below a number, withdrawals left out."""
 
     slices: frozenset[Slice]
-    """The slices that hold rows of them, or will once the queue is loaded."""
+    """The slices in which one of them counts, or will once the queue is loaded."""
+    known: frozenset[Slice]
+    """All slices that they are or were of."""
     rejected: int
     """The lines that were rejected of them, while sorting and loading."""
-    last: int
-    """The greatest number among them; 0 if there are none."""
 
     @classmethod
     def of(
@@ -36,23 +36,27 @@ class Predecessors:
         """
         rows = [row for row in ledger_rows(platform, relation) if _is_earlier(row["file"], stem, below)]
         loads = [row for row in rows if row["mode"] != WriteMode.SORT.value]
-        slices = {Slice(row["slice_date"], row["slice_environment"]) for row in loads if _counts(row)}
-        queued = [
-            file
+        queued = {
+            file.slice
             for file in platform.gateway.pending().files
             if file.relation.id == relation.id and _is_earlier(file.path, stem, below)
-        ]
+        }
         return cls(
-            frozenset(slices | {file.slice for file in queued}),
+            frozenset({slice_of(row) for row in loads if row["superseded_by"] is None} | queued),
+            frozenset({slice_of(row) for row in loads} | queued),
             sum(row["rejected"] for row in rows),
-            max((version(row["file"]).number for row in rows), default=0),
         )
 
 
+def slice_of(row: dict[str, Any]) -> Slice:
+    """The slice that a row of the ledger is of."""
+    return Slice(row["slice_date"], row["slice_environment"])
+
+
 def ledger_rows(platform: PlatformReader, relation: Relation) -> list[dict[str, Any]]:
-    """What the ledger says of a table's files: `batch_id`, `file`, `mode`, slice, counts and `superseded_by`."""
+    """What the ledger says of a table's files: `batch_id`, `file`, `mode`, slice, and what corrections made of them."""
     return platform.warehouse.query(
-        "SELECT batch_id, file, mode, slice_date, slice_environment, loaded, duplicate, rejected, superseded_by, revision, reason "
+        "SELECT batch_id, file, mode, slice_date, slice_environment, rejected, superseded, withdrawn, superseded_by, corrected_by "
         f"FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name ORDER BY slice_date, slice_environment, file, batch_id",
         {"dataset": relation.dataset, "table_name": relation.name},
         labels={"asset": LEDGER},
@@ -62,7 +66,3 @@ def ledger_rows(platform: PlatformReader, relation: Relation) -> list[dict[str, 
 def _is_earlier(path: str, stem: str, below: int | None) -> bool:
     own = version(path)
     return own.stem == stem and not own.withdraws and (below is None or own.number < below)
-
-
-def _counts(row: dict[str, Any]) -> bool:
-    return row["superseded_by"] is None

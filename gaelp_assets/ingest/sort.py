@@ -50,16 +50,17 @@ def sort_raw(
         with suppress(ObjectChanged):  # somebody else has set it aside
             platform.gateway.fail(stored, [problem])
     validators = Validators.for_run(platform)
-    return [_sort_file(platform, file, validators, run_id, on_progress) for file in listing.files]
+    return [sort_file(platform, file, validators, run_id, on_progress) for file in listing.files]
 
 
-def _sort_file(
+def sort_file(
     platform: Platform,
     file: GatewayFile,
     validators: Validators,
     run_id: str,
-    on_progress: OnFileProgress | None,
+    on_progress: OnFileProgress | None = None,
 ) -> SliceReport:
+    """Sorts one file; one that cannot be sorted goes to `failed/`, and its problems into the report. Raises as `sort_raw` does."""
     started = time.monotonic()
     reasons = pl.DataFrame(schema=REASON_SCHEMA)
     try:
@@ -91,11 +92,11 @@ def _sort_claimed(
             if own.withdraws
             else validators.of(file.relation)
         )
-        sorter = _Sorter(validator.compiled.slice_columns, folder)
+        sorter = SliceFiles(validator.compiled.slice_columns, folder)
         staged = stage_file(
             platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
         )
-        left: set[Slice] = set()
+        left: frozenset[Slice] = frozenset()
         if own.withdraws and staged.batch.rejected:
             raise GaelpError(not_keys(file.relation, staged.batch.rejected))
         if own.corrects and not own.withdraws:
@@ -105,7 +106,7 @@ def _sort_claimed(
                 raise GaelpError(problem)
             left = before.slices - sorter.files.keys()
         for slice_, path in sorter.files.items():
-            name = sorted_name(file, _digest(path))
+            name = sorted_name(file, digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
         for slice_ in sorted(left, key=lambda s: s.sort_key):
             # The revision has no row of this slice any more: so no earlier version has.
@@ -149,7 +150,7 @@ def rows_by_slice(columns: Mapping[str, pl.Expr], rows: pl.DataFrame) -> Iterato
         yield Slice(**dict(zip(columns, key, strict=True))), places["_row"].to_list()
 
 
-class _Sorter:
+class SliceFiles:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
     def __init__(self, columns: Mapping[str, pl.Expr], folder: Path) -> None:
@@ -169,7 +170,8 @@ class _Sorter:
             stream.writelines(line + b"\n" for line in lines)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

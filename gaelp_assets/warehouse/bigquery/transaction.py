@@ -187,7 +187,8 @@ class WriteScript:
         """A query of one text that differs whenever the ledger of the slice does; see `bigquery_stage.fingerprint`."""
         return (
             "SELECT TO_HEX(SHA256(COALESCE(STRING_AGG(CONCAT(batch_id, ' ', CAST(position AS STRING), ' ', mode, ' ', "
-            "CAST(loaded AS STRING), ' ', run_id, ' ', COALESCE(corrected_by, ''), ' ', COALESCE(reason, '')), '\\n' ORDER BY batch_id), ''))) "
+            "CAST(loaded AS STRING), ' ', run_id, ' ', COALESCE(corrected_by, ''), ' ', "
+            "COALESCE(reason, '')), '\\n' ORDER BY batch_id), ''))) "
             f"FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}"
         )
 
