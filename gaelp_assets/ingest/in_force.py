@@ -1,8 +1,8 @@
 """What of a slice's files is in force, where some of them correct others: the batches that a rebuild writes.
 
-Whole files first: a revision stands in the place of every earlier version of its file, whose lines are `superseded`. Then single keys: a row
-gives way to a revision of any file, or to a withdrawal, that has its key and a greater number. Each line that gives way is counted, so
-that the lines of every batch still add up. The numbers alone decide, never the order of arrival: every rebuild ends with the same rows.
+Whole files first: a revision stands in the place of every earlier version of its file, whose lines are `superseded`. Then single keys: a
+row gives way to a revision of any file, or to a withdrawal, that has its key and a greater number. Each line that gives way is counted,
+so that the lines of every batch still add up. The numbers alone decide, never the order of arrival: every rebuild ends with the same rows.
 """
 
 from __future__ import annotations
