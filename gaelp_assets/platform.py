@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.clients import bigquery_client
-from gaelp_assets.platform_reader import PlatformReader, catalog_and_gateway, read_catalog
+from gaelp_assets.platform_reader import PlatformReader, catalog_and_gateway, read_catalog, read_sound_catalog
 from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.open import open_warehouse
@@ -44,7 +44,7 @@ def open_platform(
     >>> platform = open_platform(load_settings())
     >>> platform.ensure(platform.catalog["training.episodes"])
     """
-    catalog, gateway = catalog_and_gateway(settings, catalog, storage)
+    catalog, gateway = catalog_and_gateway(settings, catalog, storage, remember=True)
     return Platform(
         settings=settings,
         catalog=catalog,
@@ -53,4 +53,4 @@ def open_platform(
     )
 
 
-__all__ = ["Platform", "open_platform", "read_catalog"]
+__all__ = ["Platform", "open_platform", "read_catalog", "read_sound_catalog"]

@@ -1,4 +1,5 @@
-"""Asset checks of what the warehouse holds, apart from any load: schema, keys, references and sequences of loaded tables.
+"""Asset checks of what the warehouse holds, apart from any load: schema, keys, references and sequences of loaded tables, and the keys
+and references that derived relations declare.
 
 A check that cannot run ends with a warning and its reason: neither passed, nor a failure of the data. The checks of one load,
 `accounting` and `rejected_rows`, belong to `assets.tables`, which has the load's counts.
@@ -43,20 +44,26 @@ CheckOutcome = tuple[bool, Metadata]
 """Whether the check passed, and its metadata."""
 
 
+def checked(catalog: Catalog) -> list[Relation]:
+    """The relations that have checks of what the warehouse holds: loaded tables, and derived relations that declare a key."""
+    return [r for r in catalog if r.is_loaded or (r.is_derived and (r.primary_key or r.foreign_keys))]
+
+
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
-    """The checks of one loaded table, for the slice or the range of a run, or else the whole table."""
+    """The checks of one relation of `checked`, for the slice or the range of a run, or else the whole of it."""
     key = asset_key(relation)
-    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {
-        AssetCheckName.SCHEMA_CONFORMANCE.value: (
+    checks: dict[str, tuple[str, Callable[[PlatformReader, Sequence[PartitionRange]], CheckOutcome]]] = {}
+    if relation.is_loaded:
+        checks[AssetCheckName.SCHEMA_CONFORMANCE.value] = (
             "Nobody has changed the table away from the catalogue, and the first "
             f"{SAMPLE_ROWS:,} rows of the slice keep the table's rules.",
             lambda platform, found: schema_conformance(platform, relation, found),
-        ),
-        AssetCheckName.KEY_UNIQUENESS.value: (
+        )
+    if relation.primary_key:
+        checks[AssetCheckName.KEY_UNIQUENESS.value] = (
             f"No two rows of the {'table' if spans_slices(relation) else 'slice'} have the same {', '.join(relation.primary_key)}.",
             lambda platform, found: key_uniqueness(platform, relation, found),
-        ),
-    }
+        )
     if relation.foreign_keys:
         targets = ", ".join(foreign.references for foreign in relation.foreign_keys)
         checks[AssetCheckName.FOREIGN_KEYS.value] = (

@@ -24,7 +24,7 @@ def repeated_keys(
     """A query of the keys that several rows have, as `k0`, `k1`, ... (and the slice, where each keeps its own), with their number `n`.
 
     Args:
-        relation: a loaded table.
+        relation: one with a primary key.
         covered: what is checked.
         everywhere: the whole table; BigQuery insists on a filter of its partitions.
 

@@ -9,13 +9,13 @@ from gaelp_assets.errors import Problem
 
 
 def spans_slices(relation: Relation) -> bool:
-    """Whether another slice of a loaded table can hold a row with the same key, which is then one key too many.
+    """Whether another slice of the relation can hold a row with the same key, which is then one key too many.
 
     Not so where the table is one slice, where `key_scope` is `slice`, or where the key tells the slice: rows with the same key are then in
     the same slice.
     """
     by = relation.partitioning
-    if not relation.is_loaded or by is None or relation.key_scope == KeyScope.SLICE:
+    if by is None or relation.key_scope == KeyScope.SLICE:
         return False
     return not {by.date, by.environment or by.date} <= set(relation.primary_key)
 

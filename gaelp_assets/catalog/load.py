@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from gaelp_assets.catalog.folders import (
     FOLDER,
@@ -16,6 +17,7 @@ from gaelp_assets.catalog.folders import (
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.catalog.references import topological_order
+from gaelp_assets.catalog.set_aside import SetAside, why_not
 from gaelp_assets.catalog.validate import CheckProblems, cross_file_problems, upstream_of
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
@@ -24,11 +26,16 @@ class Catalog:
     """All relations, by `dataset.name`, in order of their ids."""
 
     def __init__(
-        self, relations: Sequence[Relation], upstream: Mapping[str, frozenset[str]] | None = None
+        self,
+        relations: Sequence[Relation],
+        upstream: Mapping[str, frozenset[str]] | None = None,
+        set_aside: Sequence[SetAside] = (),
     ) -> None:
         self.relations: Mapping[str, Relation] = {r.id: r for r in sorted(relations, key=lambda r: r.id)}
         self.upstream: Mapping[str, frozenset[str]] = upstream or {}
         """The ids of the relations that each derived relation's SQL reads."""
+        self.set_aside: Mapping[str, SetAside] = {found.id: found for found in set_aside}
+        """Derived relations that are not here because of their problems, by id."""
 
     def __iter__(self) -> Iterator[Relation]:
         return iter(self.relations.values())
@@ -54,7 +61,7 @@ class Catalog:
         """The relation written as `dataset.name`, or as `name` where a single dataset has one of that name.
 
         Raises:
-            GaelpError: there is none, and the known ones are listed; or several datasets have one.
+            GaelpError: there is none, and the known ones are listed; several datasets have one; or it is set aside, with its problems.
 
         >>> load_catalog().find("episodes").id
         'training.episodes'
@@ -64,7 +71,8 @@ class Catalog:
             ids = ", ".join(relation.id for relation in found)
             raise GaelpError(Problem(f"{len(found)} relations are called {name!r}", expected=f"one of {ids}"))
         if not found:
-            raise GaelpError(unknown("relation", name, self.relations))
+            problems = why_not(name, self.set_aside)
+            raise GaelpError(*(problems or [unknown("relation", name, self.relations)]))
         return found[0]
 
     @property
@@ -92,6 +100,15 @@ class Catalog:
         return result
 
 
+class Reading(NamedTuple):
+    """What catalogue folders hold. With problems it is no catalogue: some relations are there in part, as their `unread` says."""
+
+    relations: list[Relation]
+    problems: list[Problem]
+    unread: frozenset[str]
+    """The ids of relations that are left out."""
+
+
 def load_catalog(
     folder: Path = FOLDER, check_problems: CheckProblems | None = None, *, users: Sequence[Path] = ()
 ) -> Catalog:
@@ -108,6 +125,16 @@ def load_catalog(
     Raises:
         GaelpError: with every problem of every file of every folder.
     """
+    reading = read_relations(folder, check_problems, users=users)
+    if reading.problems:
+        raise GaelpError(*reading.problems)
+    return Catalog(reading.relations, upstream_of(reading.relations))
+
+
+def read_relations(
+    folder: Path = FOLDER, check_problems: CheckProblems | None = None, *, users: Sequence[Path] = ()
+) -> Reading:
+    """As `load_catalog`, with the problems beside what can be read in spite of them: a broken file hides no problem of another."""
     problems: list[Problem] = []
     unread: set[str] = set()
     layers = [_read_folder(folder, problems, unread)]
@@ -126,22 +153,20 @@ def load_catalog(
         layers.append(_without_the_platforms(_read_folder(users_folder, problems, unread), problems, unread))
     relations = _merged(layers, problems, unread)
     problems += cross_file_problems(relations, check_problems, unread=unread)
-    if problems:
-        raise GaelpError(*problems)
-    return Catalog(relations, upstream_of(relations))
+    return Reading(relations, problems, frozenset(unread))
 
 
 def _read_folder(folder: Path, problems: list[Problem], unread: set[str]) -> list[Relation]:
-    """The folder's relations; the ids of those that have problems of their own go to `unread`."""
+    """The folder's relations, as far as their files can be read; the ids of those of which nothing can be told go to `unread`."""
     files = list_files(folder)
     problems += files.problems
     relations = []
     for path in files.relations:
-        found = read_relation(path)
-        if isinstance(found, Relation):
-            relations.append(found)
+        relation, found = read_relation(path)
+        problems += found
+        if relation is not None:
+            relations.append(relation)
         else:
-            problems += found
             unread.add(f"{path.parent.name}.{path.stem}")
     return relations
 
@@ -172,7 +197,7 @@ def _merged(
     merged: dict[str, Relation] = {}
     for relation in (relation for layer in layers for relation in layer):
         earlier = merged.get(relation.id)
-        if earlier is not None and not relation.overrides:
+        if earlier is not None and not relation.overrides and "overrides" not in relation.unread:
             problems.append(
                 Problem(
                     f"{relation.id} is described twice",

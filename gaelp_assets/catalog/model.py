@@ -17,8 +17,8 @@ FieldType = Literal[
 TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
-# Keys of a relation that come from the places of its files, not from their content.
-FROM_PLACE: Final = ("dataset", "name", "sql", "file")
+# Keys of a relation that come from the places of its files, or from how they were read, not from their content.
+FROM_PLACE: Final = ("dataset", "name", "sql", "file", "unread")
 
 
 class Kind(StrEnum):
@@ -41,7 +41,7 @@ class KeyScope(StrEnum):
 
 
 class AssetCheckName(StrEnum):
-    """The asset checks that a loaded table has."""
+    """The asset checks that a loaded table has; a derived relation has those of the keys that it declares."""
 
     ACCOUNTING = "accounting"
     REJECTED_ROWS = "rejected_rows"
@@ -183,6 +183,10 @@ class Relation(CatalogModel):
     file: str = Described(default="", exclude=True, repr=False)
     """The path of its JSON file, as messages name it; empty for one that no file describes."""
 
+    unread: frozenset[str] = Described(default=frozenset(), exclude=True, repr=False)
+    """Keys of its file, and `fields.NAME` of fields, of which nothing can be told, as what stands there is wrong. Empty in a catalogue
+    without problems; otherwise, nothing that depends on them is called wrong besides."""
+
     kind: Kind = Kind.TABLE
     description: str = Described(min_length=1)
     owner: str = Described(
@@ -264,6 +268,10 @@ class Relation(CatalogModel):
         """The names of the top-level fields, in order."""
         return tuple(field.name for field in self.fields)
 
+    def is_read(self, name: str) -> bool:
+        """Whether it can be told that there is, or is not, a field of that name, and of which type."""
+        return not {"fields", f"fields.{name}"} & self.unread
+
     def severity(self, check: AssetCheckName) -> Severity:
         """How bad it is when that asset check fails."""
         return self.asset_check_severity.get(check, DEFAULT_SEVERITY[check])
@@ -294,6 +302,11 @@ LOAD_FIELDS: Final = (
         name="_row_hash", type="INTEGER", mode="REQUIRED", description="xxHash3-64 of the row's line, as sent"
     ),
 )
+
+
+def stored_fields(relation: Relation) -> tuple[Field, ...]:
+    """The columns that the relation's table has: its fields and, where it is loaded, the platform's."""
+    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
 
 
 def walk_fields(fields: Sequence[Field], prefix: str = "") -> Iterator[tuple[str, Field]]:

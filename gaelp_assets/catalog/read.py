@@ -6,38 +6,58 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NoReturn, get_args
+from typing import Final, NamedTuple, NoReturn, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from gaelp_assets.catalog.folders import shown
 from gaelp_assets.catalog.model import FROM_PLACE, Relation
+from gaelp_assets.catalog.salvage import salvage
 from gaelp_assets.errors import Problem, unknown
 
 _OBJECT: Final = "one JSON object"
 
 
-def read_relation(path: Path) -> Relation | list[Problem]:
-    """The relation that `DATASET/NAME.json`, with `NAME.sql` beside it, describes; or everything that is wrong with the files."""
+class ReadRelation(NamedTuple):
+    """What `DATASET/NAME.json`, with `NAME.sql` beside it, describes, and everything that is wrong with the two by themselves.
+
+    With problems, the relation is what can be told all the same, with the rest in its `unread`; None where nothing can.
+    """
+
+    relation: Relation | None
+    problems: list[Problem]
+
+
+def read_relation(path: Path) -> ReadRelation:
+    """Reads the file of a relation, and the SQL beside it."""
     problems: list[Problem] = []
     text, sql = _text(path, problems), None
     sql_file = path.with_suffix(".sql")
-    if sql_file.exists() or sql_file.is_symlink():
+    sql_there = sql_file.exists() or sql_file.is_symlink()
+    if sql_there:
         sql = _text(sql_file, problems)
     content = _object(text, shown(path), problems) if text is not None else None
     if content is None:
-        return problems
+        return ReadRelation(None, problems)
     content.pop("$schema", None)
     problems += [
         unknown("key", key, known_keys(()), where=shown(path)) for key in FROM_PLACE if key in content
     ]
-    place = {"dataset": path.parent.name, "name": path.stem, "sql": sql, "file": shown(path)}
+    content = {key: value for key, value in content.items() if key not in FROM_PLACE}
+    place: dict[str, object] = {
+        "dataset": path.parent.name,
+        "name": path.stem,
+        "sql": sql,
+        "file": shown(path),
+        "unread": frozenset({"sql"} if sql_there and sql is None else ()),
+    }
     try:
-        relation = Relation.model_validate({**content, **place})
+        return ReadRelation(Relation.model_validate({**content, **place}), problems)
     except ValidationError as error:
-        return [*problems, *(_explain(detail, shown(path)) for detail in error.errors())]
-    return problems or relation
+        errors = error.errors()
+    problems += [_explain(detail, shown(path)) for detail in errors]
+    return ReadRelation(salvage(content, place, errors), problems)
 
 
 def _text(path: Path, problems: list[Problem]) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
-from gaelp_assets.catalog.references import references, topological_order
+from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, references, topological_order
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 CheckProblems = Callable[[Check, Field | None, Relation], list[str]]
@@ -81,13 +81,13 @@ def _relation_problems(relation: Relation, check_problems: CheckProblems | None)
 
 def _kind_problems(relation: Relation) -> Iterable[Problem]:
     derived = relation.kind in {Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DERIVED_TABLE}
-    if derived and relation.sql is None:
+    if derived and relation.sql is None and "sql" not in relation.unread:
         yield Problem(f"a {relation.kind} without SQL", _where(relation), f"{relation.name}.sql beside it")
     if not derived and relation.sql is not None:
         yield Problem(
             f"a {relation.kind} with SQL", _where(relation, sql=True), "no SQL, or the kind of a view"
         )
-    if relation.is_loaded and not relation.primary_key:
+    if relation.is_loaded and not relation.primary_key and "primary_key" not in relation.unread:
         yield Problem("no primary_key", _where(relation), "at least one field: every loaded table has a key")
     if not relation.is_loaded and relation.on_key_conflict != "reject":
         yield Problem(
@@ -138,7 +138,7 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
         else set()
     )
     for name in sorted(required & set(relation.field_names)):
-        if not relation.field(name).required:
+        if not relation.field(name).required and relation.is_read(name):
             yield Problem(
                 f"field {name!r} is {relation.field(name).mode}",
                 _where(relation, "fields"),
@@ -149,7 +149,8 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
         for key in ("x", "y", "series", "facet", "low", "high"):
             name = getattr(chart, key)
             if name is not None and name not in relation.field_names:
-                yield unknown("field", name, relation.field_names, where=_where(relation, f"chart.{key}"))
+                if relation.is_read(name):
+                    yield unknown("field", name, relation.field_names, where=_where(relation, f"chart.{key}"))
             elif name is not None and relation.field(name).sensitive:
                 yield Problem(
                     f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
@@ -169,6 +170,8 @@ def _sequence_problems(relation: Relation) -> Iterable[Problem]:
 
 
 def _typed_field(relation: Relation, key: str, name: str, types: set[str]) -> Iterable[Problem]:
+    if not relation.is_read(name):
+        return
     if name not in relation.field_names:
         yield unknown("field", name, relation.field_names, where=_where(relation, key))
         return
@@ -200,7 +203,7 @@ def _foreign_key_problems(
     for index, key in enumerate(relation.foreign_keys):
         where = _where(relation, f"foreign_keys.{index}")
         for name in key.fields:
-            if name not in relation.field_names:
+            if name not in relation.field_names and relation.is_read(name):
                 yield unknown("field", name, relation.field_names, where=where)
         targets = by_name.get(key.references, [])
         if len(targets) > 1:
@@ -219,14 +222,24 @@ def _foreign_key_problems(
                 "as many of the one as of the other",
             )
         for name, target_name in zip(key.fields, key.targets, strict=False):
+            if not target.is_read(target_name):
+                continue
             if target_name not in target.field_names:
                 yield unknown("field", target_name, target.field_names, where=f"{where}, {target.id}")
-            elif name in relation.field_names and relation.field(name).type != target.field(target_name).type:
+            elif (
+                name in relation.field_names
+                and relation.is_read(name)
+                and relation.field(name).type != target.field(target_name).type
+            ):
                 yield Problem(
                     f"{name} is {relation.field(name).type}, {target.id}.{target_name} is {target.field(target_name).type}",
                     where,
                     "the same type on both sides",
                 )
+
+
+def _read_at(relation: Relation, name: str) -> str:
+    return _where(relation, place_of_reference(relation.sql or "", name), sql=True)
 
 
 def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> list[Problem]:
@@ -236,20 +249,23 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
     for relation in relations:
         if relation.sql is None:
             continue
-        where = _where(relation, sql=True)
         try:
             read = references(relation.sql)
-        except ValueError as error:
-            problems.append(Problem(str(error), where, "one GoogleSQL SELECT statement"))
+        except NotAQueryError as error:
+            problems.append(
+                Problem(error.what, _where(relation, error.place, sql=True), "one GoogleSQL SELECT statement")
+            )
             continue
         problems += [
-            unknown("relation", name, [r.id for r in relations], where=where)
+            unknown("relation", name, [r.id for r in relations], where=_read_at(relation, name))
             for name in sorted(read - by_name.keys())
             if name not in unread
         ]
         problems += [
             Problem(
-                f"reads {name!r}", where, "the dataset before it: " + " or ".join(r.id for r in by_name[name])
+                f"reads {name!r}",
+                _read_at(relation, name),
+                "the dataset before it: " + " or ".join(r.id for r in by_name[name]),
             )
             for name in sorted(read & {r.name for r in relations})
         ]

@@ -17,10 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="The relations that the platform kn
 
 
 def _catalog(settings: Settings) -> Catalog:
-    from gaelp_assets.catalog.folders import catalog_folders
-    from gaelp_assets.platform import read_catalog
+    from gaelp_assets.platform import read_sound_catalog
 
-    return read_catalog(catalog_folders(settings))
+    return read_sound_catalog(settings)
 
 
 @app.command("validate")
@@ -29,17 +28,23 @@ def validate(
         Path | None, typer.Argument(help="a folder of yours, in place of those that GAELP_CATALOG names")
     ] = None,
 ) -> None:
-    """Look for problems in all catalogue files, the shipped and yours, and report all of them."""
-    from gaelp_assets.platform import read_catalog
+    """Look for problems in all catalogue files, the shipped and yours, bind every view on empty tables, and report all problems."""
+    from gaelp_assets.catalog.folders import catalog_folders
+    from gaelp_assets.errors import GaelpError
+    from gaelp_assets.operations.catalog_problems import validate_catalog
 
-    catalog = read_catalog([folder]) if folder is not None else _catalog(load_settings())
-    render.print_line(f"{len(catalog)} relations, no problems")
+    found = validate_catalog([folder] if folder is not None else catalog_folders(load_settings()))
+    if found.problems:
+        raise GaelpError(*found.problems)
+    render.print_line(f"{found.relations} relations, no problems")
 
 
 @app.command("list")
 def list_relations() -> None:
-    """List the relations."""
-    render.print_relations(list(_catalog(load_settings())))
+    """List the relations, and those that are set aside for their problems."""
+    catalog = _catalog(load_settings())
+    render.print_relations(list(catalog))
+    render.print_set_aside(catalog.set_aside.values())
 
 
 @app.command("show")

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gaelp_assets.cli.render import print_line, print_marked, print_problems
+from gaelp_assets.cli.render import print_line, print_marked, print_problems, print_set_aside
 from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
 from gaelp_assets.operations.losses import ChangedTable, Losses
 from gaelp_assets.operations.stale import StaleCount
@@ -47,6 +47,7 @@ def print_plan(plan: DeployPlan) -> None:
             f"{relation_id}: {object_type.label} that the catalogue does not know; it is left alone",
         )
     print_problems([refusal.problem for refusal in plan.refusals])
+    print_set_aside(plan.set_aside)
     counts = Counter(planned.status for planned in plan.relations)
     clauses = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
     clauses += [f"{len(plan.unknown)} unknown to the catalogue"] if plan.unknown else []
@@ -151,6 +152,10 @@ def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, obj
         ],
         "unknown": [
             {"relation": relation_id, "form": object_type.value} for relation_id, object_type in plan.unknown
+        ],
+        "set_aside": [
+            {"relation": found.id, "problems": [str(problem) for problem in found.problems]}
+            for found in plan.set_aside
         ],
         "summary": dict(
             sorted(Counter(r.outcome.value for r in results).items())

@@ -17,6 +17,7 @@ from typing import Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
+from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.layout import laid_out_otherwise
 from gaelp_assets.warehouse.ledger import LEDGER
@@ -49,6 +50,8 @@ class DeployPlan:
     upstream: Mapping[str, frozenset[str]]
     unknown: tuple[tuple[str, ObjectType], ...]
     """What lies in the catalogue's datasets and is not the catalogue's: ids and forms. It is left alone."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Derived relations that cannot be used: what the warehouse holds of them stays as it is, and everything else is done."""
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -97,10 +100,21 @@ class DeployStatus(StrEnum):
     PROBLEM = "problem"
     TRY_AGAIN = "try again"
     """Nothing failed but what can pass by itself."""
+    SET_ASIDE = "set aside"
+    """All else is done, or can be: derived relations of the catalogue are left out for their problems."""
+
+
+_NO_FAILURE: Final = frozenset({DeployStatus.DONE, DeployStatus.CHANGES})
 
 
 def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
     """How a deployment ended, or (without results) what a look at the plan found."""
+    found = verdict_of_sound(plan, results)
+    return DeployStatus.SET_ASIDE if plan.set_aside and found in _NO_FAILURE else found
+
+
+def verdict_of_sound(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
+    """As `verdict`, of all relations but those that are set aside."""
     if plan.refusals:
         return DeployStatus.PROBLEM
     if results is None:
@@ -137,7 +151,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
         # The engine's own refusal of another partitioning knows no way out.
         others = (each for each in found.refusals if each.what != PARTITIONING_CHANGED)
         compared[relation_id] = dataclasses.replace(found, refusals=(*others, refusal))
-    known = {relation.id.lower() for relation in relations}
+    known = {relation_id.lower() for relation_id in (*compared, *catalog.set_aside)}
     return DeployPlan(
         warehouse=warehouse.location,
         engine=warehouse.capabilities.engine,
@@ -150,6 +164,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             for name, object_type in sorted(dataset.relations.items())
             if f"{dataset.name}.{name}".lower() not in known
         ),
+        set_aside=tuple(catalog.set_aside.values()),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gaelp_assets.catalog.load import Catalog
-from gaelp_assets.catalog.model import Relation
+from gaelp_assets.catalog.model import Relation, stored_fields
 from gaelp_assets.errors import GaelpError, Problem
 
 
@@ -28,7 +28,7 @@ def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple
     columns: dict[str, dict[str, dict[str, str]]] = {}
     for known in catalog:
         # The types do not matter to lineage; what matters is which column belongs to which table.
-        columns.setdefault(known.dataset, {})[known.name] = dict.fromkeys(known.field_names, "STRING")
+        columns.setdefault(known.dataset, {})[known.name] = {f.name: "STRING" for f in stored_fields(known)}
     schema: dict[str, object] = dict(columns)
     result: dict[str, list[tuple[str, str]]] = {}
     try:

@@ -11,13 +11,12 @@ from typing import Final
 from sqlglot import exp
 from sqlglot.generators.duckdb import DuckDBGenerator
 
-from gaelp_assets.catalog.model import Field
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.trees import copied
-from gaelp_assets.sql.types import ANY, Type, struct_of, type_of, typed
+from gaelp_assets.sql.types import ANY, Described, Type, struct_of, type_of, typed
 
-Tables = Mapping[str, Sequence[Field]]
-"""The fields of every relation that a query may read, by `dataset.name`."""
+Tables = Mapping[str, Sequence[Described] | None]
+"""The fields of every relation that a query may read, by `dataset.name`; None of one whose fields are not known."""
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -11,17 +11,38 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
-from gaelp_assets.catalog.model import Field
+from gaelp_assets.catalog.references import NotAQueryError, parsed
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
 from gaelp_assets.sql.resolve import resolve
 from gaelp_assets.sql.scope import Tables, place
-from gaelp_assets.sql.types import OutputColumn, output_column, type_of, type_of_field, typed
+from gaelp_assets.sql.types import Described, OutputColumn, Type, output_column, type_of, type_of_field, typed
+from gaelp_assets.sql.values import is_always_null
 
 if TYPE_CHECKING:
     from sqlglot import exp
+
+
+class BoundColumn(NamedTuple):
+    """A column of a query's result."""
+
+    name: str
+    type: Type
+    place: str
+    """Where it is written, as `line 2, column 7`; empty where the parser has not kept it."""
+    always_null: bool
+    """Whether it is written as a NULL."""
+
+
+class Bound(NamedTuple):
+    """What a query means among relations: its columns (None where they cannot be known), and what is wrong with it."""
+
+    duckdb: str
+    """The translation; empty where there are problems."""
+    columns: tuple[BoundColumn, ...] | None
+    problems: tuple[Problem, ...]
 
 
 def to_duckdb(sql: str, tables: Tables | None = None) -> str:
@@ -38,7 +59,7 @@ def to_duckdb(sql: str, tables: Tables | None = None) -> str:
         GaelpError: not one query, a name or type that is wrong in GoogleSQL, or something that is not on the list of `functions`;
             all such things at once.
     """
-    return _translate_with(sql, tables)[0]
+    return _bound_or_refused(sql, tables).duckdb
 
 
 def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn, ...]:
@@ -50,26 +71,56 @@ def output_columns(sql: str, tables: Tables | None = None) -> tuple[OutputColumn
     >>> [(column.name, column.type) for column in output_columns("SELECT 1 AS n, 0.5, [DATE '2026-11-20'] AS days")]
     [('n', 'INTEGER'), ('f0_', 'FLOAT'), ('days', 'DATE')]
     """
-    columns = _translate_with(sql, tables)[1]
+    columns = _bound_or_refused(sql, tables).columns
     if columns is None:
         problem = Problem(
             "the columns of * are not known", "SQL", "the fields of all relations, or columns by name"
         )
         raise GaelpError(problem)
-    return columns
+    return tuple(output_column(column.name, column.type) for column in columns)
 
 
-class _Tables(Mapping[str, Sequence[Field]]):
+def bind(sql: str, tables: Tables | None = None) -> Bound:
+    """The query's meaning among relations of these fields, cached by the relations whose names stand in the text.
+
+    Args:
+        sql: the query.
+        tables: as for `to_duckdb`.
+
+    Raises:
+        GaelpError: the text is not one query.
+
+    >>> [problem.what for problem in bind("SELECT nme, COUNT(*) FROM a.t", {"a.t": ()}).problems]
+    ['unrecognised name nme']
+    """
+    if tables is None:
+        return _bound(sql, None)
+    # With the relevant ones alone, a large catalogue costs little.
+    relevant = _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
+    found = _bound(sql, relevant)
+    # The other relations are needed to say which one was meant.
+    return _bound(sql, _Tables(tables)) if found.problems else found
+
+
+def _bound_or_refused(sql: str, tables: Tables | None) -> Bound:
+    found = bind(sql, tables)
+    if found.problems:
+        raise GaelpError(*found.problems)
+    return found
+
+
+class _Tables(Mapping[str, Sequence[Described] | None]):
     """Fields by relation, which can be a key of a cache: two are equal if their types are."""
 
-    def __init__(self, fields: Mapping[str, Sequence[Field]]) -> None:
+    def __init__(self, fields: Tables) -> None:
         self._fields = fields
         self._types = tuple(
-            (id_, tuple((f.name, type_of_field(f)) for f in own)) for id_, own in sorted(fields.items())
+            (id_, None if own is None else tuple((f.name, type_of_field(f)) for f in own))
+            for id_, own in sorted(fields.items())
         )
         self._hash = hash(self._types)
 
-    def __getitem__(self, id_: str) -> Sequence[Field]:
+    def __getitem__(self, id_: str) -> Sequence[Described] | None:
         return self._fields[id_]
 
     def __iter__(self) -> Iterator[str]:
@@ -85,53 +136,53 @@ class _Tables(Mapping[str, Sequence[Field]]):
         return isinstance(other, _Tables) and self._types == other._types
 
 
-def _translate_with(sql: str, tables: Tables | None) -> tuple[str, tuple[OutputColumn, ...] | None]:
-    """The translation, cached by the relations whose names stand in the text, so that a large catalogue costs little."""
-    if tables is None:
-        return _translated(sql, None)
-    relevant = _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
-    try:
-        return _translated(sql, relevant)
-    except GaelpError:
-        # The other relations are needed to say which one was meant.
-        return _translated(sql, _Tables(tables))
-
-
 @lru_cache(maxsize=1024)
-def _translated(sql: str, tables: _Tables | None) -> tuple[str, tuple[OutputColumn, ...] | None]:
+def _bound(sql: str, tables: _Tables | None) -> Bound:
     tree = parse(sql)
-    problems = problems_of(tree)
-    if problems:
-        raise GaelpError(*problems)
+    refused = problems_of(tree)
     resolved = resolve(tree, tables)
-    if resolved.problems:
-        raise GaelpError(*dict.fromkeys(resolved.problems))
-    text = translate(resolved.tree).sql(dialect="duckdb", comments=False, copy=False)
-    columns = resolved.columns
-    return text, None if columns is None else tuple(output_column(c.name, c.type) for c in columns)
+    problems = list(dict.fromkeys([*refused, *resolved.problems]))
+    columns, text = resolved.columns, ""
+    if not problems:
+        try:
+            text = translate(resolved.tree).sql(dialect="duckdb", comments=False, copy=False)
+        except GaelpError as error:
+            problems += error.problems
+    if columns is None:
+        return Bound(text, None, tuple(problems))
+    items, written = resolved.tree.selects, tree.selects
+    # Names after AS are written by the resolver again, and `*` is several columns: a place is looked for in both trees.
+    seen = written if len(written) == len(items) else items
+    return Bound(
+        text,
+        tuple(
+            BoundColumn(
+                column.name,
+                column.type,
+                _line_and_column(item) or _line_and_column(as_written),
+                is_always_null(item.unalias()),
+            )
+            for column, item, as_written in zip(columns, items, seen, strict=True)
+        ),
+        tuple(problems),
+    )
+
+
+def _line_and_column(node: exp.Expr) -> str:
+    return place(node).removeprefix("SQL").removeprefix(", ")
 
 
 def parse(sql: str) -> exp.Query:
-    """The tree of one GoogleSQL query.
+    """The tree of one GoogleSQL query. All who ask share it: nobody may change it.
 
     Raises:
         GaelpError: the text is not one query; the message names line and column.
     """
-    import sqlglot
-    from sqlglot import exp
-
-    expected = "one GoogleSQL SELECT statement"
     try:
-        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
-    except sqlglot.errors.ParseError as error:
-        first = error.errors[0]
-        place = f"SQL, line {first['line']}, column {first['col']}"
-        raise GaelpError(Problem(str(first["description"]), place, expected)) from None
-    except sqlglot.errors.SqlglotError as error:
-        raise GaelpError(Problem(str(error).splitlines()[0], "SQL", expected)) from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise GaelpError(Problem("not one SELECT statement", "SQL", expected))
-    return statements[0]
+        return parsed(sql)
+    except NotAQueryError as error:
+        place = f"SQL, {error.place}" if error.place else "SQL"
+        raise GaelpError(Problem(error.what, place, "one GoogleSQL SELECT statement")) from None
 
 
 def translate(tree: exp.Query) -> exp.Expr:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NamedTuple
-
-from gaelp_assets.catalog.model import Field
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -107,11 +105,31 @@ def struct_of(fields: Iterable[tuple[str, Type]]) -> Type:
     return Type("STRUCT", fields=tuple(fields))
 
 
-def type_of_field(field: Field) -> Type:
-    """The type of a catalogue's field."""
+class Described(Protocol):
+    """A column in BigQuery's words: a catalogue's field, or what a query or a warehouse tells of one of its own."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    @property
+    def type(self) -> str:
+        """BigQuery's word, such as `INTEGER` or `RECORD`; `ANY` where it is not known."""
+
+    @property
+    def mode(self) -> str:
+        """`REQUIRED`, `NULLABLE` or `REPEATED`."""
+
+    @property
+    def fields(self) -> Sequence[Described]:
+        """The fields of a RECORD."""
+
+
+def type_of_field(field: Described) -> Type:
+    """The type of a catalogue's field, or of a column that is described like one."""
     name = _OF_FIELDS.get(field.type, field.type)
     one = struct_of((f.name, type_of_field(f)) for f in field.fields) if name == "STRUCT" else Type(name)
-    return array_of(one) if field.repeated else one
+    return array_of(one) if field.mode == "REPEATED" else one
 
 
 class OutputColumn(NamedTuple):
@@ -154,6 +172,41 @@ def cost(source: Type, target: Type, *, literal: bool = False) -> int | None:
     if literal and target.name in _OF_LITERALS.get(source.name, ()):
         return 3
     return _COERCIONS.get((source.name, target.name))
+
+
+def is_assignable(source: Type, target: Type) -> bool:
+    """Whether a query's column can be inserted into a column of the target's type: BigQuery's INSERT has no other coercions.
+
+    Fields of records must have the same names in the same order besides: BigQuery pairs them by place, and DuckDB by name.
+    Source: ZetaSQL's analyzer, asked for every pair of types, in the tests.
+    """
+    source = {"NULL": INT64, "EMPTY": array_of(INT64)}.get(source.name, source)
+    if "ANY" in {source.name, target.name}:
+        return True
+    if source.name == target.name == "ARRAY" and source.element and target.element:
+        return same_type(source.element, target.element)
+    if source.name == target.name == "STRUCT":
+        return _field_names(source) == _field_names(target) and all(
+            is_assignable(a, b) for (_, a), (_, b) in zip(source.fields, target.fields, strict=True)
+        )
+    return source.name == target.name or (source.name, target.name) in _COERCIONS
+
+
+def same_type(a: Type, b: Type) -> bool:
+    """Whether the types are equal, whatever the case of fields' names and as far as they are known."""
+    if "ANY" in {a.name, b.name}:
+        return True
+    if a.name == b.name == "ARRAY" and a.element and b.element:
+        return same_type(a.element, b.element)
+    if a.name == b.name == "STRUCT":
+        return _field_names(a) == _field_names(b) and all(
+            same_type(x, y) for (_, x), (_, y) in zip(a.fields, b.fields, strict=True)
+        )
+    return a.name == b.name
+
+
+def _field_names(type_: Type) -> list[str]:
+    return [name.lower() for name, _ in type_.fields]
 
 
 def supertype(types: Sequence[tuple[Type, bool]]) -> Type | None:

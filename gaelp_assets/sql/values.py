@@ -62,6 +62,13 @@ def is_constant(node: exp.Expr) -> bool:
     return is_literal(node) or isinstance(node.unnest(), exp.Boolean)
 
 
+def is_always_null(node: exp.Expr) -> bool:
+    """Whether a value is a NULL that is written out, as some type or not."""
+    while isinstance(node, exp.Paren | exp.Cast | exp.TryCast):
+        node = node.this
+    return isinstance(node, exp.Null)
+
+
 def coerced(node: exp.Expr, target: Type) -> exp.Expr:
     """The value as the type that its context asks for."""
     source = type_of(node)

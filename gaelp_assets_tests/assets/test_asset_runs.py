@@ -432,6 +432,29 @@ def test_checks_of_the_warehouse_find_what_no_load_has_seen(lab: Lab) -> None:
         assert table(found["schema_conformance"].metadata["columns"])[0].data["column"] == "surprise"
 
 
+@pytest.mark.parametrize("kind", ["derived_table", "view"])
+def test_a_key_that_a_derived_relation_declares_and_breaks_was_looked_at_by_nothing(
+    lab: Lab, kind: str
+) -> None:
+    fields = [FIELDS[2], FIELDS[3]]
+    sql = "SELECT player, step FROM lab.scores WHERE date >= DATE '2000-01-01'"
+    lab.change("dupes", sql, kind=kind, fields=fields, primary_key=["player"])
+    lab.change("steps", sql, kind=kind, fields=fields, primary_key=["player", "step"])
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.pending()
+    dupes, steps = (dg.AssetKey(["lab", name]) for name in ("dupes", "steps"))
+    result = lab.materialize(dupes, steps)
+    assert result.success
+    found = {check.asset_key: check for check in result.get_asset_check_evaluations()}
+    assert (found[dupes].check_name, found[dupes].passed, found[steps].passed) == (
+        "key_uniqueness",
+        False,
+        True,
+    )
+    assert found[dupes].severity is dg.AssetCheckSeverity.ERROR
+    assert found[dupes].metadata["keys with several rows"].value == 1
+
+
 def test_words_that_drifted_are_shown_and_fail_nothing(lab: Lab) -> None:
     lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
     lab.pending()

@@ -130,6 +130,7 @@ def test_every_wrong_folder_and_file_is_named_at_once(tmp_path: Path) -> None:
         f"{good}/media/repeated.json: the key 'owner' stands twice": 1,
         f"{good}/media/repeated.json, description": 1,
         f"{good}/media/repeated.json, fields": 1,
+        f"{good}/media/repeated.json: no primary_key": 1,
         f"{good}/media/half.json: not JSON": 1,
         f"{good}/media/bytes.json: not UTF-8 at byte 0": 1,
         f"{good}/media/query.sql: not UTF-8 at byte 0": 1,

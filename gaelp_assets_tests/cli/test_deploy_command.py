@@ -66,7 +66,8 @@ def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
     _, applied = as_json(tmp_path)
     assert code == 2
     assert planned.keys() == applied.keys() == {
-        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary", "changed",
+        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "set_aside", "summary",
+        "changed",
     }  # fmt: skip
     assert (planned["format"], planned["applied"], applied["applied"]) == (1, False, True)
     for found in (planned, applied):
@@ -163,3 +164,37 @@ def test_a_legal_widening_no_longer_alters_integers_nor_loses_their_rows_in_a_re
     assert gaelp(tmp_path, "query", query).stdout.splitlines()[:4] == before.splitlines()[:4]
     _, found = as_json(tmp_path, "--dry-run")
     assert found["changed"] == []
+
+
+def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(tmp_path: Path) -> None:
+    view = tmp_path / "catalog" / "analytics" / "mine.json"
+    view.parent.mkdir(parents=True)
+    fields = [{"name": "agent_id", "type": "STRING"}]
+    view.write_text(
+        json.dumps({"kind": "view", "description": "x", "owner": "team:research", "fields": fields})
+    )
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
+    code, planned = as_json(tmp_path, "--dry-run")
+    assert (code, planned["summary"], len(planned["set_aside"])) == (3, {"create": 15}, 1)
+    answer = gaelp(tmp_path, "deploy", "--refresh")
+    assert (answer.returncode, "15 made" in answer.stdout) == (3, True), answer.stderr
+    assert (
+        "analytics/mine.sql, line 1, column 8: unrecognised name agent_idd, did you mean agent_id?"
+        in answer.stderr
+    )
+    assert "analytics.mine is set aside" in answer.stdout
+    platform = platform_in(tmp_path)
+    drop(platform, FILE, ndjson([checkpoint(1)]))
+    answer = gaelp(tmp_path, "ingest")
+    assert (answer.returncode, "analytics.mine is set aside" in answer.stdout) == (0, True), answer.stderr
+    assert "did you mean agent_id?" in answer.stderr
+    assert "did you mean agent_id?" in gaelp(tmp_path, "query", "SELECT * FROM analytics.mine").stderr
+    view.with_suffix(".sql").write_text("SELECT agent_id FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "1 made, 15 unchanged"), answer.stderr
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, "does not know" in answer.stdout) == (3, False), (
+        "it is the catalogue's all the same"
+    )
+    assert gaelp(tmp_path, "status").returncode == 0

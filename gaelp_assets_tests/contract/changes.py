@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.catalog.slices import WHOLE, parse_date
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
@@ -22,7 +23,6 @@ from gaelp_assets.gateway import open_gateway
 from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.platform import Platform
 from gaelp_assets.settings import load_settings
-from gaelp_assets.warehouse.schema.model import stored_fields
 from gaelp_assets_tests.contract.warehouses import ENGINES, RELATIONS, relation
 
 TABLE: Final = "lab.changing"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,27 @@ def test_a_refresh_that_fails_enters_nothing(warehouse: Warehouse, stage: Stager
     )
     with pytest.raises(GaelpError):
         warehouse.refresh(failing, CARTPOLE)
+    assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
+
+
+@pytest.mark.parametrize(
+    ("column", "words"),
+    [
+        ("AVG(score) AS steps", "field steps: the query gives FLOAT64, the field is declared as INTEGER"),
+        ("CAST(SUM(step) AS STRING) AS steps", "field steps: the query gives STRING"),
+        ("SUM(step) AS steps, COUNT(*) AS n", "no field declares the column n"),
+        ("SUM(step) AS stps", "the query gives no column steps, did you mean 'stps'?"),
+    ],
+)
+def test_a_derived_table_was_stored_otherwise_than_its_query_says(
+    column: str, words: str, warehouse: Warehouse, stage: Stager
+) -> None:
+    """2 stood for 1.85: DuckDB casts what it inserts."""
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    assert BEST.sql is not None
+    other = BEST.model_copy(update={"sql": BEST.sql.replace("SUM(step) AS steps", column)})
+    with pytest.raises(GaelpError, match=re.escape(words)):
+        warehouse.refresh(other, CARTPOLE)
     assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
 
 

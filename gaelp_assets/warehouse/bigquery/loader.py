@@ -80,13 +80,20 @@ class BigQueryLoader(BigQueryEngine):
             )
 
     def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds.
+
+        A query whose columns are not those that the relation declares is refused: columns that no field declares would be dropped, and
+        fields of records paired by their place.
+        """
+        from gaelp_assets.sql.views import check_columns
+
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
         labels = {"asset": relation.id, "slice": str(slice_)}
+        check_columns(relation, self._catalog)
         entry = transaction.refresh_entry_statement(self._names, self._catalog, relation, slice_)
         if self._tables.keeping(relation) is not None:
             self._refresh_native(relation)

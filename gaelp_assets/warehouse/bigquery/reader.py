@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Field, Relation, Slice
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery.dialect import googlesql_type, quote, selected
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
@@ -25,7 +26,6 @@ from gaelp_assets.warehouse.schema.model import (
     ObjectType,
     RelationPlan,
     SchemaScope,
-    stored_fields,
 )
 from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
 

@@ -10,8 +10,8 @@ from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from gaelp_assets.catalog import Field, Relation
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.warehouse.bigquery.dialect import Names, selected
-from gaelp_assets.warehouse.schema.model import stored_fields
 
 Resource = dict[str, Any]
 

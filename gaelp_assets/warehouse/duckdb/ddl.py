@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from gaelp_assets.catalog import Field, Relation, Slice
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.duckdb.dialect import DUCKDB, duckdb_type, literal, quote
 from gaelp_assets.warehouse.schema.model import (
@@ -18,7 +19,6 @@ from gaelp_assets.warehouse.schema.model import (
     Status,
     TableSchema,
     columns_of,
-    stored_fields,
 )
 from gaelp_assets.warehouse.slices import slice_condition
 

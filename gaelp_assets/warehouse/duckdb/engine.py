@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 from gaelp_assets.catalog import Catalog
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
-from gaelp_assets.warehouse.schema.model import stored_fields
 
 # A commit of ten million rows takes about ten seconds; a few of them may stand in line.
 LOCK_TIMEOUT: Final = 120.0

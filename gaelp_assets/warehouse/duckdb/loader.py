@@ -60,13 +60,18 @@ class DuckDBLoader(DuckDBEngine):
         return counts_by_batch(write.batches, written, known)
 
     def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again; the number of rows that it then holds."""
+        """Computes a slice of a stored derived relation again; the number of rows that it then holds.
+
+        DuckDB would cast what it inserts, so a query whose columns are not those that the relation declares is refused.
+        """
         if not (relation.is_derived and relation.is_stored):
             raise GaelpError(
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         from gaelp_assets.sql.transpile import to_duckdb
+        from gaelp_assets.sql.views import check_columns
 
+        check_columns(relation, self._catalog)
         table, columns = table_name(relation), names(relation.fields)
         predicate, sql = slice_predicate(relation, slice_), view_sql(relation, self._tables)
         entry = to_duckdb(refresh_entry(self._catalog, relation, slice_))

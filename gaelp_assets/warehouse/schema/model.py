@@ -8,7 +8,6 @@ from enum import StrEnum
 from typing import Final
 
 from gaelp_assets.catalog import Field, Relation
-from gaelp_assets.catalog.model import LOAD_FIELDS
 from gaelp_assets.errors import GaelpError, Problem
 
 
@@ -198,11 +197,6 @@ def columns_of(fields: Sequence[Field]) -> tuple[ColumnSchema, ...]:
         )
         for f in fields
     )
-
-
-def stored_fields(relation: Relation) -> tuple[Field, ...]:
-    """The columns that the relation's table has: its fields and, where it is loaded, the platform's."""
-    return (*relation.fields, *LOAD_FIELDS) if relation.is_loaded else relation.fields
 
 
 def plan_create(relation: Relation, object_type: ObjectType) -> RelationPlan:

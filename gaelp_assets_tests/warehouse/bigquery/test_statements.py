@@ -13,7 +13,7 @@ import pytest
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.load import load_catalog
-from gaelp_assets.catalog.model import Field
+from gaelp_assets.catalog.model import Field, stored_fields
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.bigquery import ledger as ledger_sql
@@ -28,7 +28,7 @@ from gaelp_assets.warehouse.bigquery.schema import altered_query, renaming_state
 from gaelp_assets.warehouse.bigquery.staging import dead_letter_schema, row_schema
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, SliceWrite, WriteMode
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, forget_statement, stale_query
-from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema, stored_fields
+from gaelp_assets.warehouse.schema.model import Action, Change, ColumnSchema
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
     CARTPOLE,

@@ -1,0 +1,53 @@
+"""Everything that is wrong with catalogue folders, in one go: files, what relations must agree on, and every view bound on empty tables.
+
+Loading a catalogue asks for less: it binds no view, as that takes as long as all the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from gaelp_assets.catalog.folders import FOLDER
+from gaelp_assets.catalog.load import read_relations
+from gaelp_assets.catalog.references import references
+from gaelp_assets.errors import Problem
+from gaelp_assets.sql.views import problems_of_views
+from gaelp_assets.validation.rules import check_problems
+from gaelp_assets.warehouse.duckdb.binding import duckdb_problems
+
+
+class Validation(NamedTuple):
+    """How many relations catalogue folders hold, and what is wrong with them, those of one relation one after another."""
+
+    relations: int
+    problems: list[Problem]
+
+
+def validate_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Validation:
+    """Looks for problems in the shipped catalogue (or another `folder` in its place) with the users' folders over it.
+
+    >>> validate_catalog().problems
+    []
+    """
+    reading = read_relations(folder, check_problems, users=users)
+    views = problems_of_views(reading.relations)
+    problems = [*reading.problems, *(problem for found in views.values() for problem in found)]
+    told = {problem.where.partition(",")[0] for problem in problems}
+    readable = {relation.id: relation for relation in reading.relations if not relation.unread}
+    # What is wrong in GoogleSQL already would be told in other words.
+    sound = [
+        relation
+        for relation in readable.values()
+        if relation.sql is not None
+        and relation.where(sql=True) not in told
+        and references(relation.sql) <= readable.keys()
+    ]
+    problems += [problem for found in duckdb_problems(readable.values(), sound).values() for problem in found]
+    return Validation(len(reading.relations), sorted(problems, key=_file))
+
+
+def _file(problem: Problem) -> str:
+    """The relation's files without their endings: its JSON and its SQL stand together."""
+    return problem.where.partition(",")[0].removesuffix(".json").removesuffix(".sql")
