@@ -14,6 +14,7 @@ from gaelp_assets.catalog.model import Field, Relation, stored_fields
 from gaelp_assets.catalog.references import NotAQueryError, parsed, references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.scope import Tables, place
+from gaelp_assets.sql.slicing import slice_problems
 from gaelp_assets.sql.transpile import Bound, BoundColumn, bind
 from gaelp_assets.sql.types import Described, OutputColumn, Type, is_assignable, output_column, type_of_field
 
@@ -44,7 +45,12 @@ def problems_of_views(relations: Iterable[Relation]) -> dict[str, list[Problem]]
     """
     known = list(relations)
     tables = tables_of(known)
-    found = {relation.id: query_problems(relation, tables) for relation in known if relation.is_derived}
+    catalog = Catalog(known)
+    found = {
+        relation.id: query_problems(relation, tables) or slice_problems(catalog, relation)
+        for relation in known
+        if relation.is_derived
+    }
     return {relation_id: problems for relation_id, problems in found.items() if problems}
 
 
