@@ -8,12 +8,12 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
 from gaelp_assets.catalog.model import Kind, ReadsSlices, stored_fields
 from gaelp_assets.errors import GaelpError, Problem
@@ -48,21 +48,22 @@ from gaelp_assets.sql.scope import Tables
 from gaelp_assets.sql.transpile import parse
 
 
-def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
+def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Problem]:
     """Why slices of a stored derived relation cannot be kept exact as it is declared; empty for one that is a single slice.
 
     Args:
-        catalog: the catalogue that the relation is of.
+        relations: all that there are, such as a catalogue's.
         relation: a derived relation whose SQL is valid (what is not is told by other means, and gives no problem here).
     """
     dimensions = slice_dimensions(relation)
     if relation.sql is None or not any(dimensions):
         return []
+    known = {found.id: found for found in relations}
     wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
     window = relation.reads_slices
-    problems = _Reader(catalog, relation, wanted if window is None else wanted - {DATE}).problems()
+    problems = _Reader(known, relation, wanted if window is None else wanted - {DATE}).problems()
     if window is not None:
-        problems += _Reader(catalog, relation, frozenset({DATE})).undeclared(window)
+        problems += _Reader(known, relation, frozenset({DATE})).undeclared(window)
     return [
         replace(problem, where=f"{relation.where(sql=True)}, {problem.where.removeprefix('SQL, ')}")
         for problem in problems
@@ -75,12 +76,16 @@ _Views = dict[str, tuple[Rows, list[Reach]]]
 
 class _Reader:
     def __init__(
-        self, catalog: Catalog, relation: Relation, wanted: Dimensions, views: _Views | None = None
+        self,
+        relations: Mapping[str, Relation],
+        relation: Relation,
+        wanted: Dimensions,
+        views: _Views | None = None,
     ) -> None:
-        self._catalog = catalog
+        self._relations = relations
         self._relation = relation
         self._wanted = wanted
-        self._tables: Tables = {found.id: stored_fields(found) for found in catalog}
+        self._tables: Tables = {found.id: stored_fields(found) for found in relations.values()}
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
         self._views: _Views = {} if views is None else views
@@ -251,7 +256,7 @@ class _Reader:
             return self._common.get(item.name.lower(), Rows((), sliced=False))
         if item.args.get("pivots") or item.args.get("joins"):
             self._wrong("PIVOT, UNPIVOT or a join in parentheses", item)
-        relation = self._catalog.relations.get(f"{item.db}.{item.name}")
+        relation = self._relations.get(f"{item.db}.{item.name}")
         if relation is None or relation.kind is Kind.LEDGER:
             return Rows((), sliced=False)
         if not relation.is_stored:
@@ -280,7 +285,7 @@ class _Reader:
         if view.id not in self._views:
             # Views that read one another in a circle are told elsewhere.
             self._views[view.id] = Rows((), sliced=False), []
-            inside = _Reader(self._catalog, view, self._wanted, self._views)
+            inside = _Reader(self._relations, view, self._wanted, self._views)
             tree = inside._resolved(view.sql or "")
             rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
             self._views[view.id] = rows, [reach for reach, _, _ in inside._reaches]

@@ -45,11 +45,8 @@ def problems_of_views(relations: Iterable[Relation]) -> dict[str, list[Problem]]
     """
     known = list(relations)
     tables = tables_of(known)
-    catalog = Catalog(known)
     found = {
-        relation.id: query_problems(relation, tables) or slice_problems(catalog, relation)
-        for relation in known
-        if relation.is_derived
+        relation.id: query_problems(relation, tables, known) for relation in known if relation.is_derived
     }
     return {relation_id: problems for relation_id, problems in found.items() if problems}
 
@@ -68,12 +65,13 @@ def _columns(relation: Relation) -> Sequence[Described] | None:
     ]
 
 
-def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
-    """What is wrong with a derived relation's query, and where its columns are not those that the relation declares.
+def query_problems(relation: Relation, tables: Tables, relations: Iterable[Relation]) -> list[Problem]:
+    """What is wrong with a derived relation's query: names, types, columns other than those declared, slices that it cannot be kept in.
 
     Args:
         relation: a derived one.
         tables: the fields of the relations that there are, by id.
+        relations: the relations that there are.
     """
     found = _bound(relation, tables)
     if found is None:
@@ -81,7 +79,8 @@ def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
     file = relation.where(sql=True)
     # Every problem of a query starts with `SQL`; here it is known which.
     own = [replace(problem, where=file + problem.where.removeprefix("SQL")) for problem in found.problems]
-    return [*own, *_parameters(relation), *_differences(relation, found)]
+    problems = [*own, *_parameters(relation), *_differences(relation, found)]
+    return problems or (slice_problems(relations, relation) if not relation.unread else [])
 
 
 def _bound(relation: Relation, tables: Tables) -> Bound | None:
