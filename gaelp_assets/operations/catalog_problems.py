@@ -13,6 +13,7 @@ from gaelp_assets.catalog.folders import FOLDER
 from gaelp_assets.catalog.load import read_relations
 from gaelp_assets.catalog.references import references
 from gaelp_assets.errors import Problem
+from gaelp_assets.sql.analyzer import analyzer_problems
 from gaelp_assets.sql.views import problems_of_views
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse.duckdb.binding import duckdb_problems
@@ -25,8 +26,15 @@ class Validation(NamedTuple):
     problems: list[Problem]
 
 
-def validate_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Validation:
+def validate_catalog(
+    users: Sequence[Path] = (), *, folder: Path = FOLDER, analyzer_cache: Path | None = None
+) -> Validation:
     """Looks for problems in the shipped catalogue (or another `folder` in its place) with the users' folders over it.
+
+    Args:
+        users: folders in the order in which they are read.
+        folder: the catalogue that the others add to.
+        analyzer_cache: the folder that keeps the compiled code of Google's analyzer, which is then asked of each view, too.
 
     >>> validate_catalog().problems
     []
@@ -45,6 +53,9 @@ def validate_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Va
         and references(relation.sql) <= readable.keys()
     ]
     problems += [problem for found in duckdb_problems(readable.values(), sound).values() for problem in found]
+    if analyzer_cache is not None:
+        asked = analyzer_problems(readable, sound, analyzer_cache)
+        problems += [problem for found in asked.values() for problem in found]
     return Validation(len(reading.relations), sorted(problems, key=_file))
 
 
