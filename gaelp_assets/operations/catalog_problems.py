@@ -5,7 +5,9 @@ Loading a catalogue asks for less: it binds no view, as that takes as long as al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,6 +41,23 @@ def validate_catalog(
     >>> validate_catalog().problems
     []
     """
+    with _without_collections():
+        return _validate(users, folder, analyzer_cache)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for reference cycles meanwhile: the trees of hundreds of queries are there until the end, and each search walks all."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _validate(users: Sequence[Path], folder: Path, analyzer_cache: Path | None) -> Validation:
     reading = read_relations(folder, check_problems, users=users)
     views = problems_of_views(reading.relations)
     problems = [*reading.problems, *(problem for found in views.values() for problem in found)]
