@@ -1,4 +1,5 @@
-"""The Dagster code location: the catalogue becomes assets, checks and sensors. A wrong catalogue fails here, with all its problems.
+"""The Dagster code location: the catalogue becomes assets, checks and sensors. A wrong catalogue fails here, with all its
+problems; a wrong view is an asset that shows them, and fails alone.
 
 Each part is made elsewhere (`assets`, `sensors`, `resources`); here they are only put together.
 """
@@ -13,10 +14,10 @@ import dagster as dg
 from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
 from gaelp_assets.assets.lineage import column_sources
+from gaelp_assets.assets.set_aside import set_aside_asset
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
-from gaelp_assets.catalog.folders import catalog_folders
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
 from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
@@ -35,7 +36,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         catalog: its relations become assets; the catalogue that the settings name if none is given.
 
     Raises:
-        GaelpError: the catalogue has problems; all of them at once.
+        GaelpError: the catalogue has problems that are not of derived relations alone; all of them at once.
 
     >>> from gaelp_assets.settings import load_settings
     >>> definitions = build_definitions(load_settings())
@@ -43,9 +44,9 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
     True
     """
     if catalog is None:
-        from gaelp_assets.platform import read_catalog
+        from gaelp_assets.platform import read_sound_catalog
 
-        catalog = read_catalog(catalog_folders(settings))
+        catalog = read_sound_catalog(settings)
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
     store = "filesystem" if isinstance(settings.gateway, LocalGateway) else "gcs"
     platform = platform_resource(settings, catalog)
@@ -61,6 +62,10 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
         assets += [
             view_asset(relation, catalog, engine, settings.first_date, sources[relation.id])
             for relation in catalog.derived
+        ]
+        known = {*catalog.relations, *catalog.set_aside}
+        assets += [
+            set_aside_asset(found, known, engine, settings.first_date) for found in catalog.set_aside.values()
         ]
         return dg.Definitions(
             assets=assets,

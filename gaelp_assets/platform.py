@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Catalog, Relation
-from gaelp_assets.catalog.folders import catalog_folders
-from gaelp_assets.clients import bigquery_client, storage_client
-from gaelp_assets.gateway import open_gateway
-from gaelp_assets.platform_reader import PlatformReader, read_catalog
+from gaelp_assets.clients import bigquery_client
+from gaelp_assets.platform_reader import PlatformReader, catalog_and_gateway, read_catalog, read_sound_catalog
 from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.open import open_warehouse
@@ -46,13 +44,13 @@ def open_platform(
     >>> platform = open_platform(load_settings())
     >>> platform.ensure(platform.catalog["training.episodes"])
     """
-    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
+    catalog, gateway = catalog_and_gateway(settings, catalog, storage, remember=True)
     return Platform(
         settings=settings,
         catalog=catalog,
-        gateway=open_gateway(settings.gateway, catalog, storage or storage_client(settings)),
+        gateway=gateway,
         warehouse=open_warehouse(settings.warehouse, catalog, bigquery or bigquery_client(settings)),
     )
 
 
-__all__ = ["Platform", "open_platform", "read_catalog"]
+__all__ = ["Platform", "open_platform", "read_catalog", "read_sound_catalog"]

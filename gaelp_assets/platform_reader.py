@@ -15,11 +15,13 @@ import polars as pl
 
 from gaelp_assets.catalog import Catalog, load_catalog
 from gaelp_assets.catalog.folders import FOLDER, catalog_folders
+from gaelp_assets.catalog.load import read_relations
 from gaelp_assets.catalog.references import references
 from gaelp_assets.clients import bigquery_client, storage_client
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, open_gateway
 from gaelp_assets.settings import Settings
+from gaelp_assets.sql.sound import sound_catalog
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse.open_reader import open_reader
 from gaelp_assets.warehouse.parameters import Parameters
@@ -89,6 +91,32 @@ def read_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Catalo
     return load_catalog(folder, check_problems, users=users)
 
 
+def read_sound_catalog(settings: Settings, *, remember: bool = True) -> Catalog:
+    """The catalogue that the settings name, without the derived relations that cannot be used: these are in its `set_aside`.
+
+    Args:
+        settings: they name the users' folders, and the home in whose cache it is kept which views are sound.
+        remember: whether to write that cache.
+
+    Raises:
+        GaelpError: something else is wrong with the files; with every problem that reading them found.
+    """
+    reading = read_relations(FOLDER, check_problems, users=catalog_folders(settings))
+    return sound_catalog(reading, settings.home / "cache" / "sound_views.json", remember=remember)
+
+
+def catalog_and_gateway(
+    settings: Settings,
+    catalog: Catalog | None,
+    storage: Callable[[], storage.Client] | None,
+    *,
+    remember: bool = False,
+) -> tuple[Catalog, Gateway]:
+    """The catalogue, read where none is given (see `read_sound_catalog`), and the gateway of its tables; touches no gateway yet."""
+    catalog = catalog if catalog is not None else read_sound_catalog(settings, remember=remember)
+    return catalog, open_gateway(settings.gateway, catalog, storage or storage_client(settings))
+
+
 def open_platform_reader(
     settings: Settings,
     catalog: Catalog | None = None,
@@ -100,10 +128,10 @@ def open_platform_reader(
 
     `storage` and `bigquery` make Google's clients, where the settings name a bucket or a BigQuery project (default: those of `clients`).
     """
-    catalog = catalog if catalog is not None else read_catalog(catalog_folders(settings))
+    catalog, gateway = catalog_and_gateway(settings, catalog, storage)
     return PlatformReader(
         settings=settings,
         catalog=catalog,
-        gateway=open_gateway(settings.gateway, catalog, storage or storage_client(settings)),
+        gateway=gateway,
         warehouse=open_reader(settings.warehouse, catalog, bigquery or bigquery_client(settings)),
     )

@@ -35,7 +35,11 @@ def platform_in(home: Path) -> Platform:
 
 
 def checkpoint(number: int, **changes: Any) -> dict[str, Any]:
-    """A row that `training.checkpoints` takes; the number makes its key."""
+    """A row that `training.checkpoints` takes, saved at noon of its date; the number makes its key."""
+    try:
+        day = dt.date.fromisoformat(changes.get("date", DATE.isoformat()))
+    except (TypeError, ValueError):
+        day = DATE
     row = {
         "checkpoint_id": f"checkpoint-{number}",
         "date": DATE.isoformat(),
@@ -50,7 +54,7 @@ def checkpoint(number: int, **changes: Any) -> dict[str, Any]:
         "sha256": f"{number:064x}",
         "parent_checkpoint_id": None,
         "metrics": {"loss": 0.1 * number},
-        "created_at": f"{DATE.isoformat()}T12:00:00Z",
+        "created_at": f"{day.isoformat()}T12:00:00Z",
     }
     return {**row, **changes}
 

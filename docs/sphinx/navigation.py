@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 CHAPTERS: Final = {
     "README": [
         "docs/examples",
+        "docs/views",
         "docs/architecture",
         "docs/glossary",
+        "docs/changing-a-table",
         "docs/production",
         "docs/tables",
         "docs/api",

@@ -1,5 +1,5 @@
-"""Asset checks of what the warehouse holds, apart from any load: schema, keys and references of loaded tables, and the keys and
-references that derived relations declare.
+"""Asset checks of what the warehouse holds, apart from any load: schema, keys, references and sequences of loaded tables, and the keys
+and references that derived relations declare.
 
 A check that cannot run ends with a warning and its reason: neither passed, nor a failure of the data. The checks of one load,
 `accounting` and `rejected_rows`, belong to `assets.tables`, which has the load's counts.
@@ -7,6 +7,7 @@ A check that cannot run ends with a warning and its reason: neither passed, nor 
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from gaelp_assets.assets.evaluations import overtaken, report
+from gaelp_assets.assets.key_queries import repeated_keys, slices_of_repeated_keys
 from gaelp_assets.assets.metadata import Metadata, table
 from gaelp_assets.assets.partitions import (
     PartitionRange,
@@ -24,7 +26,8 @@ from gaelp_assets.assets.partitions import (
     slices_of,
 )
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.catalog.model import AssetCheckName, ForeignKey
+from gaelp_assets.catalog.keys import names_slices, spans_slices
+from gaelp_assets.catalog.model import AssetCheckName, ForeignKey, RowSequence
 from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
@@ -58,7 +61,7 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         )
     if relation.primary_key:
         checks[AssetCheckName.KEY_UNIQUENESS.value] = (
-            f"No two rows of the slice have the same {', '.join(relation.primary_key)}.",
+            f"No two rows of the {'table' if spans_slices(relation) else 'slice'} have the same {', '.join(relation.primary_key)}.",
             lambda platform, found: key_uniqueness(platform, relation, found),
         )
     if relation.foreign_keys:
@@ -66,6 +69,15 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         checks[AssetCheckName.FOREIGN_KEYS.value] = (
             f"What the slice's rows refer to is there: {targets}.",
             lambda platform, found: foreign_keys(platform, relation, catalog, found),
+        )
+
+    if relation.sequences:
+        orders = ", ".join(
+            f"{sequence.order_by} of one {', '.join(sequence.within)}" for sequence in relation.sequences
+        )
+        checks[AssetCheckName.SEQUENCES.value] = (
+            f"No row of the slice follows the one that ends its sequence: {orders}.",
+            lambda platform, found: sequences(platform, relation, found),
         )
 
     @dg.multi_asset_check(
@@ -179,47 +191,38 @@ def _drift(planned: "RelationPlan") -> list[dict[str, str]]:
 
 def _rule_failures(relation: Relation, frame: "pl.DataFrame") -> list[dict[str, str | int]]:
     """Which rules the rows break, and how many rows each; never the values."""
-    import pandera.errors
-    import polars as pl
+    from gaelp_assets.validation.verdict import Verdict
 
-    from gaelp_assets.validation.schema import pandera_schema
-
-    try:
-        pandera_schema(relation).validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as errors:
-        cases = errors.failure_cases
-        broken: pl.DataFrame = (
-            cases.group_by(pl.col("column").cast(pl.String), pl.col("check").cast(pl.String))
-            .agg(rows=pl.len())
-            .sort("column", "check")
-        )
-        return broken.to_dicts()
-    return []
+    _, reasons = Verdict.of(relation).failing(frame)
+    broken = Counter(
+        rule
+        for found in reasons.to_list()
+        for rule in {(reason["field"], reason["rule"]) for reason in found}
+    )
+    return [{"column": field, "check": rule, "rows": rows} for (field, rule), rows in sorted(broken.items())]
 
 
 def key_uniqueness(
     platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
 ) -> CheckOutcome:
-    """Counts keys that several rows of a rectangle have.
+    """Counts keys that several rows have: in the whole table those of the covered rows, or in each slice where it keeps its own keys.
 
     Raises:
         GaelpError: there is no such table.
     """
     _check_there(platform, relation)
-    keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
-    repeated = surplus = 0
-    for scope in covered:
-        condition, parameters = scope.condition(relation, "t")
-        frame = platform.warehouse.query(
-            "SELECT COUNT(*) AS repeated, COALESCE(SUM(k.n), 0) - COUNT(*) AS surplus FROM "
-            f"(SELECT COUNT(*) AS n FROM {_quoted(relation)} AS t WHERE {condition} "
-            f"GROUP BY {keys} HAVING COUNT(*) > 1) AS k",
-            parameters,
-            labels={"asset": relation.id, "purpose": "key_uniqueness"},
-        ).frame
-        repeated += int(frame["repeated"].item())
-        surplus += int(frame["surplus"].item())
-    return not repeated, {"keys with several rows": repeated, "surplus rows": surplus}
+    everywhere = PartitionRange(platform.settings.first_date, platform.last_date)
+    labels = {"asset": relation.id, "purpose": AssetCheckName.KEY_UNIQUENESS.value}
+    keys, parameters = repeated_keys(relation, covered, everywhere)
+    counted = f"SELECT COUNT(*) AS repeated, COALESCE(SUM(k.n), 0) - COUNT(*) AS surplus FROM ({keys}) AS k"
+    frame = platform.warehouse.query(counted, parameters, labels=labels).frame
+    repeated, surplus = int(frame["repeated"].item()), int(frame["surplus"].item())
+    metadata: Metadata = {"keys with several rows": repeated, "surplus rows": surplus}
+    if repeated and names_slices(relation):
+        sql, parameters = slices_of_repeated_keys(relation, covered, everywhere)
+        found = platform.warehouse.query(sql, parameters, labels=labels).frame.rename({"n": "rows"})
+        metadata["slices with these keys"] = table(found.to_dicts(), slice="string", rows="int")
+    return not repeated, metadata
 
 
 def foreign_keys(
@@ -274,6 +277,48 @@ def _missing(
         f"WHERE {condition} AND {present} AND p.`{pairs[0][1]}` IS NULL",
         {**parameters, **target_parameters},
         labels={"asset": relation.id, "purpose": "foreign_keys"},
+    ).frame
+    return int(frame.item())
+
+
+def sequences(
+    platform: "PlatformReader", relation: Relation, covered: Sequence[PartitionRange]
+) -> CheckOutcome:
+    """Counts the sequences of a rectangle that go on after their end, such as episodes with a step after the terminal one.
+
+    Raises:
+        GaelpError: there is no such table.
+    """
+    _check_there(platform, relation)
+    rows: list[dict[str, str | int]] = []
+    in_all = 0
+    for sequence in relation.sequences:
+        too_long = sum(_going_on(platform, relation, sequence, scope) for scope in covered)
+        in_all += too_long
+        rows.append(
+            {
+                "within": ", ".join(sequence.within),
+                "ordered by": sequence.order_by,
+                "ends where": " or ".join(sequence.ends_where),
+                "go on after it": too_long,
+            }
+        )
+    columns = {"within": "string", "ordered by": "string", "ends where": "string", "go on after it": "int"}
+    return not in_all, {"sequences that go on after their end": in_all, "sequences": table(rows, **columns)}
+
+
+def _going_on(
+    platform: "PlatformReader", relation: Relation, sequence: RowSequence, scope: PartitionRange
+) -> int:
+    condition, parameters = scope.condition(relation, "t")
+    keys = ", ".join(f"t.`{name}`" for name in sequence.within)
+    order = f"t.`{sequence.order_by}`"
+    ended = " OR ".join(f"t.`{name}`" for name in sequence.ends_where)
+    frame = platform.warehouse.query(
+        f"SELECT COUNT(*) AS too_long FROM (SELECT MAX({order}) AS last FROM {_quoted(relation)} AS t WHERE {condition} "
+        f"GROUP BY {keys} HAVING MAX({order}) > MIN(IF({ended}, {order}, NULL))) AS s",
+        parameters,
+        labels={"asset": relation.id, "purpose": "sequences"},
     ).frame
     return int(frame.item())
 

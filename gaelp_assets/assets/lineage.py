@@ -15,15 +15,13 @@ from pathlib import Path
 
 from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.errors import GaelpError
 
 
 def column_sources(catalog: Catalog, cache: Path) -> dict[str, ColumnSources]:
     """For each derived relation, the columns that each of its columns comes from (see `sql.lineage.column_lineage`).
 
     The cache is a file that can be deleted at any time; without one, or with one that cannot be written, only time is lost.
-
-    Raises:
-        GaelpError: a relation's SQL names columns that the catalogue does not have.
     """
     known = _read(cache)
     found: dict[str, ColumnSources] = {}
@@ -34,10 +32,12 @@ def column_sources(catalog: Catalog, cache: Path) -> dict[str, ColumnSources]:
         else:
             from gaelp_assets.sql.lineage import column_lineage
 
-            found[key] = column_lineage(relation, catalog)
+            # A view that is sound and whose lineage cannot be read is shown without it.
+            with suppress(GaelpError):
+                found[key] = column_lineage(relation, catalog)
     if found.keys() != known.keys():
         _write(cache, found)
-    sources = {relation.id: found[_digest(relation, catalog)] for relation in catalog.derived}
+    sources = {relation.id: found.get(_digest(relation, catalog), {}) for relation in catalog.derived}
     return {
         relation_id: {column: [(source, name) for source, name in pairs] for column, pairs in columns.items()}
         for relation_id, columns in sources.items()

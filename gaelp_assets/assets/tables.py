@@ -45,6 +45,8 @@ class LoadConfig(dg.Config):
 
     rebuild: bool = False
     """Replace the slices by all of their files, sent and pending; a backfill always does."""
+    accept_loss: bool = False
+    """Let a rebuild lose rows whose lines are no rows any more by the table's definition: they go to the dead letter, with the reasons."""
 
 
 def freshness_policy(relation: Relation) -> dg.FreshnessPolicy | None:
@@ -98,7 +100,7 @@ def table_asset(
         check_head_room(opened, relation, slices, rebuild=rebuild)
         loads = _Loads(opened, relation)
         for slice_ in slices:
-            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild)
+            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
         results = loads.checks()
         yield from results
         if loads.problems:
@@ -164,7 +166,7 @@ class _Loads:
         self.problems: list[Problem] = []
         self._permanent = True
 
-    def load(self, slice_: Slice, *, run_id: str, rebuild: bool) -> None:
+    def load(self, slice_: Slice, *, run_id: str, rebuild: bool, accept_loss: bool = False) -> None:
         """Loads a slice. Its problems are kept, so that the other slices of the run are loaded all the same."""
         from gaelp_assets.ingest.load import load_slice
 
@@ -175,6 +177,7 @@ class _Loads:
                 slice_,
                 run_id=run_id,
                 rebuild=rebuild,
+                accept_loss=accept_loss,
                 validators=self._validators,
             )
             if report.files and len(report.set_aside) == len(report.files):

@@ -17,6 +17,7 @@ from gaelp_assets.catalog.folders import (
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.catalog.references import topological_order
+from gaelp_assets.catalog.set_aside import SetAside, why_not
 from gaelp_assets.catalog.validate import CheckProblems, cross_file_problems, upstream_of
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
@@ -25,11 +26,16 @@ class Catalog:
     """All relations, by `dataset.name`, in order of their ids."""
 
     def __init__(
-        self, relations: Sequence[Relation], upstream: Mapping[str, frozenset[str]] | None = None
+        self,
+        relations: Sequence[Relation],
+        upstream: Mapping[str, frozenset[str]] | None = None,
+        set_aside: Sequence[SetAside] = (),
     ) -> None:
         self.relations: Mapping[str, Relation] = {r.id: r for r in sorted(relations, key=lambda r: r.id)}
         self.upstream: Mapping[str, frozenset[str]] = upstream or {}
         """The ids of the relations that each derived relation's SQL reads."""
+        self.set_aside: Mapping[str, SetAside] = {found.id: found for found in set_aside}
+        """Derived relations that are not here because of their problems, by id."""
 
     def __iter__(self) -> Iterator[Relation]:
         return iter(self.relations.values())
@@ -55,7 +61,7 @@ class Catalog:
         """The relation written as `dataset.name`, or as `name` where a single dataset has one of that name.
 
         Raises:
-            GaelpError: there is none, and the known ones are listed; or several datasets have one.
+            GaelpError: there is none, and the known ones are listed; several datasets have one; or it is set aside, with its problems.
 
         >>> load_catalog().find("episodes").id
         'training.episodes'
@@ -65,7 +71,8 @@ class Catalog:
             ids = ", ".join(relation.id for relation in found)
             raise GaelpError(Problem(f"{len(found)} relations are called {name!r}", expected=f"one of {ids}"))
         if not found:
-            raise GaelpError(unknown("relation", name, self.relations))
+            problems = why_not(name, self.set_aside)
+            raise GaelpError(*(problems or [unknown("relation", name, self.relations)]))
         return found[0]
 
     @property

@@ -33,6 +33,13 @@ class Kind(StrEnum):
     DERIVED_TABLE = "derived_table"  # a query whose result is stored, slice by slice where it is partitioned
 
 
+class KeyScope(StrEnum):
+    """Where a primary key stands once."""
+
+    TABLE = "table"
+    SLICE = "slice"
+
+
 class AssetCheckName(StrEnum):
     """The asset checks that a loaded table has; a derived relation has those of the keys that it declares."""
 
@@ -41,6 +48,7 @@ class AssetCheckName(StrEnum):
     SCHEMA_CONFORMANCE = "schema_conformance"
     KEY_UNIQUENESS = "key_uniqueness"
     FOREIGN_KEYS = "foreign_keys"
+    SEQUENCES = "sequences"
 
 
 class CatalogModel(BaseModel):
@@ -60,10 +68,13 @@ class Check(CatalogModel):
     )
 
 
+FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+
+
 class Field(CatalogModel):
     """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
+    name: FieldName
     type: Annotated[
         FieldType,
         BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value),
@@ -76,6 +87,10 @@ class Field(CatalogModel):
         default=False, description="its values never leave the warehouse: not in samples, not in charts"
     )
     checks: tuple[Check, ...] = ()
+    was: tuple[FieldName, ...] = Described(
+        default=(),
+        description="its former names: lines that use one are rows, too, and its column is renamed",
+    )
 
     @property
     def required(self) -> bool:
@@ -118,6 +133,29 @@ class ForeignKey(CatalogModel):
         return self.referenced_fields or self.fields
 
 
+class ReadsSlices(CatalogModel):
+    """Of how many days before and after its own a slice of a derived relation reads its sources."""
+
+    before: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days before the slice's own, or all of them"
+    )
+    after: Annotated[int, Described(ge=0, le=36_500)] | Literal["all"] = Described(
+        default=0, description="days after the slice's own, or all of them"
+    )
+
+
+class RowSequence(CatalogModel):
+    """Rows in an order, such as the steps of an episode: none follows the one that ends it."""
+
+    within: tuple[str, ...] = Described(
+        min_length=1, description="the fields that rows of one sequence share"
+    )
+    order_by: str = Described(description="the field that orders them, such as step_index")
+    ends_where: tuple[str, ...] = Described(
+        min_length=1, description="BOOLEAN fields: no row follows one where any of them is true"
+    )
+
+
 class Latest(CatalogModel):
     """Of two rows with the same key, the one with the greater version stays."""
 
@@ -158,8 +196,20 @@ class Relation(CatalogModel):
     fields: tuple[Field, ...] = Described(min_length=1)
     checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
     primary_key: tuple[str, ...] = ()
+    key_scope: KeyScope = Described(
+        default=KeyScope.TABLE,
+        description="table: a key stands once in the whole table; slice: once in each slice",
+    )
     foreign_keys: tuple[ForeignKey, ...] = ()
+    sequences: tuple[RowSequence, ...] = Described(
+        default=(),
+        description="orders of rows; the asset check `sequences` finds those that go on after their end",
+    )
     partitioning: Partitioning | None = None
+    reads_slices: ReadsSlices | None = Described(
+        default=None,
+        description="the other days that a slice of a derived relation is made of, as with LAG and running totals",
+    )
     clustering: tuple[str, ...] = Described(default=(), max_length=4)
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"
@@ -234,6 +284,7 @@ DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
     AssetCheckName.SCHEMA_CONFORMANCE: "ERROR",
     AssetCheckName.KEY_UNIQUENESS: "ERROR",
     AssetCheckName.FOREIGN_KEYS: "WARN",
+    AssetCheckName.SEQUENCES: "ERROR",
 }
 
 # What the platform adds to every row that it loads.

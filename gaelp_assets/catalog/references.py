@@ -88,5 +88,5 @@ def topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:
     except CycleError as error:
         circle = " -> ".join(reversed(error.args[1]))
         raise GaelpError(
-            Problem(f"relations read one another in a circle: {circle}", expected="no circle")
+            Problem(f"relations read one another in a circle: {circle}", error.args[1][-1], "no circle")
         ) from None

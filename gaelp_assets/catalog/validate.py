@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+from gaelp_assets.catalog.former_names import former_name_problems
+from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, references, topological_order
 from gaelp_assets.errors import GaelpError, Problem, unknown
@@ -16,6 +18,7 @@ PARTITION_TYPES = {"DATE", "TIMESTAMP"}
 # BigQuery clusters by these; [BQ:clustered-tables].
 CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
 KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
+ORDER_TYPES = {"INTEGER", "NUMERIC", "DATE", "DATETIME", "TIMESTAMP"}
 
 
 def cross_file_problems(
@@ -65,6 +68,8 @@ def _where(relation: Relation, key: str = "", *, sql: bool = False) -> str:
 def _relation_problems(relation: Relation, check_problems: CheckProblems | None) -> Iterable[Problem]:
     yield from _kind_problems(relation)
     yield from _field_problems(relation)
+    yield from former_name_problems(relation)
+    yield from _sequence_problems(relation)
     if check_problems is not None:
         for path, field in walk_fields(relation.fields):
             for check in field.checks:
@@ -89,6 +94,14 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
         yield Problem(
             f"on_key_conflict on a {relation.kind}", _where(relation, "on_key_conflict"), "a loaded table"
         )
+    if relation.reads_slices is not None and not (derived and relation.is_stored and relation.partitioning):
+        found = "a relation without partitioning" if derived and relation.is_stored else f"a {relation.kind}"
+        yield Problem(
+            f"reads_slices on {found}",
+            _where(relation, "reads_slices"),
+            "a derived table that is kept in slices",
+        )
+    yield from scope_problems(relation, relation.where())
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
         found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"
         yield Problem(
@@ -143,6 +156,18 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
                 yield Problem(
                     f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
                 )
+
+
+def _sequence_problems(relation: Relation) -> Iterable[Problem]:
+    if relation.sequences and not relation.is_loaded:
+        yield Problem(f"sequences on a {relation.kind}", _where(relation, "sequences"), "a loaded table")
+    for index, sequence in enumerate(relation.sequences):
+        key = f"sequences.{index}"
+        for name in sequence.within:
+            yield from _typed_field(relation, f"{key}.within", name, KEY_TYPES)
+        yield from _typed_field(relation, f"{key}.order_by", sequence.order_by, ORDER_TYPES)
+        for name in sequence.ends_where:
+            yield from _typed_field(relation, f"{key}.ends_where", name, {"BOOLEAN"})
 
 
 def _typed_field(relation: Relation, key: str, name: str, types: set[str]) -> Iterable[Problem]:

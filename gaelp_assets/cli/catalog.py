@@ -17,10 +17,9 @@ app = typer.Typer(no_args_is_help=True, help="The relations that the platform kn
 
 
 def _catalog(settings: Settings) -> Catalog:
-    from gaelp_assets.catalog.folders import catalog_folders
-    from gaelp_assets.platform import read_catalog
+    from gaelp_assets.platform import read_sound_catalog
 
-    return read_catalog(catalog_folders(settings))
+    return read_sound_catalog(settings)
 
 
 @app.command("validate")
@@ -56,8 +55,10 @@ def validate(
 
 @app.command("list")
 def list_relations() -> None:
-    """List the relations."""
-    render.print_relations(list(_catalog(load_settings())))
+    """List the relations, and those that are set aside for their problems."""
+    catalog = _catalog(load_settings())
+    render.print_relations(list(catalog))
+    render.print_set_aside(catalog.set_aside.values())
 
 
 @app.command("show")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import catalog, render, render_deploy
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
@@ -32,10 +32,12 @@ app.add_typer(dead_letter_app, name="dead-letter")
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
-# Everything ran, and yet not every line is loaded.
+# Everything ran, and yet not every line is loaded, or a relation is set aside for its problems.
 EXIT_REJECTED = 3
 # As `terraform plan -detailed-exitcode` has it.
-EXITS_OF_DEPLOY = {"done": 0, "problem": EXIT_PROBLEM, "changes": 2, "try again": EXIT_TRY_AGAIN}
+EXITS_OF_DEPLOY = {
+    "done": 0, "problem": EXIT_PROBLEM, "changes": 2, "set aside": EXIT_REJECTED, "try again": EXIT_TRY_AGAIN
+}  # fmt: skip
 
 
 def main() -> None:
@@ -138,6 +140,8 @@ def demo(
 def ingest() -> None:
     """Load everything that is pending, once, and refresh what is derived from it.
 
+    Views with problems are named and left out.
+
     Exit codes: 0 all is loaded; 1 a run failed; 3 all ran, but lines were rejected, files were set aside, or files wait whose dates
     are not taken; 75 the gateway or the warehouse is out of reach: try again.
     """
@@ -174,6 +178,7 @@ def _load_pending(platform: Platform, *, refresh_only: bool = False, quiet: bool
         render.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
     not_taken = out_of_range(platform)
     render.print_out_of_range(not_taken)
+    render.print_set_aside(platform.catalog.set_aside.values())
     if not all(result.success for result in results):
         return EXIT_PROBLEM
     return EXIT_REJECTED if rejected or set_aside or not_taken else 0
@@ -201,19 +206,59 @@ def deploy(
         bool,
         typer.Option("--refresh", help="then compute again what is stale, such as slices of changed SQL"),
     ] = False,
+    count_losses: Annotated[
+        bool,
+        typer.Option(
+            "--count-losses",
+            help="read the archived files of changed tables, and count the rows that a rebuild would lose",
+        ),
+    ] = False,
+    reload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="drop this table and put all of its files into the queue again: for another partitioning or key"
+        ),
+    ] = None,
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="with --replace or --reload: lose rows that are none any more"),
+    ] = False,
 ) -> None:
-    """Bring the warehouse's datasets, tables and views up to the catalogue."""
+    """Bring the warehouse's datasets, tables and views up to the catalogue.
+
+    Exit codes: 0 done; 1 something is refused or failed; 2 (with --dry-run) there are changes; 3 all else is done, but views of the
+    catalogue have problems: they are named, and what the warehouse holds of them stays as it is; 75 out of reach: try again.
+    """
     from gaelp_assets.operations import deploy as work
+    from gaelp_assets.operations.losses import changed_tables, check_kept
+    from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
+    from gaelp_assets.operations.reload import reload_table
     from gaelp_assets.operations.stale import count_stale, stale_slices
 
-    platform = _platform(gateway=bool(replace))
+    platform = _platform(gateway=bool(replace or reload or count_losses))
+    if reload:
+        if dry_run or replace:
+            raise GaelpError(
+                Problem("--reload is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
+            )
+        for relation in [platform.catalog.find(name) for name in reload]:
+            done = reload_table(platform, relation, accept_loss=accept_loss)
+            render.print_line(
+                f"{done.files} files of {done.relation_id} wait to be sorted and loaded: gaelp ingest"
+            )
+        return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
         check_rebuildable(platform, relation)
+        if not accept_loss:
+            check_kept(platform, relation)
+    changed = changed_tables(platform.warehouse, platform.catalog)
+    losses = {each.relation.id: losses_of(platform, each) for each in changed} if count_losses else None
     plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, replace=replaced)
     if not as_json:
         render_deploy.print_plan(plan)
+        render_deploy.print_changed(changed, losses)
     results = None
     if not dry_run:
         with render.progress_of(len(plan.relations)) as show:
@@ -225,11 +270,11 @@ def deploy(
                 on_done=lambda result: show(f"{result.outcome} {result.id}"),
             )
     if as_json:
-        render_deploy.print_json(plan, results)
+        render_deploy.print_json(plan, results, changed, losses)
     elif results is not None:
         render_deploy.print_results(results)
     verdict = work.verdict(plan, results)
-    if refresh and verdict is work.DeployStatus.DONE and results is not None:
+    if refresh and results is not None and work.verdict_of_sound(plan, results) is work.DeployStatus.DONE:
         if code := _load_pending(platform, refresh_only=True, quiet=as_json):
             raise typer.Exit(code)
     elif not as_json:

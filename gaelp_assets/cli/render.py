@@ -7,7 +7,7 @@ import datetime as dt
 import json
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from gaelp_assets.catalog import Relation
+    from gaelp_assets.catalog.set_aside import SetAside
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
     from gaelp_assets.operations.status import PlatformStatus
     from gaelp_assets.platform_reader import PlatformReader
@@ -168,6 +169,13 @@ def print_relations(relations: Sequence[Relation]) -> None:
     )
 
 
+def print_set_aside(found: Iterable[SetAside]) -> None:
+    """The relations that are left out of everything for now, with their problems on stderr."""
+    for each in found:
+        print_problems(each.problems)
+        print_line(f"{each.id} is set aside until its problems are mended; everything else goes on")
+
+
 def slicing(relation: Relation) -> str:
     """What slices the relation, in words."""
     if relation.partitioning is None:
@@ -202,6 +210,10 @@ def print_relation(
     facts += [
         ("refers to", f"{', '.join(key.fields)} -> {key.references} ({', '.join(key.targets)})")
         for key in relation.foreign_keys
+    ]
+    facts += [
+        ("ends", f"{', '.join(of.within)} by {of.order_by}: nothing follows {' or '.join(of.ends_where)}")
+        for of in relation.sequences
     ]
     facts += [("rule", f"{check.name} {dict(check.arguments)}") for check in relation.checks]
     table(relation.id, ("", ""), [fact for fact in facts if fact[1]])

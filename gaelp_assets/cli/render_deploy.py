@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from gaelp_assets.cli.render import print_line, print_marked, print_problems
+from gaelp_assets.cli.render import print_line, print_marked, print_problems, print_set_aside
 from gaelp_assets.operations.deploy import DeployOutcome, DeployPlan, Result
+from gaelp_assets.operations.losses import ChangedTable, Losses
 from gaelp_assets.operations.stale import StaleCount
 from gaelp_assets.warehouse.schema.model import Refusal, RelationPlan, Status
 
@@ -46,6 +47,7 @@ def print_plan(plan: DeployPlan) -> None:
             f"{relation_id}: {object_type.label} that the catalogue does not know; it is left alone",
         )
     print_problems([refusal.problem for refusal in plan.refusals])
+    print_set_aside(plan.set_aside)
     counts = Counter(planned.status for planned in plan.relations)
     clauses = [f"{counts[status]} {word}" for status, word in _WORDS.items() if counts[status]]
     clauses += [f"{len(plan.unknown)} unknown to the catalogue"] if plan.unknown else []
@@ -58,6 +60,16 @@ def print_stale(counts: Sequence[StaleCount]) -> None:
         print_marked(
             "~", "yellow", f"{count}: refreshed a few at a time, or all at once by: gaelp deploy --refresh"
         )
+
+
+def print_changed(changed: Sequence[ChangedTable], losses: Mapping[str, Losses] | None) -> None:
+    """Tables that hold rows of another definition, and what a rebuild would lose of them, where that was counted."""
+    for table in changed:
+        print_marked("~", "yellow", f"{table}; the next load of a slice, or a rebuild, brings it up to it")
+        if losses is not None:
+            print_line(f"    a rebuild would lose {losses[table.relation.id]}")
+    if changed and losses is None:
+        print_line("What a rebuild would lose, if anything: gaelp deploy --dry-run --count-losses")
 
 
 def _print_changes(planned: RelationPlan) -> None:
@@ -86,9 +98,25 @@ def print_results(results: Sequence[Result]) -> None:
         print_line("What was done stays done: run `gaelp deploy` again for the rest.")
 
 
-def print_json(plan: DeployPlan, results: Sequence[Result] | None) -> None:
-    """Plan and results; without results, the plan was only looked at."""
-    print(json.dumps(as_json(plan, results), indent=2, ensure_ascii=False))
+def print_json(
+    plan: DeployPlan,
+    results: Sequence[Result] | None,
+    changed: Sequence[ChangedTable],
+    losses: Mapping[str, Losses] | None,
+) -> None:
+    """Plan and results, and the tables that hold rows of another definition; without results, the plan was only looked at."""
+    tables = [
+        {
+            "relation": table.relation.id,
+            "slices": len(table.slices),
+            "rows": table.rows,
+            "other_keys": table.other_keys,
+            "lost": None if losses is None else losses[table.relation.id].rows,
+            "reasons": None if losses is None else dict(losses[table.relation.id].reasons),
+        }
+        for table in changed
+    ]
+    print(json.dumps({**as_json(plan, results), "changed": tables}, indent=2, ensure_ascii=False))
 
 
 def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, object]:
@@ -124,6 +152,10 @@ def as_json(plan: DeployPlan, results: Sequence[Result] | None) -> dict[str, obj
         ],
         "unknown": [
             {"relation": relation_id, "form": object_type.value} for relation_id, object_type in plan.unknown
+        ],
+        "set_aside": [
+            {"relation": found.id, "problems": [str(problem) for problem in found.problems]}
+            for found in plan.set_aside
         ],
         "summary": dict(
             sorted(Counter(r.outcome.value for r in results).items())

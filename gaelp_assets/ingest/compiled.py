@@ -13,6 +13,7 @@ import polars as pl
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.ingest.decode import native
 from gaelp_assets.ingest.decode.chunks import Decoder, NativeDecoder, PythonDecoder
+from gaelp_assets.ingest.decode.former_names import RenamingDecoder, former_names
 from gaelp_assets.validation.row_rules import RowRule, row_rules
 
 ENSURED_BY_DECODING: Final = frozenset({"not_null", "finite"})
@@ -41,9 +42,11 @@ class CompiledRelation:
         """The rules for the partial rows of rejected lines, in which any field may be missing: each of them holds where it is NULL."""
         self.slice_columns: Final = slice_columns(relation)
         partial = partial_relation(relation, self.value_rules)
-        self.decoder: Final[Decoder] = (
+        decoder: Decoder = (
             kind(relation) if partial is None else kind(relation, partial.field_names, kind(partial))
         )
+        former = former_names(relation)
+        self.decoder: Final[Decoder] = RenamingDecoder(decoder, former) if former else decoder
 
 
 def slice_columns(relation: Relation) -> dict[str, pl.Expr]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
@@ -20,10 +20,12 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage
 from gaelp_assets.gateway.paths import archived_name
+from gaelp_assets.ingest.lost_rows import rows_lost
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder, tally
 from gaelp_assets.ingest.validate import Validator, Validators
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.losses import DefinitionChanged, RowsLost
 from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite, StagedBatch, WriteMode
 
 # What one append holds in staging at a time; a rebuild is one transaction, however large.
@@ -39,12 +41,14 @@ def load_slice(
     *,
     run_id: str,
     rebuild: bool = False,
+    accept_loss: bool = False,
     validators: Validators | None = None,
     on_progress: OnFileProgress | None = None,
 ) -> SliceReport:
     """Appends what is pending for the slice or, with `rebuild`, replaces the slice by all of its files in `sent/` and `cloud_ready/`.
 
-    A file that cannot be loaded is moved to `failed/` and reported, and the others go on.
+    A file that cannot be loaded is moved to `failed/` and reported, and the others go on. A slice whose rows were loaded under another
+    definition of the table is rebuilt where rows would be added, so that it holds what a fresh load of all its files would.
 
     Args:
         platform: the gateway and the warehouse to load between.
@@ -52,23 +56,25 @@ def load_slice(
         slice_: its slice; WHOLE of a table without slices.
         run_id: what the ledger names as the run that loaded the rows.
         rebuild: whether to replace the slice.
+        accept_loss: whether a rebuild may lose rows that the slice holds, whose lines then go to the dead letter.
         validators: those of the run, if it loads several slices; by default those of a run that starts now.
         on_progress: called after each chunk of a file.
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
-        GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded, or because the
-            slice is older than the table's retention.
+        GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded, because lines are
+            no rows any more by the table's definition, or because the slice is older than the table's retention; or the table
+            was loaded by another partitioning or key.
     """
     started = time.monotonic()
     validators = validators or Validators.for_run(platform)
     oldest = validators.oldest_kept(relation)
     if rebuild and oldest is not None and slice_.date is not None and slice_.date < oldest:
         raise GaelpError(_too_old(relation, slice_, oldest))
+    validators.check_layout(platform.warehouse, relation)
     platform.ensure(relation)
-    mode = WriteMode.REBUILD if rebuild else WriteMode.APPEND
     validator = validators.of(relation, slice_)
-    work = _Load(platform, relation, slice_, validator, run_id, on_progress)
+    work = _Load(platform, relation, slice_, validator, run_id, on_progress, accept_loss=accept_loss)
     if rebuild:
         work.rebuild()
     else:
@@ -76,7 +82,7 @@ def load_slice(
     return SliceReport(
         relation.id,
         slice_,
-        mode,
+        work.mode,
         work.reports,
         time.monotonic() - started,
         tally(pl.concat(work.reasons)) if work.reasons else pl.DataFrame(schema=REASON_SCHEMA),
@@ -92,6 +98,8 @@ class _Load:
         validator: Validator,
         run_id: str,
         on_progress: OnFileProgress | None,
+        *,
+        accept_loss: bool,
     ) -> None:
         self._platform = platform
         self._relation = relation
@@ -99,13 +107,18 @@ class _Load:
         self._validator = validator
         self._run_id = run_id
         self._on_progress = on_progress
+        self._accept_loss = accept_loss
+        self.mode = WriteMode.APPEND
         self.reports: list[FileReport] = []
         self.reasons: list[pl.DataFrame] = []
 
     def append(self) -> None:
         files = self._files(Stage.CLOUD_READY)
-        for group in _groups(files):
-            self._append(group)
+        try:
+            for group in _groups(files):
+                self._append(group)
+        except DefinitionChanged:
+            self.rebuild(asked_for=False)
 
     def _append(self, group: Sequence[GatewayFile]) -> None:
         """Loads the files in one transaction.
@@ -127,24 +140,30 @@ class _Load:
             )
         )
 
-    def rebuild(self) -> None:
+    def rebuild(self, *, asked_for: bool = True) -> None:
         """Reads `sent/` before `cloud_ready/`: a file that an append moves at the same time is in the ledger, and is noticed there.
 
         What has been staged stays so through the attempts: each has only the files to read that came since the one before.
         """
+        self.mode = WriteMode.REBUILD
         ready = _Staged(self._platform.gateway)
         with staging_folder(self._platform) as folder:
             for _ in range(ATTEMPTS):
                 files = self._files(Stage.SENT) + self._files(Stage.CLOUD_READY)
-                ready.add(self._stage([file for file in files if not ready.has(file)], folder))
-                staged = ready.of(files)
                 ledger = self._platform.warehouse.ledger(self._relation, self._slice)
+                unread = [file for file in files if not ready.has(file)]
+                ready.add(self._stage(unread, folder, frozenset(ledger["batch_id"])))
+                staged = ready.of(files)
                 missing = ledger.filter(~pl.col("batch_id").is_in([s.batch.batch_id for s in staged]))
                 if missing.is_empty():
                     ordered = _in_ledger_order(staged, ledger)
-                    with suppress(SliceChanged, ObjectChanged):
-                        self._finish(ordered, self._write(_each_batch(ordered), WriteMode.REBUILD))
-                        return
+                    try:
+                        with suppress(SliceChanged, ObjectChanged):
+                            self._finish(ordered, self._write(_each_batch(ordered), WriteMode.REBUILD))
+                            return
+                    except RowsLost as lost:
+                        problems = rows_lost(self._relation, self._slice, lost, ordered, asked_for=asked_for)
+                        raise GaelpError(*problems) from None
                 elif _versions(self._files(Stage.SENT)) <= _versions(files):
                     raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))
         raise TransientError(
@@ -158,13 +177,18 @@ class _Load:
     def _files(self, stage: Stage) -> list[GatewayFile]:
         return self._platform.gateway.slice_files(self._relation, self._slice, stage)
 
-    def _stage(self, files: Sequence[GatewayFile], folder: Path) -> list[StagedFile]:
+    def _stage(
+        self, files: Sequence[GatewayFile], folder: Path, known: Collection[str] = ()
+    ) -> list[StagedFile]:
+        """Stages files; one of a `known` batch however many of its lines are rejected by now: what of its rows is lost is told in rows."""
         gateway = self._platform.gateway
         staged: list[StagedFile] = []
         for file in files:
             try:
                 staged.append(
-                    stage_file(gateway, file, self._validator, folder, on_progress=self._on_progress)
+                    stage_file(
+                        gateway, file, self._validator, folder, known=known, on_progress=self._on_progress
+                    )
                 )
             except ObjectChanged:
                 continue  # the process that moved it has loaded it, or has set it aside
@@ -186,6 +210,7 @@ class _Load:
                 batches=batches,
                 loaded_at=dt.datetime.now(dt.UTC),
                 run_id=self._run_id,
+                accept_loss=self._accept_loss,
             )
         )
 

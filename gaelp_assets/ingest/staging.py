@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -83,12 +83,14 @@ def stage_file(
     validator: Validator,
     folder: Path,
     *,
+    known: Collection[str] = (),
     on_chunk: Callable[[ValidatedChunk], None] | None = None,
     on_progress: OnFileProgress | None = None,
 ) -> StagedFile:
     """Reads and validates a file, and stages its rows and rejects in Parquet files below the folder.
 
-    With `on_chunk`, the clean rows go there instead of being staged, and count as sorted.
+    With `on_chunk`, the clean rows go there instead of being staged, and count as sorted. `known` are ids of batches that were loaded
+    once, and are staged however many of their lines are rejected.
 
     Raises:
         GaelpError: the file cannot be loaded as a whole (not what its ending says, empty, too many rejected lines).
@@ -109,7 +111,8 @@ def stage_file(
                 on_progress(file.name, lines, reader.size)
     rejected = parts.rejected
     # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
-    if rejected > relation.max_reject_fraction * lines and not times_replayed(file.path):
+    exempt = reader.digest in known or times_replayed(file.path)
+    if rejected > relation.max_reject_fraction * lines and not exempt:
         raise GaelpError(too_many_rejected(relation, lines, rejected, parts.reasons))
     batch = StagedBatch(
         batch_id=reader.digest,

@@ -16,22 +16,17 @@ import numpy as np
 import polars as pl
 
 from gaelp_assets.catalog.model import Relation
-from gaelp_assets.catalog.slices import (
-    ENVIRONMENT_ID,
-    ENVIRONMENT_ID_ADVICE,
-    ENVIRONMENT_ID_LENGTH,
-    ENVIRONMENT_ID_WORDS,
-    WHOLE,
-    Slice,
-)
+from gaelp_assets.catalog.slices import WHOLE, Slice
 from gaelp_assets.ingest.compiled import CompiledRelation
 from gaelp_assets.ingest.decode.chunks import REJECT_SCHEMA, PartialRows
 from gaelp_assets.ingest.parallel import ordered_map
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.platform import Platform
-from gaelp_assets.validation.registry import matches
+from gaelp_assets.validation.registry import RULES, expectation
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.verdict import REASONS, Verdict
+from gaelp_assets.warehouse.layout import refuse_otherwise
+from gaelp_assets.warehouse.protocol import Reader
 
 MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 
@@ -121,6 +116,7 @@ class Validators:
         self._first_date = first_date
         self._last_date = last_date
         self._compiled: dict[str, CompiledRelation] = {}
+        self._laid_out: set[str] = set()
 
     @classmethod
     def for_run(cls, platform: Platform) -> Validators:
@@ -130,6 +126,16 @@ class Validators:
     def oldest_kept(self, relation: Relation) -> dt.date | None:
         """The oldest day whose rows the relation keeps by its `retention_days`; None where it keeps all."""
         return oldest_kept(relation, self._last_date)
+
+    def check_layout(self, warehouse: Reader, relation: Relation) -> None:
+        """Nothing, if rows can be loaded into slices of the table (see `warehouse.layout`); the ledger is asked once in a run.
+
+        Raises:
+            GaelpError: the table was loaded by another partitioning or key.
+        """
+        if relation.id not in self._laid_out:
+            refuse_otherwise(warehouse, relation)
+            self._laid_out.add(relation.id)
 
     def of(self, relation: Relation, slice_: Slice = WHOLE) -> Validator:
         """The validator of files of that slice; of WHOLE, of files with rows of any."""
@@ -176,13 +182,15 @@ def _slice_rules(
         yield RowRule(partitioning.date, "wrong_slice", text, columns["date"] == slice_.date)
     if partitioning.environment is None:
         return
-    yield RowRule(
-        partitioning.environment,
-        "environment_id",
-        f"expected {ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}",
-        matches(columns["environment"], ENVIRONMENT_ID)
-        & (columns["environment"].str.len_bytes() <= ENVIRONMENT_ID_LENGTH),
-    )
+    if all(
+        check.name != "environment_id" for check in compiled.relation.field(partitioning.environment).checks
+    ):
+        yield RowRule(
+            partitioning.environment,
+            "environment_id",
+            expectation("environment_id", {}),
+            RULES["environment_id"].expression(columns["environment"]),
+        )
     if slice_.environment is not None:
         text = f"expected {slice_.environment}, the environment of the slice that the file's path names"
         yield RowRule(

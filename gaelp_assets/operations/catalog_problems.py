@@ -1,6 +1,6 @@
 """Everything that is wrong with catalogue folders, in one go: files, what relations must agree on, and every view bound on empty tables.
 
-Loading a catalogue asks for less: it binds no view, as that takes as long as all the rest.
+Loading a catalogue asks for less: no engine binds its views.
 """
 
 from __future__ import annotations

@@ -6,18 +6,23 @@ and another call makes what is still missing.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from threading import Lock
 from typing import Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
+from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.layout import laid_out_otherwise
+from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.protocol import Reader, Warehouse
+from gaelp_assets.warehouse.schema.diff import PARTITIONING_CHANGED
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
     ObjectType,
@@ -45,6 +50,8 @@ class DeployPlan:
     upstream: Mapping[str, frozenset[str]]
     unknown: tuple[tuple[str, ObjectType], ...]
     """What lies in the catalogue's datasets and is not the catalogue's: ids and forms. It is left alone."""
+    set_aside: tuple[SetAside, ...] = ()
+    """Derived relations that cannot be used: what the warehouse holds of them stays as it is, and everything else is done."""
 
     @property
     def refusals(self) -> list[Refusal]:
@@ -93,10 +100,21 @@ class DeployStatus(StrEnum):
     PROBLEM = "problem"
     TRY_AGAIN = "try again"
     """Nothing failed but what can pass by itself."""
+    SET_ASIDE = "set aside"
+    """All else is done, or can be: derived relations of the catalogue are left out for their problems."""
+
+
+_NO_FAILURE: Final = frozenset({DeployStatus.DONE, DeployStatus.CHANGES})
 
 
 def verdict(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
     """How a deployment ended, or (without results) what a look at the plan found."""
+    found = verdict_of_sound(plan, results)
+    return DeployStatus.SET_ASIDE if plan.set_aside and found in _NO_FAILURE else found
+
+
+def verdict_of_sound(plan: DeployPlan, results: Sequence[Result] | None) -> DeployStatus:
+    """As `verdict`, of all relations but those that are set aside."""
     if plan.refusals:
         return DeployStatus.PROBLEM
     if results is None:
@@ -115,6 +133,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
     """
     _check_replaceable(replace)
     relations = with_upstream(catalog, list(catalog))
+    laid_out = laid_out_otherwise(warehouse, relations) if LEDGER in catalog.relations else {}
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
     there = [relation for relation in relations if relation.id.lower() in listed]
@@ -127,7 +146,12 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             compared[relation.id] = plan_replace(
                 relation, found.object_type, found.stored, "all of its rows", forced=True
             )
-    known = {relation.id.lower() for relation in relations}
+    for relation_id, refusal in laid_out.items():
+        found = compared[relation_id]
+        # The engine's own refusal of another partitioning knows no way out.
+        others = (each for each in found.refusals if each.what != PARTITIONING_CHANGED)
+        compared[relation_id] = dataclasses.replace(found, refusals=(*others, refusal))
+    known = {relation_id.lower() for relation_id in (*compared, *catalog.set_aside)}
     return DeployPlan(
         warehouse=warehouse.location,
         engine=warehouse.capabilities.engine,
@@ -140,6 +164,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             for name, object_type in sorted(dataset.relations.items())
             if f"{dataset.name}.{name}".lower() not in known
         ),
+        set_aside=tuple(catalog.set_aside.values()),
     )
 
 
@@ -303,4 +328,6 @@ def _at(relation: Relation, problem: Problem) -> Problem:
     """The problem with the relation's name, where it has another place (as the whole warehouse)."""
     if relation.id in str(problem):
         return problem
-    return replace(problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id)
+    return dataclasses.replace(
+        problem, where=f"{relation.id}, {problem.where}" if problem.where else relation.id
+    )

@@ -20,6 +20,7 @@ from typing import Final, cast
 import polars as pl
 
 from gaelp_assets.catalog import Relation
+from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.gateway.paths import replay_name, times_replayed
 from gaelp_assets.ingest.compiled import slice_columns
@@ -120,7 +121,8 @@ def _validated(platform: Platform, relation: Relation, lines: list[bytes]) -> It
 
 def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFrame) -> pl.Series:
     """The `_letter` of those rows whose key another row still has, with other content (and, of a `latest` table, the same version)."""
-    slices = slice_columns(relation)
+    # Where a key stands once in the table, its rival can be of any slice.
+    slices = {} if spans_slices(relation) else slice_columns(relation)
     keys = list(relation.primary_key)
     if isinstance(relation.on_key_conflict, Latest):
         keys.append(relation.on_key_conflict.latest)
@@ -142,7 +144,7 @@ def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFram
             ).frame
         )
     types = {name: rows.schema[name] for name in (*names, "_row_hash")}
-    held = pl.concat(found).cast(types)  # type: ignore[arg-type]
+    held = pl.concat(found).with_columns(pl.col(name).cast(type_) for name, type_ in types.items())
     parts = {f"_slice_{name}": column for name, column in slices.items()}
     same = [*keys, *parts]
     other = rows.with_columns(**parts).join(held.with_columns(**parts), on=same, suffix="_held")
@@ -150,9 +152,13 @@ def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFram
 
 
 def _dates(relation: Relation, rows: pl.DataFrame) -> tuple[str, dict[str, ParameterValue]]:
-    """A condition on the days that the rows are of: BigQuery reads no more, and some of its tables insist on one."""
+    """A condition on the days of the rows that can be their rivals: BigQuery reads no more, and some of its tables insist on one."""
     if relation.partitioning is None:
         return "TRUE", {}
     column = relation.partitioning.date
+    if spans_slices(relation) and column not in relation.primary_key:
+        first_day = dt.datetime(1, 1, 1, tzinfo=dt.UTC)
+        of_days = relation.field(column).type == "DATE"
+        return f"t.`{column}` >= @first", {"first": first_day.date() if of_days else first_day}
     first, last = cast("dt.date", rows[column].min()), cast("dt.date", rows[column].max())
     return f"t.`{column}` BETWEEN @first AND @last", {"first": first, "last": last}

@@ -48,7 +48,7 @@ def stale_slices(platform: PlatformReader, limit: int = ALL) -> list[StaleSlice]
     Raises:
         GaelpError: the warehouse cannot be asked.
     """
-    query = stale_query(platform.catalog, limit, dt.datetime.now(dt.UTC).date())
+    query = stale_query(platform.catalog, limit, dt.datetime.now(dt.UTC).date(), platform.settings.first_date)
     if query is None or not {LEDGER, REFRESHES} <= platform.catalog.relations.keys():
         return []
     found = []

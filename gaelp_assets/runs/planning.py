@@ -313,12 +313,12 @@ def _rested(
 def with_derived(catalog: Catalog) -> Select:
     """Selects, beside a slot's tables, the derived relations that read them slice by slice in the same partition set.
 
-    What is not sliced, such as a leaderboard, reads many slots: the refresh sensor sees to it.
+    What is not sliced, such as a leaderboard, or made of other days too reads many slots: the refresh sensor sees to it.
     """
     reads = [
         (relation, {source.id for source in slice_sources(catalog, relation)})
         for relation in catalog.derived
-        if partition_set(relation) != "whole"
+        if partition_set(relation) != "whole" and relation.reads_slices is None
     ]
 
     def select(assets: Sequence[dg.AssetKey]) -> list[dg.AssetKey]:

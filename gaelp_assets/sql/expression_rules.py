@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 from sqlglot import exp
 
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import (
     ANY,
     BOOL,
@@ -157,7 +158,7 @@ def _concat(self: Typing, node: exp.Expr) -> Type:
         self.wrong("an operand of || is a NULL without a type", node, "CAST(NULL AS STRING)")
     for value in values:
         if type_of(value).name in _TO_STRING:
-            value.replace(typed(exp.Cast(this=value.copy(), to=sqlglot_type(STRING)), STRING))
+            value.replace(typed(exp.Cast(this=copied(value), to=sqlglot_type(STRING)), STRING))
     if isinstance(node, exp.Concat):
         return type_of(self.call(node))
     return self.common(node, [node.this, node.expression])

@@ -10,9 +10,10 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.expression_rules import RULES
-from gaelp_assets.sql.functions import ALLOWED
+from gaelp_assets.sql.functions import ALLOWED, key_of
 from gaelp_assets.sql.scope import NameProblem, Scope, at, fields_of, identifier, place, refused_name
 from gaelp_assets.sql.signatures import Argument, match
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import (
     ANY,
     BOOL,
@@ -104,11 +105,11 @@ class Expressions:
             return typed(node, handler(self, node))
         return self.call(node)
 
-    def _column(self, node: exp.Expr, scope: Scope) -> exp.Expr:
+    def _column(self, node: exp.Column, scope: Scope) -> exp.Expr:
         if isinstance(node.this, exp.Star):
             self.wrong("* stands for columns only in a SELECT list and in COUNT(*)", node)
             return typed(node, ANY)
-        path = [part.name for part in node.parts]  # type: ignore[attr-defined]
+        path = [part.name for part in node.parts]
         return self._path(node, path, scope)
 
     def _path(self, node: exp.Expr, path: Sequence[str], scope: Scope) -> exp.Expr:
@@ -128,7 +129,7 @@ class Expressions:
             return self._path(node, [*(part.name for part in inner.parts), *names], scope)
         value = self.resolve(inner, scope)
         try:
-            return fields_of(value.copy(), names)
+            return fields_of(copied(value), names)
         except NameProblem as error:
             self.problems.append(refused_name(error, node))
             return typed(node, ANY)
@@ -200,7 +201,7 @@ class Expressions:
 
     def call(self, node: exp.Expr) -> exp.Expr:
         """A function or operator by its signature; its arguments become the types that it asks for."""
-        allowed = ALLOWED.get(type(node).__name__)
+        allowed = ALLOWED.get(key_of(node))
         if allowed is None or not allowed.signatures:
             return typed(node, ANY)
         if isinstance(node, _ONLY_OVER) and not _is_over(node):
@@ -231,7 +232,7 @@ class Expressions:
         for value, target in zip(values, found.arguments, strict=True):
             becomes = coerced(value, target)
             if isinstance(node, exp.Nullif) and becomes is value and target == FLOAT64 != type_of(value):
-                becomes = typed(exp.Cast(this=value.copy(), to=sqlglot_type(target)), target)
+                becomes = typed(exp.Cast(this=copied(value), to=sqlglot_type(target)), target)
             if becomes is not value:
                 value.replace(becomes)
         if type(node) in (exp.Neg,) and isinstance(node.this, exp.Literal):
@@ -255,7 +256,7 @@ class Expressions:
 
 
 def _called(node: exp.Expr) -> str:
-    allowed = ALLOWED.get(type(node).__name__)
+    allowed = ALLOWED.get(key_of(node))
     written = str(node.meta.get("bigquery_name") or "") if node._meta else ""
     if allowed is None:
         return type(node).__name__.upper()
@@ -279,7 +280,7 @@ def _name_fields(struct: exp.Expr) -> None:
     for value in list(struct.expressions):
         name = implied_name(value)
         if name:
-            value.replace(exp.PropertyEQ(this=identifier(name), expression=value.copy()))
+            value.replace(exp.PropertyEQ(this=identifier(name), expression=copied(value)))
 
 
 def _is_over(node: exp.Expr) -> bool:

@@ -13,9 +13,12 @@ from sqlglot import exp
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.sql.expressions import Expressions
-from gaelp_assets.sql.grouping import check_grouping, group_items, has_aggregate, has_window, ordinal
+from gaelp_assets.sql.grouping import Late, check_grouping, group_items, has_aggregate, has_window, ordinal
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
+from gaelp_assets.sql.stars import Item, is_star, spread_star
+from gaelp_assets.sql.transforms_cast import readable, unreadable
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, BOOL, Type, common_type, struct_of, type_of, typed
 from gaelp_assets.sql.values import coerced, implied_name, is_constant, is_literal, sqlglot_type
 
@@ -35,17 +38,10 @@ def resolve(tree: exp.Query, tables: Tables | None = None) -> Resolved:
         tree: a parsed GoogleSQL query; it is not changed.
         tables: the fields of all relations, by `dataset.name`; without them, columns of relations have no known type.
     """
-    root = exp.Tuple(expressions=[tree.copy()])
+    root = exp.Tuple(expressions=[copied(tree)])
     queries = _Queries(tables)
     columns = queries.query(root.expressions[0], None, top=True)
     return Resolved(root.expressions[0], columns, queries.problems)
-
-
-class _Item(NamedTuple):
-    """An item of a SELECT list: its name ('' if it has none) and its resolved expression."""
-
-    name: str
-    value: exp.Expr
 
 
 class _Queries:
@@ -116,6 +112,7 @@ class _Queries:
         """One side of a set operation, with its columns cast where the other side's types ask for it."""
         if all(a.type == b.type or not b.type.known for a, b in zip(columns, wanted, strict=True)):
             return
+        self._check_literals(side, columns, wanted)
         alias = self.relations.unique("_side")
         names = [_name_in_sql(c, n) for n, c in enumerate(columns)]
         picked = [
@@ -126,10 +123,28 @@ class _Queries:
         wrapped = exp.Select(
             expressions=picked,
             from_=exp.From(
-                this=exp.Subquery(this=inner.copy(), alias=exp.TableAlias(this=identifier(alias)))
+                this=exp.Subquery(this=copied(inner), alias=exp.TableAlias(this=identifier(alias)))
             ),
         )
         side.replace(wrapped)
+
+    def _check_literals(self, side: exp.Expr, columns: Sequence[Column], wanted: Sequence[Column]) -> None:
+        """A text written out on one side has to be a value of the other side's type."""
+        query = side.unnest()
+        for item, own, target in zip(
+            query.selects if isinstance(query, exp.Select) else (), columns, wanted, strict=False
+        ):
+            value = item.unalias()
+            if (
+                own.literal
+                and isinstance(value, exp.Literal)
+                and value.is_string
+                and not readable(value.name, target.type.name)
+            ):
+                problem = unreadable(target.type.name)
+                self.expressions.wrong(
+                    problem.what, value if place(value) != "SQL" else query, problem.expected
+                )
 
     def _order_of_set(self, query: exp.Expr, columns: Sequence[Column] | None) -> None:
         """ORDER BY over a set operation or a query in parentheses: by its own columns only."""
@@ -192,17 +207,18 @@ class _Queries:
         self,
         select: exp.Select,
         scope: Scope,
-        items: Sequence[_Item],
+        items: Sequence[Item],
         keys: list[exp.Expr] | None,
-        late: Sequence[exp.Expr],
+        ordered: Sequence[exp.Expr],
     ) -> None:
         conditions = [select.args[c].this for c in ("having", "qualify") if select.args.get(c) is not None]
         values = [item.value for item in items]
         aliases = {s.alias.lower() for s in scope.sources}
-        found = check_grouping(values, [*conditions, *late], keys, aliases)
+        late = Late(ordered, conditions, bool(conditions) or select.args.get("order") is not None)
+        found = check_grouping(values, late, keys, aliases)
         if found is not None:
-            what, node = found
-            self.expressions.wrong(what, node if place(node) != "SQL" else select)
+            where = found.node if place(found.node) != "SQL" else select
+            self.expressions.wrong(found.what, where, remedy=found.remedy)
         if (
             select.args.get("having") is not None
             and keys is None
@@ -210,13 +226,13 @@ class _Queries:
         ):
             self.expressions.wrong("HAVING without GROUP BY or an aggregate", select)
 
-    def _items(self, select: exp.Select, scope: Scope) -> list[_Item] | None:
+    def _items(self, select: exp.Select, scope: Scope) -> list[Item] | None:
         """The SELECT list, with `*` spelt out; None if it holds a `*` over a relation whose fields are not known."""
         known = True
-        items: list[_Item] = []
+        items: list[Item] = []
         for node in list(select.expressions):
-            if _is_star(node):
-                spread = self._star(node, scope)
+            if is_star(node):
+                spread = spread_star(node, scope, self.expressions)
                 if spread is None:
                     known = False
                     continue
@@ -227,61 +243,12 @@ class _Queries:
             resolved = self.expressions.resolve(value, scope)
             if select.args.get("group") is not None and isinstance(resolved.unnest(), exp.And | exp.Or):
                 # DuckDB would not find a condition that is a key again, once it is a part of a longer condition.
-                resolved = typed(exp.Coalesce(this=resolved.copy(), expressions=[]), BOOL)
-            items.append(_Item(name, resolved))
+                resolved = typed(exp.Coalesce(this=copied(resolved), expressions=[]), BOOL)
+            items.append(Item(name, resolved))
         return items if known else None
 
-    def _star(self, node: exp.Expr, scope: Scope) -> list[_Item] | None:
-        star = node if isinstance(node, exp.Star) else node.this
-        qualifier = node.args["table"].name if isinstance(node, exp.Column) and node.args.get("table") else ""
-        columns: list[Column] | None = scope.columns
-        if qualifier:
-            source = next((s for s in scope.sources if s.name.lower() == qualifier.lower()), None)
-            if source is None:
-                value = self.expressions.resolve(exp.column(qualifier), scope)
-                fields = type_of(value).fields
-                columns = [
-                    Column(n, t, typed(exp.Dot(this=value.copy(), expression=identifier(n)), t))
-                    for n, t in fields
-                ] or None
-            else:
-                columns = source.columns
-                node.args["table"].replace(identifier(source.alias))
-        elif scope.open:
-            columns = None
-            if scope.merged:
-                self.expressions.wrong(
-                    "* over JOIN ... USING of relations whose fields are not known",
-                    node,
-                    "the columns, by name",
-                )
-        if not scope.sources:
-            self.expressions.wrong("* without FROM", node)
-            return []
-        if columns is None:
-            for replaced in star.args.get("replace") or []:
-                self.expressions.resolve(replaced.this, scope)
-            return None
-        left_out = {e.name.lower() for e in star.args.get("except_") or []}
-        for name in sorted(left_out - {c.name.lower() for c in columns}):
-            self.expressions.wrong(f"* EXCEPT ({name}): there is no such column", node)
-        replaced = {e.alias.lower(): e.this for e in star.args.get("replace") or []}
-        for name in sorted(replaced.keys() - {c.name.lower() for c in columns}):
-            self.expressions.wrong(f"* REPLACE (... AS {name}): there is no such column", node)
-        spread = []
-        for c in columns:
-            if c.name.lower() in left_out:
-                continue
-            value = (
-                self.expressions.resolve(replaced[c.name.lower()], scope)
-                if c.name.lower() in replaced
-                else c.reference()
-            )
-            spread.append(_Item(c.name, value))
-        return spread
-
     def _group_by(
-        self, select: exp.Select, scope: Scope, items: list[_Item] | None, *, as_struct: bool
+        self, select: exp.Select, scope: Scope, items: list[Item] | None, *, as_struct: bool
     ) -> list[exp.Expr] | None:
         group = select.args.get("group")
         if group is None:
@@ -298,12 +265,10 @@ class _Queries:
             if number is not None and not as_struct and item.parent is group:
                 item.replace(exp.Literal.number(number))
             elif key is not item:
-                item.replace(key.copy())
+                item.replace(copied(key))
         return keys
 
-    def _group_item(
-        self, item: exp.Expr, scope: Scope, items: Sequence[_Item]
-    ) -> tuple[exp.Expr, int | None]:
+    def _group_item(self, item: exp.Expr, scope: Scope, items: Sequence[Item]) -> tuple[exp.Expr, int | None]:
         number = ordinal(item)
         if number is not None:
             if not 1 <= number <= len(items):
@@ -325,7 +290,7 @@ class _Queries:
         return self.expressions.resolve(item, scope), None
 
     def _order_by(
-        self, select: exp.Select, scope: Scope, items: list[_Item] | None, *, as_struct: bool
+        self, select: exp.Select, scope: Scope, items: list[Item] | None, *, as_struct: bool
     ) -> list[exp.Expr]:
         order = select.args.get("order")
         if order is None:
@@ -353,7 +318,7 @@ class _Queries:
                 continue
             else:
                 value = items[number - 1].value
-                item.this.replace(value.copy() if as_struct else exp.Literal.number(number))
+                item.this.replace(copied(value) if as_struct else exp.Literal.number(number))
             self.expressions.orderable(value)
         return values
 
@@ -366,16 +331,16 @@ class _Queries:
                     self.expressions.wrong(f"{clause.upper()} of {type_of(value)}", limit, "an INT64")
 
     def _write_items(
-        self, select: exp.Select, items: list[_Item] | None, *, top: bool, as_struct: bool
+        self, select: exp.Select, items: list[Item] | None, *, top: bool, as_struct: bool
     ) -> list[Column] | None:
         """The SELECT list as it is translated: every column with a name that nothing else has."""
         if items is None:
             return None
         if as_struct:
             fields = [
-                exp.PropertyEQ(this=identifier(i.name), expression=i.value.copy())
+                exp.PropertyEQ(this=identifier(i.name), expression=copied(i.value))
                 if i.name
-                else i.value.copy()
+                else copied(i.value)
                 for i in items
             ]
             kind = struct_of((i.name, type_of(i.value)) for i in items)
@@ -394,7 +359,7 @@ class _Queries:
             if not top:
                 sql_name = _unused(sql_name, taken)
             taken.add(sql_name.lower())
-            value = item.value.copy()
+            value = copied(item.value)
             if type_of(value).name in {"NULL", "EMPTY"}:
                 value = _as_type(value, type_of(value))
             same = isinstance(value, exp.Column) and value.name == sql_name
@@ -418,7 +383,7 @@ class _Queries:
 def _as_type(value: exp.Expr, type_: Type) -> exp.Expr:
     """The value as a column of that type, a NULL without a type too."""
     if type_of(value).name in {"NULL", "EMPTY"}:
-        return typed(exp.Cast(this=value.copy(), to=sqlglot_type(type_)), type_)
+        return typed(exp.Cast(this=copied(value), to=sqlglot_type(type_)), type_)
     return coerced(value, type_)
 
 
@@ -431,7 +396,3 @@ def _unused(name: str, taken: set[str]) -> str:
 
 def _name_in_sql(c: Column, number: int) -> str:
     return c.sql.name or c.name or f"f{number}_"
-
-
-def _is_star(node: exp.Expr) -> bool:
-    return isinstance(node, exp.Star) or (isinstance(node, exp.Column) and isinstance(node.this, exp.Star))

@@ -12,6 +12,7 @@ from sqlglot import exp
 from sqlglot.generators.duckdb import DuckDBGenerator
 
 from gaelp_assets.errors import Problem
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, Described, Type, struct_of, type_of, typed
 
 Tables = Mapping[str, Sequence[Described] | None]
@@ -71,7 +72,7 @@ class Column:
 
     def reference(self) -> exp.Expr:
         """A new tree of the expression."""
-        return typed(self.sql.copy(), self.type)
+        return typed(copied(self.sql), self.type)
 
 
 @dataclass
@@ -198,7 +199,8 @@ class Scope:
             found = self.aliases[first]
             if any(other != found[0] for other in found[1:]):
                 raise NameProblem(f"name {path[0]} is ambiguous: the SELECT list has it more than once")
-            value: exp.Expr = found[0].copy()
+            value: exp.Expr = copied(found[0])
+            value.meta["by_name"] = True
             if isinstance(value, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(
                 value, exp.Dot | exp.Paren
             ):

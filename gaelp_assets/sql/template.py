@@ -10,10 +10,11 @@ from sqlglot import exp
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import ALLOWED, refused
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import type_of, typed
 
 _SAFE_BY_CASE = frozenset(
-    {"Exp", "Ln", "Log", "ParseDatetime", "Pow", "Sqrt", "StrToDate", "StrToTime", "Substring"}
+    {"Exp", "Ln", "Log", "ParseDatetime", "Pow", "Sqrt", "StrToDate", "StrToTime", "Substring", "UnixToTime"}
 )
 _SAFE_BY_TRY = frozenset({"DateFromParts"})
 _SAFE_IF = {
@@ -37,7 +38,7 @@ def _parsed(text: str) -> exp.Expr:
 
 def fill(text: str, **holes: exp.Expr) -> exp.Expr:
     """The DuckDB expression `text`, with each column `_name` replaced by a copy of the tree `name`."""
-    return put(_parsed(text).copy(), **holes)
+    return put(copied(_parsed(text)), **holes)
 
 
 def put(tree: exp.Expr, **holes: exp.Expr) -> exp.Expr:
@@ -45,7 +46,7 @@ def put(tree: exp.Expr, **holes: exp.Expr) -> exp.Expr:
     for column in list(tree.find_all(exp.Column)):
         name = column.name
         if name.startswith("_") and name[1:] in holes:
-            piece = holes[name[1:]].copy()
+            piece = copied(holes[name[1:]])
             if isinstance(piece, exp.Binary | exp.Unary | exp.Between | exp.In) and not isinstance(
                 piece, exp.Paren | exp.Dot
             ):
@@ -80,7 +81,7 @@ def behind(branches: Iterable[exp.Expr], value: exp.Expr) -> exp.Expr:
     distinct = list(dict.fromkeys(branches))
     if not distinct:
         return value
-    case = exp.Case(ifs=[branch.copy() for branch in distinct], default=value.copy())
+    case = exp.Case(ifs=[copied(branch) for branch in distinct], default=copied(value))
     case.meta["guard"] = True
     return case
 
@@ -122,24 +123,39 @@ def without_errors(tree: exp.Expr) -> exp.Expr:
 def finish_errors(tree: exp.Expr) -> None:
     """Marks the errors that the translation raises, and makes those in the keys of windows such as DuckDB allows there.
 
-    `ERROR` is volatile, and a window's key must not be: a cast of the message does the same, as long as it depends on a column.
+    `ERROR` is volatile, and a window's key must not be: a cast of the message does the same, as long as it depends on a column. A group
+    key that stands in a window's key too is written in this way wherever it stands.
     """
     for call in tree.find_all(exp.Anonymous):
         if call.name.upper() == "ERROR":
             call.set("expressions", [exp.Literal.string(MARK + call.expressions[0].name)])
+    keys: list[tuple[exp.Expr, exp.Expr | None]] = []
     for window in tree.find_all(exp.Window):
         order = window.args.get("order")
-        for key in [
-            *(window.args.get("partition_by") or []),
-            *(order.expressions if order is not None else []),
-        ]:
-            column = key.find(exp.Column) or window.find(exp.Column) or _some_column(window)
-            if column is None:
-                continue
-            for call in list(key.find_all(exp.Anonymous)):
-                if call.name.upper() == "ERROR":
-                    text = "CASE WHEN CAST(CONCAT(_m, LEFT(CAST(_c AS VARCHAR), 0)) AS BOOLEAN) THEN NULL END"
-                    call.replace(fill(text, m=call.expressions[0], c=column))
+        own = [*(window.args.get("partition_by") or []), *(order.expressions if order is not None else [])]
+        if any(is_key(node) for key in own for node in key.walk()):
+            keys += [(key, _outer_column(key)) for key in _group_keys(window)]
+        keys += [(key, _outer_column(key) or _outer_column(window) or _some_column(window)) for key in own]
+    for key, column in keys:
+        for call in list(key.find_all(exp.Anonymous)):
+            if call.name.upper() == "ERROR" and column is not None:
+                text = "CASE WHEN CAST(CONCAT(_m, LEFT(CAST(_c AS VARCHAR), 0)) AS BOOLEAN) THEN NULL END"
+                call.replace(fill(text, m=call.expressions[0], c=column))
+
+
+def _group_keys(window: exp.Expr) -> list[exp.Expr]:
+    """The group keys of a window's query, wherever they stand in it."""
+    select = window.find_ancestor(exp.Select)
+    if select is None:
+        return []
+    nodes = list(select.walk(prune=lambda n: isinstance(n, exp.Query) and n is not select))
+    return [node for node in nodes if is_key(node) or isinstance(node.parent, exp.Group)]
+
+
+def _outer_column(key: exp.Expr) -> exp.Column | None:
+    """A column in an expression that is visible in all of it: none of a relation that one of its subqueries reads."""
+    inner = {alias.name for alias in key.find_all(exp.TableAlias)} | {t.name for t in key.find_all(exp.Table)}
+    return next((c for c in key.find_all(exp.Column) if c.table not in inner), None)
 
 
 def _some_column(window: exp.Expr) -> exp.Expr | None:
@@ -162,7 +178,7 @@ def null_instead_of_error(function: exp.Expr, rule: Callable[[exp.Expr], exp.Exp
     if name not in _SAFE_BY_CASE | _SAFE_BY_TRY | _SAFE_IF.keys():
         raise GaelpError(refused(f"SAFE. before {ALLOWED[name].names[0]}", _SAFE_FORMS))
     if name in _SAFE_IF:
-        call = rule(function.copy()) if rule else function.copy()
+        call = rule(copied(function)) if rule else copied(function)
         return fill(
             f"CASE WHEN {_SAFE_IF[name]} THEN _f END",
             f=call,
@@ -173,11 +189,11 @@ def null_instead_of_error(function: exp.Expr, rule: Callable[[exp.Expr], exp.Exp
     for number, argument in enumerate(list(function.iter_expressions())):
         if isinstance(argument, exp.Literal | exp.Null | exp.Var | exp.Neg):
             continue
-        holes[f"argument{number}"] = argument.copy()
+        holes[f"argument{number}"] = copied(argument)
         argument.replace(typed(exp.column(f"_argument{number}"), type_of(argument)))
     translated = rule(function) if rule else function
     if name in _SAFE_BY_CASE:
-        return put(without_errors(translated.copy()), **holes)
+        return put(without_errors(copied(translated)), **holes)
     if any(can_fail(argument) for argument in holes.values()):
         raise GaelpError(
             refused("SAFE. around something that can fail by itself", "the inner expression in a subquery")

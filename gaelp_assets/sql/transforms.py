@@ -15,6 +15,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import Transform, fill, integer
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import type_of
 from gaelp_assets.sql.values import sqlglot_type
 
@@ -34,6 +35,9 @@ _BARE_NUMBER = (
     exp.Bracket, exp.DataTypeParam, exp.Extract, exp.Group, exp.Interval, exp.JSONPathSubscript, exp.Limit, exp.Log, exp.Offset,
     exp.Ordered, exp.Pad, exp.RegexpExtract, exp.WindowSpec, *_COMPARISONS,
 )  # fmt: skip
+
+_BEYOND: Final = 2**31
+"""A place after the end of every array."""
 
 
 def literal(node: exp.Expr) -> exp.Expr:
@@ -86,7 +90,7 @@ def null(node: exp.Expr) -> exp.Expr:
     kind = type_of(node)
     if kind.name in {"NULL", "EMPTY", "ANY"} or not kind.known or isinstance(node.parent, exp.Cast):
         return node
-    return exp.Cast(this=node.copy(), to=sqlglot_type(kind))
+    return exp.Cast(this=copied(node), to=sqlglot_type(kind))
 
 
 def count_if(node: exp.Expr) -> exp.Expr:
@@ -115,10 +119,10 @@ def array_agg(node: exp.Expr) -> exp.Expr:
         value = aggregate.this.this if isinstance(aggregate.this, exp.Order) else aggregate.this
         value = value.expressions[0] if isinstance(value, exp.Distinct) else value
         call: exp.Expr = exp.Filter(
-            this=aggregate.copy(), expression=exp.Where(this=fill("NOT _x IS NULL", x=value))
+            this=copied(aggregate), expression=exp.Where(this=fill("NOT _x IS NULL", x=value))
         )
     else:
-        call = aggregate.copy()
+        call = copied(aggregate)
     return call if limit is None else fill("LIST_SLICE(_a, 1, _n)", a=call, n=limit.expression)
 
 
@@ -139,7 +143,7 @@ def array_concat_agg(node: exp.Expr) -> exp.Expr:
             refused("ARRAY_CONCAT_AGG with LIMIT", "ARRAY_CONCAT_AGG over a subquery with LIMIT")
         )
     call = exp.Filter(
-        this=exp.ArrayAgg(this=node.this.copy()), expression=exp.Where(this=fill("NOT _x IS NULL", x=value))
+        this=exp.ArrayAgg(this=copied(node.this)), expression=exp.Where(this=fill("NOT _x IS NULL", x=value))
     )
     return fill("FLATTEN(_a)", a=call)
 
@@ -184,18 +188,28 @@ def element(node: exp.Expr) -> exp.Expr:
     index, base = node.expressions[0], 0 if bare else int(node.args["offset"])
     at = integer(index)
     if at is not None:
-        place: exp.Expr = exp.Literal.number(max(at - base + 1, 0))
+        place: exp.Expr = exp.Literal.number(min(max(at - base + 1, 0), _BEYOND))
     else:
         place = fill(f"_i + {1 - base}", i=index)
     holes = {
         "a": node.this,
         "p": place,
-        "element": exp.Anonymous(this="LIST_EXTRACT", expressions=[node.this.copy(), place.copy()]),
+        "element": exp.Anonymous(this="LIST_EXTRACT", expressions=[copied(node.this), copied(place)]),
     }
     if node.args.get("safe"):
-        return fill("_element" if at is not None else "CASE WHEN _p >= 1 THEN _element END", **holes)
+        if at is not None:
+            return fill("_element", **holes)
+        return fill(f"CASE WHEN _i >= {base} AND _i < {_BEYOND} THEN _element END", i=index, **holes)
     text = "CASE WHEN _p < 1 OR _p > LEN(_a) THEN ERROR('array index out of bounds') ELSE _element END"
     return fill(text, **holes)
+
+
+def error(node: exp.Expr) -> exp.Expr:
+    """ERROR('a message'), which is shown as it is written. One that is computed could hold values: it is not."""
+    message = node.expressions[0]
+    written = isinstance(message, exp.Literal) and message.is_string
+    shown = message.name if written else "the query's own ERROR"
+    return exp.Anonymous(this="ERROR", expressions=[exp.Literal.string(shown)])
 
 
 def struct(node: exp.Expr) -> exp.Expr:
@@ -210,12 +224,12 @@ def unnest(node: exp.Expr) -> exp.Expr:
     if not isinstance(node.parent, exp.From | exp.Join):
         return node
     alias, offset, array = node.args["alias"], node.args.get("offset"), node.expressions[0]
-    columns = [exp.alias_(fill("UNNEST(_a)", a=array), alias.columns[0].copy())]
+    columns = [exp.alias_(fill("UNNEST(_a)", a=array), copied(alias.columns[0]))]
     if offset:
-        columns.append(exp.alias_(fill("UNNEST(RANGE(LEN(_a)))", a=array), offset.copy()))
+        columns.append(exp.alias_(fill("UNNEST(RANGE(LEN(_a)))", a=array), copied(offset)))
     if isinstance(node.parent, exp.Join) and not node.parent.args.get("on") and node.parent.side:
         node.parent.set("on", exp.true())
-    return exp.Subquery(this=exp.select(*columns), alias=exp.TableAlias(this=alias.this.copy()))
+    return exp.Subquery(this=exp.select(*columns), alias=exp.TableAlias(this=copied(alias.this)))
 
 
 def whole_select(node: exp.Expr) -> exp.Expr:
@@ -228,6 +242,7 @@ def whole_select(node: exp.Expr) -> exp.Expr:
 
 
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
+    exp.Anonymous: error,
     exp.ArgMax: by_extreme,
     exp.ArgMin: by_extreme,
     exp.ApproxDistinct: approximate_count,

@@ -14,7 +14,8 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, fill, without_errors
-from gaelp_assets.sql.types import Type, type_of, typed
+from gaelp_assets.sql.trees import copied
+from gaelp_assets.sql.types import STRING, Type, type_of, typed
 from gaelp_assets.sql.values import data_type
 
 _DAY: Final = r"\d{4}-\d{1,2}-\d{1,2}"
@@ -89,6 +90,13 @@ _TO_TEXT: Final = {
     "BOOL": "CAST(_x AS VARCHAR)",
     "DATE": "CAST(_x AS VARCHAR)",
 }
+
+
+def text_of(kind: str) -> str:
+    """The template of a value of a type as GoogleSQL casts it to STRING."""
+    return _TO_TEXT[kind]
+
+
 _ROUNDED: Final = "CAST(ROUND(_x) AS BIGINT)"
 _EXACT: Final = "CAST(FORMAT('{:.60f}', _x) AS DECIMAL(38, 9))"
 _BETWEEN: Final[Mapping[tuple[str, str], str]] = {
@@ -114,10 +122,24 @@ def cast_(node: exp.Expr) -> exp.Expr:
     """One type as another. A written text that its neighbours make a date has to be one."""
     name = data_type(node.args["to"]).name
     text = node.this
-    written = isinstance(text, exp.Literal) and text.is_string and name in _FORMS
-    if written and node.meta.get("implied") and not re.fullmatch(_FORMS[name], str(text.this)):
-        raise GaelpError(Problem(f"a text that is no {name}", "SQL", f"a text that can be read as {name}"))
+    if (
+        node.meta.get("implied")
+        and isinstance(text, exp.Literal)
+        and text.is_string
+        and not readable(text.name, name)
+    ):
+        raise GaelpError(unreadable(name))
     return _cast(node.this, data_type(node.args["to"]), node, safe=isinstance(node, exp.TryCast))
+
+
+def readable(text: str, kind: str) -> bool:
+    """Whether a written text can be read as a type that its neighbours ask for."""
+    return kind not in _FORMS or re.fullmatch(_FORMS[kind], text) is not None
+
+
+def unreadable(kind: str) -> Problem:
+    """The problem of a written text that its neighbours would make a value of a type."""
+    return Problem(f"a text that is no {kind}", "SQL", f"a text that can be read as {kind}")
 
 
 def _cast(value: exp.Expr, target: Type, node: exp.Expr, *, safe: bool) -> exp.Expr:
@@ -136,9 +158,9 @@ def _cast(value: exp.Expr, target: Type, node: exp.Expr, *, safe: bool) -> exp.E
             raise GaelpError(
                 refused(f"CAST of {source} AS {target}", "ARRAY(SELECT CAST(x AS ...) FROM UNNEST(...) AS x)")
             )
-        return exp.Cast(this=value.copy(), to=node.args["to"].copy()) if "to" in node.args else node
+        return exp.Cast(this=copied(value), to=copied(node.args["to"])) if "to" in node.args else node
     if source == target:
-        return value.copy()
+        return copied(value)
     if isinstance(value, exp.Literal) and value.is_string and _plain(str(value.this), target.name):
         return fill(f"CAST(_x AS {_DUCKDB[target.name]})", x=value)
     if source.name == "ANY":
@@ -155,7 +177,7 @@ def _without_failure(text: str, value: exp.Expr, target: Type) -> exp.Expr:
     tree = without_errors(fill(text, x=typed(exp.column("_value"), type_of(value))))
     for inner in list(tree.find_all(exp.Cast)):
         if not isinstance(inner, exp.TryCast) and not inner.to.is_type(exp.DType.TEXT):
-            becomes = exp.TryCast(this=inner.this.copy(), to=inner.to.copy(), safe=True)
+            becomes = exp.TryCast(this=copied(inner.this), to=copied(inner.to), safe=True)
             tree = becomes if inner is tree else tree
             if inner is not becomes and inner.parent is not None:
                 inner.replace(becomes)
@@ -220,13 +242,24 @@ def relative(name: str) -> Transform:
     return transform
 
 
+def as_text(node: exp.Expr) -> exp.Expr:
+    """STRING(x): the cast, of a TIMESTAMP in UTC only, since only its own name would stand for another time zone."""
+    zone = node.args.get("zone")
+    if zone is not None and zone.name != "UTC":
+        raise GaelpError(refused("STRING with a time zone", "FORMAT_TIMESTAMP with it, or STRING(x, 'UTC')"))
+    return _cast(node.this, STRING, node, safe=False)
+
+
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Cast: cast_,
     exp.TryCast: cast_,
     exp.Date: relative("DATE"),
     exp.Datetime: relative("DATETIME"),
+    exp.String: as_text,
+    exp.Time: relative("TIME"),
     exp.Timestamp: relative("TIMESTAMP"),
     exp.TsOrDsToDate: relative("DATE"),
     exp.TsOrDsToDatetime: relative("DATETIME"),
+    exp.TsOrDsToTime: relative("TIME"),
     exp.TsOrDsToTimestamp: relative("TIMESTAMP"),
 }

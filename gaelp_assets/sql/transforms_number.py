@@ -14,6 +14,7 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, behind, fill, guarded, integer, is_key, unguarded
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of
 
 _OVERFLOW: Final = "double overflow"
@@ -47,7 +48,7 @@ def arithmetic(node: exp.Expr) -> exp.Expr:
         branches += before
         operands.append(raw)
         if raw is not leaf:
-            leaf.replace(raw if isinstance(raw, exp.Column | exp.Func) else exp.Paren(this=raw.copy()))
+            leaf.replace(raw if isinstance(raw, exp.Column | exp.Func) else exp.Paren(this=copied(raw)))
     if _bound(node) >= 1e308:
         branches.append(overflow(node, operands))
     return behind(branches, node)
@@ -166,14 +167,14 @@ def finished(node: exp.Expr, over: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
     """
     value = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
     kind, is_sum = type_of(value), isinstance(node, exp.Sum)
-    whole = over(node.copy())
+    whole = over(copied(node))
     if kind == INT64:
         return fill("CAST(_s AS BIGINT)", s=whole) if is_sum else whole
     if kind == NUMERIC:
         if is_sum:
             return whole
-        count = over(exp.Count(this=node.this.copy(), big_int=True))
-        total = over(exp.Sum(this=node.this.copy()))
+        count = over(exp.Count(this=copied(node.this), big_int=True))
+        total = over(exp.Sum(this=copied(node.this)))
         return _numeric_division(total, fill("CAST(_n AS DECIMAL(38, 9))", n=count), "_b = 0 THEN NULL")
     if kind == FLOAT64:
         all_finite = over(fill("BOOL_AND(ISFINITE(_x))", x=value))
@@ -200,7 +201,7 @@ def window(node: exp.Expr) -> exp.Expr:
     """What a SUM or AVG over a window becomes as a whole."""
 
     def over(aggregate: exp.Expr) -> exp.Expr:
-        copy = node.copy()
+        copy = copied(node)
         copy.set("this", aggregate)
         return copy
 
@@ -256,6 +257,33 @@ def checked(condition: str, message: str, call: str) -> Transform:
     def transform(node: exp.Expr) -> exp.Expr:
         holes = {"x": node.this, "y": node.args.get("expression") or exp.Null()}
         return guarded([(condition, message)], call, **holes)
+
+    return transform
+
+
+def shifted(*, left: bool) -> Transform:
+    """Bits that move out are lost, and zeros come in on both sides; 64 places and more leave none."""
+    bits = "((CAST(_x AS HUGEINT) + 18446744073709551616) % 18446744073709551616)"
+    moved = (
+        f"({bits} * CAST(POW(2, _n) AS HUGEINT)) % 18446744073709551616"
+        if left
+        else f"{bits} // CAST(POW(2, _n) AS HUGEINT)"
+    )
+    # Of 63 places, the product would be beyond HUGEINT: the lowest bit is the highest then, and the other way round.
+    last = (
+        "CASE WHEN _x % 2 <> 0 THEN -9223372036854775808 ELSE 0 END"
+        if left
+        else "CASE WHEN _x < 0 THEN 1 ELSE 0 END"
+    )
+    text = (
+        "CASE WHEN _x IS NULL THEN NULL WHEN _n < 0 THEN ERROR('shift by a negative number') WHEN _n > 63 THEN CAST(0 AS BIGINT)"
+        f" WHEN _n = 63 THEN CAST({last} AS BIGINT) WHEN NOT _n IS NULL THEN"
+        " CAST(CASE WHEN _m >= 9223372036854775808 THEN _m - 18446744073709551616 ELSE _m END AS BIGINT) END"
+    )
+
+    def transform(node: exp.Expr) -> exp.Expr:
+        x, places = node.this, node.expression
+        return fill(text, x=x, n=places, m=exp.Paren(this=fill(moved, x=x, n=places)))
 
     return transform
 
@@ -321,6 +349,8 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Add: arithmetic,
     exp.Avg: sum_,
     exp.BitwiseCount: lambda node: fill("CAST(BIT_COUNT(_x) AS BIGINT)", x=node.this),
+    exp.BitwiseLeftShift: shifted(left=True),
+    exp.BitwiseRightShift: shifted(left=False),
     exp.BitwiseXor: lambda node: fill("XOR(_a, _b)", a=node.this, b=node.expression),
     exp.Ceil: whole,
     exp.Div: divide,

@@ -11,7 +11,8 @@ from sqlglot import exp
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.functions import refused
 from gaelp_assets.sql.template import REFUSED, Transform, fill, integer
-from gaelp_assets.sql.types import BYTES, JSON, type_of
+from gaelp_assets.sql.trees import copied
+from gaelp_assets.sql.types import BYTES, type_of
 
 # One character becomes several, or depends on its neighbours: DuckDB maps character by character. The last two got their
 # capitals in a later Unicode than DuckDB's and the analyzer's agree on.
@@ -125,7 +126,7 @@ def trim(node: exp.Expr) -> exp.Expr:
     """Without a second argument, all of Unicode's white space goes."""
     name = {"LEADING": "LTRIM", "TRAILING": "RTRIM"}.get(str(node.args.get("position") or ""), "TRIM")
     characters = node.args.get("expression") or exp.Literal.string(WHITE_SPACE)
-    return exp.Anonymous(this=name, expressions=[node.this.copy(), characters.copy()])
+    return exp.Anonymous(this=name, expressions=[copied(node.this), copied(characters)])
 
 
 def pad(node: exp.Expr) -> exp.Expr:
@@ -140,7 +141,7 @@ def like(node: exp.Expr) -> exp.Expr:
     """A backslash escapes in GoogleSQL always, in DuckDB only when told."""
     if isinstance(node.parent, exp.Escape):
         return node
-    return exp.Escape(this=node.copy(), expression=exp.Literal.string("\\"))
+    return exp.Escape(this=copied(node), expression=exp.Literal.string("\\"))
 
 
 def regexp_extract(node: exp.Expr) -> exp.Expr:
@@ -199,46 +200,6 @@ def sure_groups(pattern: str) -> int | None:
     return None if holds_it[0] and choices[0] else 1
 
 
-_JSON: Final = (
-    "CASE WHEN JSON_VALID(_x) THEN _x"
-    rf" WHEN REGEXP_MATCHES(_x, '^\s*[{{\[]') THEN ERROR('{REFUSED}JSON that breaks off, or goes on after its end') END"
-)
-
-
-def json_value(node: exp.Expr) -> exp.Expr:
-    """NULL of a text that is no JSON. A fraction is given as it is written, which DuckDB does not keep: it is looked for beside its
-    key, unless it is cast to a number anyway."""
-    if type_of(node.this) == JSON:
-        return node
-    original = node.this.copy()
-    node.this.replace(fill(_JSON, x=original))
-    if isinstance(node.parent, exp.Cast) and node.parent.to.is_type(exp.DType.DOUBLE):
-        return node
-    path = exp.Literal.string(node.expression.sql(dialect="duckdb").strip("'"))
-    last = node.expression.expressions[-1]
-    key = f'"{re.escape(str(last.this))}"\\s*:' if isinstance(last, exp.JSONPathKey) else "[,\\[]"
-    text = (
-        "CASE WHEN JSON_TYPE(_valid, _p) = 'DOUBLE' THEN CASE WHEN TRY_CAST(_raw AS DOUBLE) = TRY_CAST(_v AS DOUBLE) THEN _raw ELSE"
-        f" ERROR('{REFUSED}JSON_VALUE of a number that DuckDB writes otherwise') END ELSE _v END"
-    )
-    raw = fill(
-        "REGEXP_EXTRACT(_x, _k, 1)", x=original, k=exp.Literal.string(key + r"\s*(-?[0-9][0-9.eE+-]*)")
-    )
-    return fill(text, raw=raw, valid=node.this, v=node, p=path)
-
-
-def json_query(node: exp.Expr) -> exp.Expr:
-    """A STRING of a STRING; NULL of a text that is no JSON. Fractions are refused, since DuckDB writes them its own way."""
-    if type_of(node.this) == JSON:
-        return node
-    node.this.replace(fill(_JSON, x=node.this.copy()))
-    text = (
-        "CASE WHEN REGEXP_MATCHES(CAST(_v AS VARCHAR), '[0-9][.eE][0-9+-]')"
-        f" THEN ERROR('{REFUSED}JSON_QUERY of something with a fraction') ELSE NULLIF(CAST(_v AS VARCHAR), 'null') END"
-    )
-    return fill(text, v=node)
-
-
 def hashed(name: str, *, text: bool = False) -> Transform:
     """A hash as BYTES, or as hexadecimal text; DuckDB gives the text."""
     return lambda node: fill(f"{name}(_x)" if text else f"UNHEX({name}(_x))", x=node.this)
@@ -262,21 +223,6 @@ def byte_string(node: exp.Expr) -> exp.Expr:
     if "\\" in text:
         raise GaelpError(refused("an escape in a literal of BYTES", "FROM_HEX of hexadecimal digits"))
     return fill("ENCODE(_x)", x=exp.Literal.string(text))
-
-
-def to_json_string(node: exp.Expr) -> exp.Expr:
-    """Of a STRING, BOOL, INT64 or DATE; DuckDB writes other types otherwise."""
-    kind = type_of(node.this).name
-    texts = {
-        "STRING": "CAST(TO_JSON(_x) AS VARCHAR)",
-        "BOOL": "CAST(_x AS VARCHAR)",
-        "DATE": "'\"' || CAST(_x AS VARCHAR) || '\"'",
-        "INT64": "CASE WHEN _x BETWEEN -9007199254740992 AND 9007199254740992 THEN CAST(_x AS VARCHAR) ELSE '\"' ||"
-        " CAST(_x AS VARCHAR) || '\"' END",
-    }
-    if kind not in texts:
-        raise GaelpError(refused(f"TO_JSON_STRING of {type_of(node.this)}", "a STRING, BOOL, INT64 or DATE"))
-    return fill(f"COALESCE({texts[kind]}, 'null')", x=node.this)
 
 
 _FORMAT: Final = re.compile(r"%(?:%|(0?)(\d*)(?:\.(\d+))?([dsf]))|[^%]+|%")
@@ -321,13 +267,24 @@ def format_(node: exp.Expr) -> exp.Expr:
     return exp.Paren(this=whole)
 
 
+def bytes_of(function: str, form: str, otherwise: str) -> Transform:
+    """FROM_HEX and FROM_BASE64, of a text that has the form."""
+    text = f"CASE WHEN NOT REGEXP_FULL_MATCH(_x, '{form}') THEN ERROR('{otherwise}') ELSE {function}(_x) END"
+    return lambda node: fill(text, x=node.this)
+
+
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Like: like,
     exp.ByteString: byte_string,
+    exp.ByteLength: lambda node: fill(
+        "OCTET_LENGTH(_x)" if type_of(node.this) == BYTES else "OCTET_LENGTH(ENCODE(_x))", x=node.this
+    ),
     exp.Format: format_,
-    exp.JSONExtract: json_query,
-    exp.JSONExtractScalar: json_value,
-    exp.JSONFormat: to_json_string,
+    exp.FromBase64: bytes_of(
+        "FROM_BASE64",
+        "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?",
+        f"{REFUSED}FROM_BASE64 of a text that is not filled up",
+    ),
     exp.Left: side,
     exp.Length: length,
     exp.Lower: lower,
@@ -343,5 +300,7 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.RegexpExtract: regexp_extract,
     exp.Substring: substring,
     exp.Trim: trim,
+    exp.ToBase64: lambda node: fill("TO_BASE64(_x)", x=node.this),
+    exp.Unhex: bytes_of("UNHEX", "[0-9a-fA-F]*", "no hexadecimal digits"),
     exp.Upper: upper,
 }

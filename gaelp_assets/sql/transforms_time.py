@@ -33,12 +33,14 @@ _PARTS: Final = {
     "MILLISECOND": "EXTRACT(MILLISECOND FROM _x) % 1000",
     "MICROSECOND": "EXTRACT(MICROSECOND FROM _x) % 1000000",
     "DATE": "CAST(_x AS DATE)",
-    "TIME": "CAST(_x AS TIME)",
+    "TIME": "CAST(CAST(_x AS TIMESTAMP) AS TIME)",
 }
 _TRUNCATED_TO: Final = frozenset(
     {"MICROSECOND", "MILLISECOND", "SECOND", "MINUTE", "HOUR", "DAY", "MONTH", "QUARTER", "YEAR"}
 )
-_FORMATS: Final = re.compile(r"(?:[^%]|%[YmdHMSjyFTabABpI%])*")
+_FORMATS: Final = re.compile(r"(?:[^%]|%(?:E3S|E4Y|S\.%f|[YmdHMSjyFTabABpIDGVUWhuw%]))*")
+_OTHERWISE: Final = {"%D": "%m/%d/%y", "%h": "%b", "%E3S": "%S.%g", "%E4Y": "%Y"}
+"""Elements that DuckDB has by another name. The parser has written `%E6S` as `%S.%f` already."""
 
 
 def _unit(node: exp.Expr) -> str:
@@ -244,7 +246,17 @@ def from_unix(node: exp.Expr) -> exp.Expr:
     """A TIMESTAMP, not a naive one, and exact."""
     scale = node.args.get("scale")
     factor = 10 ** (6 - ((integer(scale) or 0) if scale is not None else 0))
-    return fill(f"MAKE_TIMESTAMPTZ(_n * {factor})", n=node.this)
+    moment = fill("MAKE_TIMESTAMPTZ(_n)", n=scaled(node.this, factor, "BIGINT"))
+    return in_range(moment, "TIMESTAMP", node.this, node.this)
+
+
+def time_of_parts(node: exp.Expr) -> exp.Expr:
+    """TIME(hour, minute, second); a sixtieth second is the first one of the next minute."""
+    text = (
+        "CASE WHEN NOT (_h BETWEEN 0 AND 23 AND _m BETWEEN 0 AND 59 AND _s BETWEEN 0 AND 60) THEN ERROR('no time of day')"
+        " ELSE TIME '00:00:00' + TO_SECONDS(_h * 3600 + _m * 60 + _s) END"
+    )
+    return fill(text, h=node.args["hour"], m=node.args["min"], s=node.args["sec"])
 
 
 def now(target: str) -> Transform:
@@ -268,9 +280,17 @@ def formatted(node: exp.Expr) -> exp.Expr:
     text, value, zone = node.args["format"], node.this, node.args.get("zone")
     if not isinstance(text, exp.Literal) or not _FORMATS.fullmatch(str(text.this)):
         raise GaelpError(
-            refused("this date format", "a string of %Y %m %d %H %M %S %F %T %j %y %a %A %b %B %p %I %%")
+            refused(
+                "this date format",
+                "a string of %Y %m %d %H %M %S %F %T %j %y %a %A %b %h %B %p %I %D %G %V %U %W %u %w %E3S %E6S %%, written out",
+            )
         )
-    return fill("STRFTIME(_x, _f)", x=value if zone is None else in_zone(value, zone), f=text)
+    written = re.sub(
+        r"%(?:E\dS|E4Y|.)", lambda m: _OTHERWISE.get(m[0], m[0]), str(text.this), flags=re.DOTALL
+    )
+    return fill(
+        "STRFTIME(_x, _f)", x=value if zone is None else in_zone(value, zone), f=exp.Literal.string(written)
+    )
 
 
 _READ: Final = {
@@ -387,5 +407,6 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.TimestampTrunc: truncate,
     exp.UnixMillis: unix(1_000),
     exp.UnixSeconds: unix(1_000_000),
+    exp.TimeFromParts: time_of_parts,
     exp.UnixToTime: from_unix,
 }

@@ -145,7 +145,7 @@ def _bound(sql: str, tables: _Tables | None) -> Bound:
     columns, text = resolved.columns, ""
     if not problems:
         try:
-            text = translate(resolved.tree).sql(dialect="duckdb", comments=False)
+            text = translate(resolved.tree).sql(dialect="duckdb", comments=False, copy=False)
         except GaelpError as error:
             problems += error.problems
     if columns is None:
@@ -196,20 +196,23 @@ def translate(tree: exp.Query) -> exp.Expr:
     from gaelp_assets.sql import (
         transforms,
         transforms_cast,
+        transforms_json,
         transforms_number,
         transforms_text,
         transforms_time,
     )
     from gaelp_assets.sql.template import finish_errors, is_key, mark_key, null_instead_of_error
+    from gaelp_assets.sql.trees import copied
 
     rules = {
         **transforms.TRANSFORMS,
         **transforms_number.TRANSFORMS,
         **transforms_text.TRANSFORMS,
+        **transforms_json.TRANSFORMS,
         **transforms_time.TRANSFORMS,
         **transforms_cast.TRANSFORMS,
     }
-    root = exp.Tuple(expressions=[tree.copy()])
+    root = exp.Tuple(expressions=[copied(tree)])
     for node in reversed(list(root.expressions[0].walk(bfs=False))):
         rule = rules.get(type(node))
         try:

@@ -6,6 +6,7 @@ from typing import Final
 
 from sqlglot import exp
 
+from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, FLOAT64, INT64, Type, array_of, struct_of, type_of, typed
 
 _DATA_TYPES: Final = {
@@ -82,7 +83,7 @@ def coerced(node: exp.Expr, target: Type) -> exp.Expr:
         return typed(node, target)
     if target == FLOAT64 and source == INT64:
         return node
-    cast = exp.Cast(this=node.copy(), to=sqlglot_type(target))
+    cast = exp.Cast(this=copied(node), to=sqlglot_type(target))
     cast.meta["implied"] = True
     return typed(cast, target)
 

@@ -13,12 +13,21 @@ import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import polars as pl
 
+from gaelp_assets.catalog.slices import (
+    ENVIRONMENT_ID,
+    ENVIRONMENT_ID_ADVICE,
+    ENVIRONMENT_ID_LENGTH,
+    ENVIRONMENT_ID_WORDS,
+)
+
 RuleScope = Literal["value", "array", "row"]
-ArgumentKind = Literal["value", "values", "number", "boolean", "pattern", "text", "field", "operator", "rule"]
+ArgumentKind = Literal[
+    "value", "values", "number", "boolean", "pattern", "text", "field", "fields", "operator", "rule"
+]
 
 NUMBERS: Final = frozenset({"INTEGER", "FLOAT", "NUMERIC"})
 TIMES: Final = frozenset({"DATE", "DATETIME", "TIMESTAMP", "TIME"})
@@ -51,7 +60,8 @@ class Argument:
 class Example:
     """Values (for a row rule: rows) of a type that a rule with these arguments passes and rejects."""
 
-    type: str
+    type: str | Mapping[str, str]
+    """Of a row rule whose fields are of several types: the type of each."""
     passes: object
     rejects: object
     arguments: Arguments = field(default_factory=dict)
@@ -140,6 +150,8 @@ def str_length(
 
 
 def _count_words(minimum: int | None, maximum: int | None, exact: int | None, what: str) -> str:
+    last = next((number for number in (exact, maximum, minimum) if number is not None), None)
+    what = what if last == 1 else f"{what}s"
     if exact is not None:
         return f"exactly {exact} {what}"
     if maximum is None:
@@ -150,12 +162,17 @@ def _count_words(minimum: int | None, maximum: int | None, exact: int | None, wh
 def _str_length_words(
     min_value: int | None = None, max_value: int | None = None, exact_value: int | None = None
 ) -> str:
-    return _count_words(min_value, max_value, exact_value, "characters")
+    return _count_words(min_value, max_value, exact_value, "character")
 
 
 def array_length(value: pl.Expr, min_value: int | None = None, max_value: int | None = None) -> pl.Expr:
     """Whether the array has that many elements."""
     return _between(value.list.len(), min_value, max_value)
+
+
+def environment_id(value: pl.Expr) -> pl.Expr:
+    """Whether the text can be an environment's id: in rows, and so in paths and partition keys (`catalog.slices`)."""
+    return matches(value, ENVIRONMENT_ID) & (value.str.len_bytes() <= ENVIRONMENT_ID_LENGTH)
 
 
 def imei(value: pl.Expr) -> pl.Expr:
@@ -186,7 +203,8 @@ def when(field: str, equals: object, then: object) -> pl.Expr:
 
 def _when_words(field: str, equals: object, then: object) -> str:
     rule = field_rule(then)
-    return f"{RULES[rule.name].expected(**rule.arguments)} where {field} is {equals}"
+    value = str(equals).lower() if isinstance(equals, bool) else equals  # as JSON and SQL write it
+    return f"{RULES[rule.name].expected(**rule.arguments)} where {field} is {value}"
 
 
 def compare(left: str, operator: str, right: str) -> pl.Expr:
@@ -198,6 +216,16 @@ def not_both(first: str, second: str, unless: str | None = None) -> pl.Expr:
     """Whether at most one of two BOOLEAN fields is true; a third one, where true, allows both."""
     one = ~(pl.col(first) & pl.col(second))
     return one if unless is None else one | pl.col(unless)
+
+
+def any_true(fields: Iterable[str]) -> pl.Expr:
+    """Whether at least one of several BOOLEAN fields is true; one that is NULL could be."""
+    return pl.any_horizontal(pl.col(name) for name in fields)
+
+
+def utc_day(date: str, of: str) -> pl.Expr:
+    """Whether a DATE field is the day, in UTC, of a TIMESTAMP field."""
+    return pl.col(date).eq(pl.col(of).dt.date())
 
 
 def _one_of(values: Iterable[object]) -> str:
@@ -249,6 +277,8 @@ _LENGTHS: Final = {"min_value": Argument("number", False), "max_value": Argument
 _OWN: Final = (
     Rule("finite", "value", frozenset({"FLOAT"}), {}, lambda v: v.is_finite(), lambda: "a finite number",
          Example("FLOAT", 1e300, float("inf"))),
+    Rule("environment_id", "value", TEXT, {}, environment_id, lambda: f"{ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}",
+         Example("STRING", "ALE.Pong-v5", "ALE..Pong-v5")),
     Rule("vin", "value", TEXT, {}, lambda v: matches(v, VIN_PATTERN),
          lambda: "a VIN of 17 characters (digits and capital letters without I, O and Q)",
          Example("STRING", "1HGCM82633A004352", "1HGCM82633A00435O")),
@@ -264,7 +294,7 @@ _OWN: Final = (
     Rule("json_object", "value", frozenset({"JSON"}), {}, lambda v: v.str.starts_with("{"), lambda: "a JSON object",
          Example("JSON", "{}", "[]")),
     Rule("array_length", "array", ANY, _LENGTHS, array_length,
-         lambda min_value=None, max_value=None: _count_words(min_value, max_value, None, "elements"),
+         lambda min_value=None, max_value=None: _count_words(min_value, max_value, None, "element"),
          Example("FLOAT", [1.0], [], {"min_value": 1})),
     Rule("when", "row", ANY, {"field": Argument("field"), "equals": Argument("value"), "then": Argument("rule")}, when,
          _when_words,
@@ -278,6 +308,15 @@ _OWN: Final = (
          lambda first, second, unless=None: f"{first} and {second} not both true" + (f" unless {unless}" if unless else ""),
          Example("BOOLEAN", {"terminated": True, "truncated": False}, {"terminated": True, "truncated": True},
                  {"first": "terminated", "second": "truncated"})),
+    Rule("any_true", "row", frozenset({"BOOLEAN"}), {"fields": Argument("fields")}, any_true,
+         lambda fields: f"{' or '.join(fields)} true",
+         Example("BOOLEAN", {"terminated": False, "truncated": True}, {"terminated": False, "truncated": False},
+                 {"fields": ["terminated", "truncated"]})),
+    Rule("utc_day", "row", frozenset({"DATE", "TIMESTAMP"}), {"date": Argument("field"), "of": Argument("field")}, utc_day,
+         lambda date, of: f"{date} to be the day of {of} in UTC",
+         # 23:50 of the 20th in Los Angeles.
+         Example({"date": "DATE", "ended_at": "TIMESTAMP"}, {"date": "2026-11-21", "ended_at": "2026-11-21T07:50:00Z"},
+                 {"date": "2026-11-20", "ended_at": "2026-11-21T07:50:00Z"}, {"date": "date", "of": "ended_at"})),
 )  # fmt: skip
 
 RULES: Final[Mapping[str, Rule]] = {rule.name: rule for rule in (*_BUILT_IN, *_OWN)}
@@ -287,4 +326,6 @@ def blamed_field(name: str, arguments: Arguments) -> str:
     """The field that a reason of this row rule names."""
     if name == "when":
         return field_rule(arguments["then"]).field
-    return str(arguments.get("left", arguments.get("first", "")))
+    if name == "any_true":
+        return str(next(iter(cast("Iterable[object]", arguments["fields"]))))
+    return str(next((arguments[key] for key in ("left", "first", "date") if key in arguments), ""))

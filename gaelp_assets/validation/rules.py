@@ -5,13 +5,22 @@ The known rules stand in `validation.registry`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import polars as pl
 
 from gaelp_assets.catalog.model import Check, Field, Relation
 from gaelp_assets.errors import unknown
-from gaelp_assets.validation.registry import OPERATORS, RULES, Argument, Arguments, Rule, field_rule, whole
+from gaelp_assets.validation.registry import (
+    NUMBERS,
+    OPERATORS,
+    RULES,
+    Argument,
+    Arguments,
+    Rule,
+    field_rule,
+    whole,
+)
 from gaelp_assets.validation.values import typed_value
 
 __all__ = ["RULES", "check_problems"]
@@ -86,6 +95,13 @@ def _argument_problems(
         yield from _pattern_problems(value)
     elif kind == "field" and _find(relation, value) is None:
         yield str(unknown("field", str(value), relation.field_names))
+    elif kind == "fields":
+        if not isinstance(value, list | tuple) or len(value) < 2:
+            yield "expected a list of at least two fields"
+        else:
+            for name in value:
+                if _find(relation, name) is None:
+                    yield str(unknown("field", str(name), relation.field_names))
     elif kind == "rule":
         yield from _then_problems(value, relation)
 
@@ -99,10 +115,11 @@ def _then_problems(value: object, relation: Relation) -> Iterator[str]:
     field = _find(relation, then.field)
     if field is None:
         yield str(unknown("field", then.field, relation.field_names))
-    elif field.repeated:
-        yield f"field {field.name} is REPEATED, expected a field with one value"
     elif then.name not in RULES:
-        yield str(unknown("check rule", then.name, (r.name for r in RULES.values() if r.scope == "value")))
+        fitting = "array" if field.repeated else "value"
+        yield str(unknown("check rule", then.name, (r.name for r in RULES.values() if r.scope == fitting)))
+    elif field.repeated and RULES[then.name].scope == "value":
+        yield f"{then.name} is a rule of one value, and field {field.name} is REPEATED"
     else:
         yield from _problems(RULES[then.name], then.arguments, field, relation)
 
@@ -134,18 +151,35 @@ def _together(rule: Rule, arguments: Arguments, field: Field | None, relation: R
             yield "min_value is greater than max_value"
     if rule.name in {"str_length", "array_length"} and not arguments:
         yield f"{rule.name} needs at least one of {', '.join(rule.arguments)}"
-    if rule.name in {"compare", "not_both"}:
-        fields = [
-            f for f in (_find(relation, arguments.get(name)) for name in rule.arguments) if f is not None
-        ]
-        misfits = [f for f in fields if f.type not in rule.types or f.repeated]
-        for found in misfits:
-            yield f"{rule.name} does not fit the {found.mode} {found.type} field {found.name}"
-        if (
-            not misfits
-            and len({"number" if f.type in {"INTEGER", "FLOAT", "NUMERIC"} else f.type for f in fields}) > 1
-        ):
-            yield f"{rule.name} needs fields of one type, found {' and '.join(f.type for f in fields)}"
+    if rule.scope == "row" and rule.name != "when":
+        yield from _misfits(rule, _fields_of(arguments, rule, relation))
+
+
+def _fields_of(arguments: Arguments, rule: Rule, relation: Relation) -> list[Field]:
+    """The fields that a rule's arguments name, in the rule's order."""
+    names: list[object] = []
+    for name, argument in rule.arguments.items():
+        value = arguments.get(name)
+        if argument.kind == "fields" and isinstance(value, list | tuple):
+            names += value
+        elif argument.kind == "field":
+            names.append(value)
+    return [field for field in (_find(relation, name) for name in names) if field is not None]
+
+
+def _misfits(rule: Rule, fields: Sequence[Field]) -> Iterator[str]:
+    """Fields of types that a rule over several does not take, or does not take together."""
+    misfits = [field for field in fields if field.type not in rule.types or field.repeated]
+    for found in misfits:
+        yield f"{rule.name} does not fit the {found.mode} {found.type} field {found.name}"
+    if misfits:
+        return
+    types = [field.type for field in fields]
+    if rule.name == "utc_day":
+        if types != ["DATE", "TIMESTAMP"]:
+            yield f"{rule.name} needs a DATE and a TIMESTAMP, found {' and '.join(types)}"
+    elif len({"number" if type_ in NUMBERS else type_ for type_ in types}) > 1:
+        yield f"{rule.name} needs fields of one type, found {' and '.join(types)}"
 
 
 def _find(relation: Relation, name: object) -> Field | None:

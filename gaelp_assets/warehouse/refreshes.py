@@ -14,6 +14,7 @@ from typing import Final
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
+from gaelp_assets.catalog.model import ReadsSlices
 from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
 
 
@@ -59,8 +60,8 @@ def refresh_entry(catalog: Catalog, relation: Relation, slice_: Slice) -> str:
     sources = slice_sources(catalog, relation)
     by_date, by_environment = slice_dimensions(relation)
     conditions = [" OR ".join(_is(source) for source in sources) or "FALSE"]
-    if by_date:
-        conditions.append(f"slice_date = {_date(slice_.date)}")
+    if by_date and slice_.date is not None:
+        conditions += _days(relation, slice_.date)
     if by_environment:
         conditions.append(f"slice_environment = {_text(slice_.environment)}")
     where = " AND ".join(f"({condition})" for condition in conditions)
@@ -75,38 +76,74 @@ FROM entry
 WHERE {where}"""
 
 
-def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
+def _days(relation: Relation, date: dt.date) -> list[str]:
+    """The conditions on the days of the entries that a slice of that date is made of."""
+    window = relation.reads_slices or ReadsSlices()
+    found = []
+    if window.before != "all":
+        found.append(f"slice_date >= {_date(date - dt.timedelta(days=window.before))}")
+    if window.after != "all":
+        found.append(f"slice_date <= {_date(date + dt.timedelta(days=window.after))}")
+    return found
+
+
+def stale_query(
+    catalog: Catalog, limit: int, today: dt.date, first_date: dt.date = dt.date.min
+) -> str | None:
     """A query of the stale slices of stored derived relations; None if the catalogue has no such relation.
 
     Columns: `dataset`, `table`, `slice_date`, `slice_environment`, `why` (a word of `Why`). At most `limit` rows of each relation: slices
     whose sources have changed come before those whose code alone has, and new dates before old ones. Slices whose source is not kept any
     more on that day (UTC) are stale only if it has other rows since: computed again, what they hold would be gone, also where they
     were computed before `ops.refreshes` told of it.
+
+    A slice that is made of other days too (`reads_slices`) is stale with each of them, and there is one for each day within reach of a
+    source's day: what is shifted by a day has a slice where its source has none. Nothing before `first_date` is stale.
     """
     readers = [relation for relation in catalog.derived if relation.is_stored]
-    links = [_link(reader, source) for reader in readers for source in slice_sources(catalog, reader)]
-    if not links:
+    linked = [(reader, source) for reader in readers for source in slice_sources(catalog, reader)]
+    if not linked:
         return None
+    windowed = [
+        reader for reader in readers if reader.reads_slices is not None and slice_sources(catalog, reader)
+    ]
+    with_windows = "".join(
+        f""", {_window_name(number)} AS (
+  {_window(reader, today)}
+)"""
+        for number, reader in enumerate(windowed)
+    )
+    from_windows = "".join(
+        f"""
+  UNION ALL
+  SELECT {_SLICE}, entries, digest, 0 AS made, 0 AS read_entries, 0 AS read_digest, '' AS code_version
+  FROM {_window_name(number)}"""
+        for number in range(len(windowed))
+    )
     versions = [
         f"SELECT {_text(reader.dataset)} AS dataset, {_text(reader.name)} AS `table`, "
         f"{_text(code_version(catalog, reader))} AS wanted, {_date(_kept_since(catalog, reader, today))} AS kept_since"
         for reader in readers
     ]
     return f"""WITH link AS (
-  {_union(links)}
+  {_union([_link(reader, source) for reader, source in linked])}
 ), version AS (
   {_union(versions)}
 ), made AS ({_MADE}
 ), entry AS ({_ENTRIES}
-), slice AS (
-  SELECT link.reader_dataset AS dataset, link.reader AS `table`, IF(link.by_date, entry.slice_date, NULL) AS slice_date,
-    IF(link.by_environment, entry.slice_environment, NULL) AS slice_environment, entry.entries, entry.digest,
-    0 AS made, 0 AS read_entries, 0 AS read_digest, '' AS code_version
+), read AS (
+  SELECT link.reader_dataset AS dataset, link.reader AS `table`, link.windowed,
+    IF(link.by_date, entry.slice_date, NULL) AS slice_date,
+    IF(link.by_environment, entry.slice_environment, NULL) AS slice_environment, entry.entries, entry.digest
   FROM entry
   INNER JOIN link ON link.source_dataset = entry.dataset AND link.source = entry.`table`
+){with_windows}, slice AS (
+  SELECT {_SLICE}, entries, digest, 0 AS made, 0 AS read_entries, 0 AS read_digest, '' AS code_version
+  FROM read
+  WHERE NOT windowed
   UNION ALL
   SELECT {_SLICE}, 0 AS entries, 0 AS digest, 1 AS made, read_entries, read_digest, code_version
-  FROM made
+  FROM made{from_windows}
 ), compared AS (
   SELECT {_SLICE}, SUM(entries) AS entries, SUM(digest) AS digest, SUM(made) AS made, SUM(read_entries) AS read_entries,
     SUM(read_digest) AS read_digest, MAX(code_version) AS code_version
@@ -115,6 +152,7 @@ def stale_query(catalog: Catalog, limit: int, today: dt.date) -> str | None:
 ), judged AS (
   SELECT compared.dataset, compared.`table`, compared.slice_date, compared.slice_environment,
     CASE
+      WHEN compared.slice_date < {_date(first_date)} THEN ''
       WHEN compared.made > 0 AND (compared.entries <> compared.read_entries OR compared.digest <> compared.read_digest)
         THEN '{Why.NEW_ROWS}'
       WHEN compared.slice_date < version.kept_since THEN ''
@@ -179,8 +217,58 @@ def _link(reader: Relation, source: Relation) -> str:
     return (
         f"SELECT {_text(reader.dataset)} AS reader_dataset, {_text(reader.name)} AS reader, "
         f"{_text(source.dataset)} AS source_dataset, {_text(source.name)} AS source, "
-        f"{by_date} AS by_date, {by_environment} AS by_environment"
+        f"{by_date} AS by_date, {by_environment} AS by_environment, {reader.reads_slices is not None} AS windowed"
     )
+
+
+def _window_name(number: int) -> str:
+    return f"window_{number}"
+
+
+def _window(reader: Relation, today: dt.date) -> str:
+    """The entries within reach of each slice of a relation that is made of other days too, summed.
+
+    A running total of the entries by day is looked up at both ends of a slice's days: one pass, however many days these are.
+    """
+    days = reader.reads_slices or ReadsSlices()
+    reach_back = 0 if days.before == "all" else days.before
+    reach_ahead = 0 if days.after == "all" else days.after
+    name = f"dataset = {_text(reader.dataset)} AND `table` = {_text(reader.name)}"
+    until = (
+        "DATE '9999-12-31'" if days.after == "all" else f"DATE_ADD(slice_date, INTERVAL {reach_ahead} DAY)"
+    )
+    first = (
+        ""
+        if days.before == "all"
+        else f"""
+      UNION ALL
+      SELECT slice_date, slice_environment, DATE_SUB(slice_date, INTERVAL {reach_back + 1} DAY) AS day, -1 AS sign,
+        0 AS entries, 0 AS digest
+      FROM due"""
+    )
+    return f"""SELECT {_text(reader.dataset)} AS dataset, {_text(reader.name)} AS `table`, slice_date, slice_environment,
+    SUM(sign * entries) AS entries, SUM(sign * digest) AS digest
+  FROM (
+    SELECT slice_date, slice_environment, sign, SUM(entries) OVER (PARTITION BY slice_environment ORDER BY day) AS entries,
+      SUM(digest) OVER (PARTITION BY slice_environment ORDER BY day) AS digest
+    FROM (
+      WITH due AS (
+        SELECT DISTINCT day AS slice_date, read.slice_environment
+        FROM read
+        CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(
+          DATE_SUB(read.slice_date, INTERVAL {reach_ahead} DAY), DATE_ADD(read.slice_date, INTERVAL {reach_back} DAY)
+        )) AS day
+        WHERE {name} AND day <= {_date(today + dt.timedelta(days=1))}
+        UNION DISTINCT
+        SELECT slice_date, slice_environment FROM made WHERE {name}
+      )
+      SELECT slice_date, slice_environment, slice_date AS day, 0 AS sign, entries, digest FROM read WHERE {name}
+      UNION ALL
+      SELECT slice_date, slice_environment, {until} AS day, 1 AS sign, 0 AS entries, 0 AS digest FROM due{first}
+    )
+  )
+  WHERE sign <> 0
+  GROUP BY slice_date, slice_environment"""
 
 
 def _kept_since(catalog: Catalog, reader: Relation, today: dt.date) -> dt.date | None:

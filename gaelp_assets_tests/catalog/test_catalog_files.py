@@ -121,6 +121,41 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
         ),
         pytest.param(changed(primary_key=[]), ["no primary_key"], id="no key"),
         pytest.param(
+            changed(sequences=[{"within": ["frame"], "order_by": "width", "ends_where": ["blurred"]}]),
+            ["sequences.0.within", "did you mean 'frame_id'?", "sequences.0.ends_where", "'blurred'"],
+            id="sequence fields",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": ["frame_id"], "order_by": "frame_id", "ends_where": ["width"]}]),
+            ["'frame_id' is STRING", "sequences.0.order_by", "'width' is INTEGER", "one of BOOLEAN"],
+            id="sequence types",
+        ),
+        pytest.param(
+            changed(sequences=[{"within": [], "order_by": "width", "ends_where": []}]),
+            ["sequences.0.within", "sequences.0.ends_where", "at least 1 item"],
+            id="empty sequence",
+        ),
+        pytest.param(
+            changed(key_scope="slices"),
+            ["media/frames.json, key_scope", "'table' or 'slice'", "found 'slices'"],
+            id="unknown key scope",
+        ),
+        pytest.param(
+            changed(partitioning=None, key_scope="slice"),
+            ["media/frames.json, key_scope", "without partitioning", "'table'"],
+            id="a key of each slice in a table without slices",
+        ),
+        pytest.param(
+            changed(kind="ledger", key_scope="slice"),
+            ["media/frames.json, key_scope", "on a ledger", "a loaded table"],
+            id="a key scope of what is not loaded",
+        ),
+        pytest.param(
+            changed(key_scope="slice", on_key_conflict={"latest": "date"}),
+            ["on_key_conflict.latest", "'date' is the field that slices the table", "key_scope 'table'"],
+            id="the latest of each slice by the field that slices",
+        ),
+        pytest.param(
             changed(primary_key=["width"]), ["'width' is NULLABLE", "mode REQUIRED"], id="nullable key"
         ),
         pytest.param(

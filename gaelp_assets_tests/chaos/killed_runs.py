@@ -73,13 +73,18 @@ def small_platform(home: Path) -> Platform:
     return platform
 
 
-def ingest(home: Path, fatal_step: int | None, steps: Path) -> None:
-    """Loads and refreshes all that is pending. If it is not killed, writes the names of its steps and the number of its runs to a file."""
-    killer = Killer(fatal_step)
+def watch_runs(killer: Killer) -> None:
+    """Has everything counted that a run leaves behind."""
     killer.watch(LocalStore, "move")
     killer.watch(DuckDBWarehouse, "write")
     killer.watch(DuckDBWarehouse, "refresh")
     killer.watch(dg.DagsterInstance, "handle_new_event", _is_counted)
+
+
+def ingest(home: Path, fatal_step: int | None, steps: Path) -> None:
+    """Loads and refreshes all that is pending. If it is not killed, writes the names of its steps and the number of its runs to a file."""
+    killer = Killer(fatal_step)
+    watch_runs(killer)
     platform = small_platform(home)
     definitions = build_definitions(platform.settings, platform.catalog)
     with dagster_instance(platform.settings) as instance:

@@ -16,7 +16,9 @@ from typing import Any, Final
 from gaelp_assets_tests.chaos import workers
 
 CONTEXT: Final = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload([workers.__name__])
+# Of all tests: there is one such server in a process of tests, and who asks first decides.
+BODIES: Final = ("workers", "killed_runs", "killed_changes")
+CONTEXT.set_forkserver_preload([f"{workers.__package__}.{name}" for name in BODIES])
 DEADLINE_SECONDS: Final = 240
 """How long anything may take before it counts as hanging: everything here takes seconds on a quiet machine."""
 

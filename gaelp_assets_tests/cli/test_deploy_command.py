@@ -66,7 +66,8 @@ def test_json_has_the_same_keys_whatever_was_found(tmp_path: Path) -> None:
     _, applied = as_json(tmp_path)
     assert code == 2
     assert planned.keys() == applied.keys() == {
-        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "summary",
+        "format", "engine", "warehouse", "applied", "datasets", "relations", "unknown", "set_aside", "summary",
+        "changed",
     }  # fmt: skip
     assert (planned["format"], planned["applied"], applied["applied"]) == (1, False, True)
     for found in (planned, applied):
@@ -127,3 +128,73 @@ def test_slices_of_other_code_are_shown_and_refreshed_on_demand(tmp_path: Path) 
     assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == waiting
     assert gaelp(tmp_path, "deploy", "--refresh").returncode == 0
     assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == []
+
+
+def evolving(home: Path, type_: str, **more: Any) -> None:
+    """Writes the catalogue file of `media.evo`."""
+    seed = {"name": "seed", "type": type_, **more}
+    content = {
+        "description": "Evolves.",
+        "owner": "team:research",
+        "fields": [{"name": "id", "type": "STRING", "mode": "REQUIRED"}, seed],
+        "primary_key": ["id"],
+    }
+    file = home / "catalog" / "media" / "evo.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def test_a_legal_widening_no_longer_alters_integers_nor_loses_their_rows_in_a_rebuild(tmp_path: Path) -> None:
+    evolving(tmp_path, "INTEGER")
+    lines = [{"id": "a", "seed": 2**53 + 1}, {"id": "b", "seed": 5}]
+    drop(platform_in(tmp_path), "cloud_ready/media/evo/1.ndjson", ndjson(lines))
+    assert gaelp(tmp_path, "ingest").returncode == 0
+    query = "SELECT id, seed FROM media.evo ORDER BY id"
+    before = gaelp(tmp_path, "query", query).stdout
+    evolving(tmp_path, "FLOAT")
+    answer = gaelp(tmp_path, "deploy", "--dry-run", "--count-losses")
+    assert answer.returncode == 1
+    assert "a FLOAT does not hold 1 of its values exactly" in answer.stderr
+    assert "1 slice of 2 rows were loaded under another definition" in answer.stdout
+    assert "a rebuild would lose 1 row: seed: lost_precision (1)" in answer.stdout
+    drop(platform_in(tmp_path), "cloud_ready/media/evo/2.ndjson", ndjson([{"id": "c", "seed": 0.5}]))
+    assert gaelp(tmp_path, "ingest").returncode == 1
+    evolving(tmp_path, "INTEGER")
+    assert "9,007,199,254,740,993" in before or str(2**53 + 1) in before
+    assert gaelp(tmp_path, "query", query).stdout.splitlines()[:4] == before.splitlines()[:4]
+    _, found = as_json(tmp_path, "--dry-run")
+    assert found["changed"] == []
+
+
+def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(tmp_path: Path) -> None:
+    view = tmp_path / "catalog" / "analytics" / "mine.json"
+    view.parent.mkdir(parents=True)
+    fields = [{"name": "agent_id", "type": "STRING"}]
+    view.write_text(
+        json.dumps({"kind": "view", "description": "x", "owner": "team:research", "fields": fields})
+    )
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
+    code, planned = as_json(tmp_path, "--dry-run")
+    assert (code, planned["summary"], len(planned["set_aside"])) == (3, {"create": 15}, 1)
+    answer = gaelp(tmp_path, "deploy", "--refresh")
+    assert (answer.returncode, "15 made" in answer.stdout) == (3, True), answer.stderr
+    assert (
+        "analytics/mine.sql, line 1, column 8: unrecognised name agent_idd, did you mean agent_id?"
+        in answer.stderr
+    )
+    assert "analytics.mine is set aside" in answer.stdout
+    platform = platform_in(tmp_path)
+    drop(platform, FILE, ndjson([checkpoint(1)]))
+    answer = gaelp(tmp_path, "ingest")
+    assert (answer.returncode, "analytics.mine is set aside" in answer.stdout) == (0, True), answer.stderr
+    assert "did you mean agent_id?" in answer.stderr
+    assert "did you mean agent_id?" in gaelp(tmp_path, "query", "SELECT * FROM analytics.mine").stderr
+    view.with_suffix(".sql").write_text("SELECT agent_id FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "1 made, 15 unchanged"), answer.stderr
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
+    answer = gaelp(tmp_path, "deploy")
+    assert (answer.returncode, "does not know" in answer.stdout) == (3, False), (
+        "it is the catalogue's all the same"
+    )
+    assert gaelp(tmp_path, "status").returncode == 0

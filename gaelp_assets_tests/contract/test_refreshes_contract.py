@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from gaelp_assets.catalog import Catalog
+from gaelp_assets.catalog import Catalog, Slice
+from gaelp_assets.catalog.model import ReadsSlices
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
@@ -78,6 +79,35 @@ def test_a_slice_knows_the_version_of_the_code_that_computed_it(
     other.refresh(changed, CARTPOLE)
     assert stale(other, catalog) == []
     assert stale(other) == [("best", "CartPole-v1", "other code")]
+
+
+@pytest.mark.parametrize("window", [{"before": 1}, {"before": 1, "after": "all"}])
+def test_a_slice_that_reads_other_days_is_stale_with_each_of_them(
+    engine: str, warehouse: Warehouse, stage: Stager, tmp_path: Path, window: dict[str, int | str]
+) -> None:
+    reads = BEST.model_copy(update={"reads_slices": ReadsSlices.model_validate(window)})
+    relations = [reads if each.id == BEST.id else each for each in RELATIONS]
+    catalog = Catalog(relations, upstream_of(relations))
+    other = ENGINES[engine](tmp_path, catalog, 60)
+    today = DAY + dt.timedelta(days=5)
+
+    def days(why: str) -> list[dt.date]:
+        query = stale_query(catalog, 100, today, DAY)
+        assert query is not None
+        frame = other.query(query).frame
+        assert set(frame["why"]) <= {why}
+        return sorted(frame["slice_date"])
+
+    next_day = Slice(DAY + dt.timedelta(days=1), CARTPOLE.environment)
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    assert days("never computed") == [DAY, next_day.date]
+    for slice_ in (CARTPOLE, next_day):
+        other.refresh(reads, slice_)
+    assert days("") == []
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([50])))], CARTPOLE)
+    assert days("new rows") == [DAY, next_day.date]
+    other.refresh(reads, next_day)
+    assert days("new rows") == [DAY]
 
 
 def test_slices_are_not_computed_again_whose_source_is_kept_no_more(

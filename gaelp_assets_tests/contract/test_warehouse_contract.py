@@ -12,6 +12,7 @@ import pytest
 
 from gaelp_assets.catalog import WHOLE, Catalog, Slice
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.warehouse.losses import DefinitionChanged
 from gaelp_assets.warehouse.protocol import SliceChanged, Warehouse, WriteMode
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -167,7 +168,7 @@ def test_a_batch_of_nothing_but_rejects_or_blank_lines_is_in_the_ledger(
 def test_slices_do_not_see_one_another(warehouse: Warehouse, stage: Stager) -> None:
     other = Slice(DAY, "it's-v0")
     write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])))], CARTPOLE)
-    batch = stage(EPISODES, encode([episode(1, environment_id="it's-v0", score=5.0)]))
+    batch = stage(EPISODES, encode([episode(2, environment_id="it's-v0", score=5.0)]))
     assert counts(write(warehouse, EPISODES, [batch], other)[0]) == (1, 0, 0)
     write(warehouse, EPISODES, [batch], other, WriteMode.REBUILD)
     assert len(rows_of(warehouse, EPISODES)) == 2
@@ -209,7 +210,7 @@ def test_the_utc_day_of_a_timestamp_is_its_slice(warehouse: Warehouse, stage: St
     write(
         warehouse,
         EVENTS,
-        [stage(EVENTS, encode([{"event_id": 1, "at": "2026-11-21T00:00:00Z"}]))],
+        [stage(EVENTS, encode([{"event_id": 4, "at": "2026-11-21T00:00:00Z"}]))],
         Slice(DAY + dt.timedelta(1)),
     )
     assert write(warehouse, EVENTS, [batch], Slice(DAY), WriteMode.REBUILD)[0].loaded == 3
@@ -400,7 +401,10 @@ def test_a_new_nullable_field_is_added_and_old_rows_lack_it(
     warehouse.ensure([wider])
     warehouse.ensure([wider])
     batch = stage(wider, encode([episode(2, extra=5, table={"group": "b", "order": 1, "note": "new"})]))
-    assert write(warehouse, wider, [batch], CARTPOLE)[0].loaded == 1
+    with pytest.raises(DefinitionChanged):
+        write(warehouse, wider, [batch], CARTPOLE)
+    both = [stage(wider, encode(episodes([1]))), batch]
+    assert [f.loaded for f in write(warehouse, wider, both, CARTPOLE, WriteMode.REBUILD)] == [1, 1]
     frame = warehouse.query(
         "SELECT extra, `table`.note AS note, `table`.`group` AS g FROM lab.episodes ORDER BY step"
     ).frame
@@ -447,7 +451,8 @@ def test_a_required_field_that_left_the_catalogue_does_not_stop_loads(
     fields = [f.model_copy(update={"mode": "NULLABLE"}) for f in VERSIONS.fields if f.name != "version"]
     smaller = VERSIONS.model_copy(update={"fields": tuple(fields), "on_key_conflict": "reject"})
     warehouse.ensure([smaller])
-    assert write(warehouse, smaller, [stage(smaller, encode([{"batch": "b", "rank": "x"}]))])[0].loaded == 1
+    both = [stage(smaller, [version_line(1)]), stage(smaller, encode([{"batch": "b", "rank": "x"}]))]
+    assert [f.loaded for f in write(warehouse, smaller, both, mode=WriteMode.REBUILD)] == [1, 1]
 
 
 def test_refresh_replaces_one_slice_of_a_derived_table_and_a_view_follows(

@@ -99,7 +99,7 @@ def test_every_relation_holds_the_same(platforms: tuple[Platform, Platform], rel
 
 
 @pytest.mark.parametrize("relation", CATALOG.loaded, ids=lambda relation: relation.id)
-@pytest.mark.parametrize("check", ["schema_conformance", "key_uniqueness", "foreign_keys"])
+@pytest.mark.parametrize("check", ["schema_conformance", "key_uniqueness", "foreign_keys", "sequences"])
 def test_every_check_comes_to_the_same(
     platforms: tuple[Platform, Platform], relation: Relation, check: str
 ) -> None:

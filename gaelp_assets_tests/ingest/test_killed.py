@@ -48,7 +48,10 @@ def full_gateway(tmp_path: Path) -> Path:
     drop(platform, f"{folder}/a.ndjson", ndjson([checkpoint(1), checkpoint(2), "{", checkpoint(1)]))
     drop(platform, f"{folder}/b.ndjson.gz", ndjson([checkpoint(2), checkpoint(3, bytes=7)]))
     drop(platform, f"{folder}/c.ndjson", b"")
-    raw = [checkpoint(3), checkpoint(4), checkpoint(5, environment_id="Taxi-v4"), "nonsense"]
+    elsewhere = [
+        checkpoint(number, environment_id="Taxi-v4") for number in (2, 5)
+    ]  # the first has another slice's key
+    raw = [checkpoint(3), checkpoint(4), *elsewhere, "nonsense"]
     drop(platform, "raw/training/checkpoints/r.ndjson", ndjson(raw))
     return home
 

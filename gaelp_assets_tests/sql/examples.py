@@ -3,20 +3,10 @@ arrays, leap days, the largest integers, halves, negative numbers, text beyond A
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from typing import Final
 
-
-class Example(NamedTuple):
-    """A query, and the allow-list's key that it shows. Without `rows`, Google's reference evaluator says what is right."""
-
-    key: str
-    sql: str
-    rows: tuple[tuple[Any, ...], ...] | None = None
-    """From BigQuery's documentation, where the evaluator lacks the function; `types` are then the column types."""
-    types: tuple[str, ...] = ()
-    error: bool = False
-    """Whether the query is an error, on both sides."""
-
+from gaelp_assets_tests.sql.example import Example
+from gaelp_assets_tests.sql.examples_queries import MORE_QUERIES
 
 INTEGERS: Final = "UNNEST([0, 1, -1, 7, -7, 3, NULL, 9223372036854775806, -9223372036854775807]) AS x"
 SMALL: Final = "UNNEST([1, 2, 2, 3, NULL, -7]) AS x"
@@ -1210,6 +1200,7 @@ EXAMPLES: Final = [
     *BITS,
     *MORE_ARRAYS,
     *NAMES,
+    *MORE_QUERIES,
 ]
 WITHOUT_EXAMPLE: Final = {
     "Parameter": "the evaluator's wrapper takes no parameters; see test_parameters_keep_their_names",

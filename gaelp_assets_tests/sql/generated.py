@@ -18,6 +18,7 @@ VALUES: Final = {
     "NUMERIC": ("NUMERIC '1.5'", "NUMERIC '-0.000000001'", "NUMERIC '19.99'", "NUMERIC '0'", "NULL"),
     "BOOL": ("TRUE", "FALSE", "NULL"),
     "BYTES": ("b'a'", "b''", "NULL"),
+    "TIME": ("TIME '10:11:12.5'", "TIME '00:00:00'", "TIME '23:59:59.999999'", "NULL"),
 }  # fmt: skip
 # What can be made of values: {0}, {1}, ... are expressions of the types before the arrow.
 FORMS: Final = tuple(
@@ -34,6 +35,14 @@ INT64 INT64 | INT64 | DIV({0}, {1})
 INT64 | INT64 | -({0})
 INT64 INT64 | INT64 | SAFE_ADD({0}, {1})
 INT64 INT64 | INT64 | SAFE_MULTIPLY({0}, {1})
+INT64 INT64 | INT64 | SAFE_SUBTRACT({0}, {1})
+INT64 INT64 | INT64 | SAFE.MOD({0}, {1})
+INT64 INT64 | INT64 | SAFE.DIV({0}, {1})
+INT64 INT64 | INT64 | {0} & {1}
+FLOAT64 | FLOAT64 | SAFE.LN({0})
+INT64 | INT64 | [10, 20, NULL][SAFE_OFFSET({0})]
+INT64 | INT64 | [10, 20, NULL][ORDINAL({0})]
+STRING INT64 | STRING | SPLIT({0}, ',')[SAFE_ORDINAL({1})]
 FLOAT64 INT64 | FLOAT64 | {0} * {1}
 FLOAT64 FLOAT64 | FLOAT64 | {0} + {1}
 FLOAT64 FLOAT64 | FLOAT64 | {0} * {1} - {0}
@@ -65,7 +74,16 @@ STRING | BOOL | SAFE_CAST({0} AS BOOL)
 STRING | INT64 | CAST({0} AS INT64)
 STRING | DATE | CAST({0} AS DATE)
 STRING | STRING | JSON_VALUE({0}, '$.a')
+STRING | STRING | JSON_QUERY({0}, '$.a')
+STRING | STRING | TO_JSON_STRING({0})
 STRING | STRING | UPPER({0})
+STRING | STRING | SAFE.SUBSTR({0}, 1, -1)
+STRING INT64 | STRING | RIGHT({0}, {1})
+STRING STRING | INT64 | STRPOS({0}, {1})
+STRING STRING | BOOL | {0} LIKE CONCAT('%', {1}, '%')
+STRING | TIME | SAFE_CAST({0} AS TIME)
+TIME | STRING | CAST({0} AS STRING)
+TIME | INT64 | EXTRACT(MINUTE FROM {0})
 STRING | STRING | LOWER({0})
 STRING | STRING | TRIM({0})
 STRING INT64 | STRING | SUBSTR({0}, {1})
@@ -82,7 +100,14 @@ STRING | DATE | SAFE.PARSE_DATE('%Y-%m-%d', {0})
 STRING | STRING | TO_HEX(MD5({0}))
 STRING | BYTES | CAST({0} AS BYTES)
 BYTES | STRING | TO_HEX({0})
+BYTES | INT64 | LENGTH({0})
+BYTES BYTES | BYTES | CONCAT({0}, {1})
+BYTES | STRING | TO_HEX(SHA256({0}))
+BYTES | STRING | SAFE_CAST({0} AS STRING)
 DATE INT64 | DATE | {0} + {1}
+DATE INT64 | DATE | {0} - {1}
+INT64 DATE | DATE | {0} + {1}
+DATE | DATE | {0} - 40
 DATE INT64 | DATE | DATE_ADD({0}, INTERVAL {1} MONTH)
 DATE | DATE | DATE_SUB({0}, INTERVAL 2 DAY)
 DATE | DATE | DATE_TRUNC({0}, MONTH)
@@ -101,6 +126,8 @@ TIMESTAMP | INT64 | EXTRACT(HOUR FROM {0} AT TIME ZONE 'Asia/Tokyo')
 TIMESTAMP TIMESTAMP | INT64 | TIMESTAMP_DIFF({0}, {1}, HOUR)
 TIMESTAMP | STRING | CAST({0} AS STRING)
 TIMESTAMP | INT64 | UNIX_SECONDS({0})
+TIMESTAMP | TIME | EXTRACT(TIME FROM {0})
+TIMESTAMP | TIMESTAMP | {0} - INTERVAL 3 HOUR
 DATETIME | DATE | EXTRACT(DATE FROM {0})
 DATETIME | DATETIME | DATETIME_ADD({0}, INTERVAL 1 HOUR)
 DATETIME | DATETIME | DATETIME_TRUNC({0}, HOUR)
@@ -124,12 +151,48 @@ C C | O | GREATEST({0}, {1})
 """.strip().splitlines()
     )
 )
+# What an inner query says of a value of the query around it. The names of the inner query may hide outer ones.
+CORRELATED: Final = tuple(
+    tuple(line.split(" | "))
+    for line in """
+INT64 | INT64 | (SELECT MAX(v) FROM UNNEST([1, 2, NULL, 7]) AS v WHERE v > {0})
+INT64 | INT64 | (SELECT COUNT(*) FROM UNNEST([STRUCT(1 AS x, 'a' AS y), (2, NULL)]) AS p WHERE p.x = {0})
+INT64 | INT64 | (SELECT SUM(x) FROM UNNEST([STRUCT(1 AS x, 'a' AS y), (2, 'b')]) WHERE y <> 'b')
+STRING | INT64 | (SELECT o FROM UNNEST(['a', 'b', NULL]) AS v WITH OFFSET AS o WHERE v = {0})
+T | INT64 | ARRAY_LENGTH(ARRAY(SELECT v FROM UNNEST([1, 2, 3]) AS v WHERE {0} IS NOT NULL))
+C | BOOL | EXISTS(SELECT 1 FROM UNNEST([1, 2]) AS v WHERE {0} = {0} AND v > 1)
+INT64 | BOOL | {0} IN (SELECT v FROM UNNEST([1, 2, NULL]) AS v WHERE v > 1 OR v IS NULL)
+INT64 | BOOL | {0} NOT IN (SELECT v FROM UNNEST([1, 2]) AS v)
+INT64 | BOOL | {0} IN UNNEST([1, 2, NULL])
+STRING | STRING | (SELECT STRING_AGG(v, '-' ORDER BY o DESC) FROM UNNEST(SPLIT({0}, ',')) AS v WITH OFFSET AS o)
+INT64 | INT64 | (SELECT AS STRUCT {0} AS k, 'b' AS n).k
+""".strip().splitlines()
+)
+RECORDS: Final = (
+    ("[STRUCT(1 AS x, 'a' AS n), (2, NULL), (NULL, 'b')]", (("x", "INT64"), ("n", "STRING"))),
+    ("[STRUCT('12' AS k, DATE '2024-02-29' AS z), (NULL, NULL)]", (("k", "STRING"), ("z", "DATE"))),
+)
+FRAMES: Final = (
+    "", "ROWS BETWEEN 1 PRECEDING AND CURRENT ROW", "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 FOLLOWING", "ROWS UNBOUNDED PRECEDING",
+    "ROWS BETWEEN 2 PRECEDING AND 1 PRECEDING", "ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING",
+    "RANGE BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW", "RANGE BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING",
+)  # fmt: skip
+# Functions over a window: what they take, what they give, and whether a frame may stand in their window.
+NUMBERING: Final = (
+    ("T", "INT64", "RANK()", False), ("T", "INT64", "DENSE_RANK()", False), ("T", "INT64", "ROW_NUMBER()", False),
+    ("T", "INT64", "NTILE(2)", False), ("T", "FLOAT64", "PERCENT_RANK()", False), ("T", "FLOAT64", "CUME_DIST()", False),
+    ("T", "T", "LAG({0})", False), ("T", "T", "LEAD({0}, 2)", False), ("C", "C", "FIRST_VALUE({0})", True),
+    ("C", "C", "LAST_VALUE({0})", True), ("C", "C", "NTH_VALUE({0}, 2)", True), ("C", "C", "LAST_VALUE({0} IGNORE NULLS)", True),
+    ("INT64", "INT64", "SUM({0})", True), ("NUMERIC", "NUMERIC", "AVG({0})", True), ("O", "O", "MAX({0})", True),
+    ("T", "INT64", "COUNT({0})", True), ("BOOL", "INT64", "COUNTIF({0})", True), ("FLOAT64", "FLOAT64", "SUM({0})", True),
+)  # fmt: skip
 AGGREGATES: Final = (
     ("INT64", "INT64", "SUM({0})"), ("FLOAT64", "FLOAT64", "SUM({0})"), ("NUMERIC", "NUMERIC", "SUM({0})"),
     ("INT64", "FLOAT64", "AVG({0})"),
     ("NUMERIC", "NUMERIC", "AVG({0})"), ("T", "INT64", "COUNT({0})"), ("T", "INT64", "COUNT(DISTINCT {0})"), ("O", "O", "MAX({0})"),
     ("O", "O", "MIN({0})"), ("BOOL", "INT64", "COUNTIF({0})"), ("BOOL", "BOOL", "LOGICAL_OR({0})"), ("FLOAT64", "FLOAT64", "AVG({0})"),
 )  # fmt: skip
+SET_OPERATIONS: Final = ("UNION ALL", "UNION DISTINCT", "EXCEPT DISTINCT", "INTERSECT DISTINCT")
 NAMES: Final = ("x", "y", "z", "k")
 KINDS: Final = tuple(VALUES)
 
@@ -147,8 +210,11 @@ class Queries:
         """A query of one level or more, now and then with a mistake in it."""
         sql, columns = self._select(self._r.choice((0, 0, 1)))
         if self._r.random() < 0.15:
-            other, _ = self._select(0, [kind for _, kind in columns])
-            sql = f"({sql}) {self._r.choice(('UNION ALL', 'UNION DISTINCT', 'EXCEPT DISTINCT'))} {other}"
+            for _ in range(self._r.choice((1, 1, 2))):
+                other, _ = self._select(0, [kind for _, kind in columns])
+                sql = f"({sql}) {self._r.choice(SET_OPERATIONS)} {other}"
+            if self._r.random() < 0.3 and columns:
+                sql += f" ORDER BY {', '.join(n for n, _ in columns)}"
         elif self._r.random() < 0.1:
             self.layered = True
             sql = f"WITH w AS ({sql}) SELECT * FROM w"
@@ -197,6 +263,16 @@ class Queries:
             return f"{text} CROSS JOIN UNNEST([1, 2, NULL]) AS {element}", [
                 (f"{left}.{n}", k) for n, k in named
             ] + [(element, "INT64")]
+        if chance < 0.43:
+            array, fields = self._r.choice(RECORDS)
+            join = self._r.choice((", UNNEST", " LEFT JOIN UNNEST", " CROSS JOIN UNNEST"))
+            record, counted = self._r.choice(("p", "r")), self._r.random() < 0.3
+            text += f"{join}({array}) AS {record}" + (" WITH OFFSET AS o" if counted else "")
+            text += " ON TRUE" if "LEFT" in join else ""
+            return text, [(f"{left}.{n}", k) for n, k in named] + [
+                (f"{record}.{n}" if n in dict(named) else self._r.choice((n, f"{record}.{n}")), k)
+                for n, k in fields
+            ] + ([("o", "INT64")] if counted and "o" not in dict(named) else [])
         return text, [(self._r.choice((n, n, f"{left}.{n}")), k) for n, k in named]
 
     def _number(self) -> int:
@@ -215,6 +291,14 @@ class Queries:
                 if fitting and self._r.random() < 0.85
                 else self._value(kind, null=null)
             )
+        if self._r.random() < 0.06:
+            inner = [form for form in CORRELATED if form[1] == kind]
+            if inner:
+                self.layered = True
+                part, _, text = self._r.choice(inner)
+                variable = self._r.choice(KINDS) if part in "TC" else part
+                value = self._expression(variable, columns, 0 if part == "C" else depth - 1, null=part == "T")
+                return f"({text.format(value)})"
         forms = [
             form
             for form in FORMS
@@ -236,6 +320,25 @@ class Queries:
         variable = self._r.choice(KINDS)
         kind = variable if argument in "TO" else argument
         return text.format(self._expression(kind, columns, 1)), variable if result in "TO" else result
+
+    def _over(self, columns: list[tuple[str, str]]) -> tuple[str, str]:
+        """A function over a window whose order leaves no doubt: rows that are equal in it are equal in all."""
+        argument, result, text, framed = self._r.choice(NUMBERING)
+        column, kind = self._r.choice(columns)
+        variable = self._r.choice(KINDS) if argument in "TO" else kind if argument == "C" else argument
+        # A C is a column: of a NULL that is known beforehand, the evaluator has no first value.
+        # What is in no frame need not be computed: an argument in a frame is none that can fail.
+        value = column if argument == "C" else self._expression(variable, columns, 0 if framed else 1)
+        names = [n for n, _ in columns]
+        self._r.shuffle(names)
+        order = ", ".join(
+            n + self._r.choice(("", "", " DESC", " ASC NULLS LAST", " DESC NULLS FIRST")) for n in names
+        )
+        exact = [n for n, kind in columns if kind != "FLOAT64"]
+        parts = f"PARTITION BY {self._r.choice(exact)} " if exact and self._r.random() < 0.6 else ""
+        frame = self._r.choice(FRAMES) if framed else ""
+        window = f"{parts}ORDER BY {order} {frame}".strip()
+        return f"{text.format(value)} OVER ({window})", variable if result in "TOC" else result
 
     def _select(self, depth: int, kinds: list[str] | None = None) -> tuple[str, list[tuple[str, str]]]:
         source, columns = self._source(depth)
@@ -262,6 +365,11 @@ class Queries:
             if self._r.random() < 0.4:
                 self.layered = True
                 tail += f" HAVING {self._expression('BOOL', result[:-1], 1)}"
+        elif kinds is None and columns and self._r.random() < 0.2:
+            self.layered = True
+            function, kind = self._over(columns)
+            items.append((function, "m", kind))
+            result.append(("m", kind))
         elif kinds is None and self._r.random() < 0.2:
             name, _ = self._r.choice(result)
             tail = f" QUALIFY ROW_NUMBER() OVER (PARTITION BY {name} ORDER BY {', '.join(n for n, _ in result)}) = 1"

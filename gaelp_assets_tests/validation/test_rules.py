@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 import polars as pl
@@ -34,18 +35,23 @@ def example_of(rule: Rule) -> tuple[Relation, pl.DataFrame]:
     check = {"name": rule.name, "arguments": dict(example.arguments)}
     if isinstance(example.passes, dict):
         assert rule.scope == "row"
-        relation = relation_of([{"name": name, "type": example.type} for name in example.passes], [check])
-        rows = [example.passes, example.rejects, dict.fromkeys(example.passes)]
+        assert isinstance(example.rejects, dict)
+        types = example.type
+        if isinstance(types, str):
+            types = dict.fromkeys(example.passes, types)
+        relation = relation_of([{"name": name, "type": of} for name, of in types.items()], [check])
+        rows = [
+            {name: typed_of(value, types[name]) for name, value in row.items()}
+            for row in (example.passes, example.rejects)
+        ]
+        rows.append(dict.fromkeys(types))
     else:
+        assert isinstance(example.type, str)
         mode = "REPEATED" if rule.scope == "array" else "NULLABLE"
         relation = relation_of([{"name": "v", "type": example.type, "mode": mode, "checks": [check]}])
-
-        def typed(value: Any) -> Any:
-            return typed_value(value, example.type) if example.type in {"DATE", "NUMERIC"} else value
-
         rows = [
-            {"v": typed(example.passes)},
-            {"v": typed(example.rejects)},
+            {"v": typed_of(example.passes, example.type)},
+            {"v": typed_of(example.rejects, example.type)},
             {"v": None if mode == "NULLABLE" else [0.5]},
         ]
     return relation, pl.DataFrame(rows, schema=polars_schema(relation))
@@ -80,6 +86,7 @@ def test_pandera_itself_agrees_with_the_example(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", [r for r in RULES.values() if r.scope == "value"], ids=lambda r: r.name)
 def test_rule_holds_for_elements_and_nested_fields_too(rule: Rule) -> None:
     example = rule.example
+    assert isinstance(example.type, str)
     good, bad = typed_of(example.passes, example.type), typed_of(example.rejects, example.type)
     check = {"name": rule.name, "arguments": dict(example.arguments)}
     leaf = {"name": "v", "type": example.type, "checks": [check]}
@@ -103,7 +110,7 @@ def test_rule_holds_for_elements_and_nested_fields_too(rule: Rule) -> None:
 
 
 def typed_of(value: Any, kind: str) -> Any:
-    return typed_value(value, kind) if kind in {"DATE", "NUMERIC"} else value
+    return typed_value(value, kind) if kind in {"DATE", "NUMERIC", "TIMESTAMP"} else value
 
 
 @pytest.mark.parametrize(
@@ -126,6 +133,13 @@ def test_imei_needs_15_digits_and_the_luhn_check_digit(imei: str, good: bool) ->
 
 def field(**more: Any) -> dict[str, Any]:
     return {"name": "v", "type": "STRING", **more}
+
+
+BOOLEAN: dict[str, Any] = {"name": "b", "type": "BOOLEAN"}
+
+
+def when_true(then: dict[str, Any]) -> dict[str, Any]:
+    return {"name": "when", "arguments": {"field": "b", "equals": True, "then": then}}
 
 
 @pytest.mark.parametrize(
@@ -243,6 +257,33 @@ def field(**more: Any) -> dict[str, Any]:
             [{"name": "not_both", "arguments": {"first": "v", "second": "b"}}],
             "not_both does not fit",
         ),
+        ([field()], [{"name": "any_true", "arguments": {"fields": ["v"]}}], "at least two fields"),
+        ([BOOLEAN], [{"name": "any_true", "arguments": {"fields": ["b", "c"]}}], "unknown field 'c'"),
+        (
+            [field(), BOOLEAN],
+            [{"name": "any_true", "arguments": {"fields": ["b", "v"]}}],
+            "any_true does not fit the NULLABLE STRING field v",
+        ),
+        (
+            [field(type="DATE"), field(name="w", type="DATE")],
+            [{"name": "utc_day", "arguments": {"date": "v", "of": "w"}}],
+            "utc_day needs a DATE and a TIMESTAMP, found DATE and DATE",
+        ),
+        (
+            [field(type="TIMESTAMP"), field(name="w", type="DATE")],
+            [{"name": "utc_day", "arguments": {"date": "v", "of": "w"}}],
+            "utc_day needs a DATE and a TIMESTAMP, found TIMESTAMP and DATE",
+        ),
+        (
+            [field(mode="REPEATED"), BOOLEAN],
+            [when_true({"name": "vin", "field": "v"})],
+            "vin is a rule of one value, and field v is REPEATED",
+        ),
+        (
+            [field(), BOOLEAN],
+            [when_true({"name": "array_length", "field": "v", "arguments": {"min_value": 1}})],
+            "fits only a REPEATED field",
+        ),
     ],
 )
 def test_mistake_in_a_check_is_named(
@@ -255,6 +296,38 @@ def test_mistake_in_a_check_is_named(
     found += [text for check in relation.checks for text in check_problems(check, None, relation)]
     assert len(found) == 1, found
     assert said in found[0]
+
+
+def test_an_array_can_be_asked_for_where_another_field_has_a_value() -> None:
+    then = {"name": "array_length", "field": "seen", "arguments": {"min_value": 1}}
+    relation = relation_of(
+        [BOOLEAN, {"name": "seen", "type": "FLOAT", "mode": "REPEATED"}], [when_true(then)]
+    )
+    frame = pl.DataFrame(
+        {"b": [True, True, False, None], "seen": [[0.5], [], [], []]}, schema=polars_schema(relation)
+    )
+    rows, reasons = Verdict.of(relation).failing(frame)
+    assert rows.to_list() == [1]
+    assert reasons.to_list() == [
+        [{"field": "seen", "rule": "when", "message": "expected at least 1 element where b is true"}]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moment", "good"),
+    [
+        ("2026-11-20T00:00:00Z", True),
+        ("2026-11-20T23:59:59.999999Z", True),
+        ("2026-11-21T00:00:00Z", False),
+        ("2026-11-19T23:59:59.999999Z", False),
+        ("2026-11-20T23:50:00-08:00", False),
+        ("2026-11-21T01:00:00+02:00", True),
+    ],
+)
+def test_a_day_is_that_of_utc_and_of_no_other_zone(moment: str, good: bool) -> None:
+    row = {"date": dt.date(2026, 11, 20), "at": typed_of(moment, "TIMESTAMP")}
+    frame = pl.DataFrame([row], schema={"date": pl.Date(), "at": pl.Datetime("us", "UTC")})
+    assert frame.select(RULES["utc_day"].expression(date="date", of="at")).item() is good
 
 
 def test_messages_never_quote_a_value() -> None:

@@ -16,7 +16,7 @@ import pytest
 from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.validation.registry import RULES
+from gaelp_assets.validation.registry import RULES, Rule
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.schema import (
     arrow_schema,
@@ -142,6 +142,16 @@ def test_fused_verdict_is_panderas_for_every_table(relation: Relation) -> None:
     assert fused == plain
 
 
+def renamed(rule: Rule, key: str, value: Any) -> Any:
+    """An argument of a row rule's example where each field bears the rule's name as well."""
+    if isinstance(value, dict):
+        return {**value, "field": f"{rule.name}_{value['field']}"}
+    if isinstance(value, list):
+        return [f"{rule.name}_{name}" for name in value]
+    assert isinstance(rule.example.passes, dict)
+    return f"{rule.name}_{value}" if value in rule.example.passes and key != "equals" else value
+
+
 def every_rule() -> Relation:
     """A relation that uses every rule of the registry on every type that it fits, where its example's arguments do."""
     fields: list[dict[str, Any]] = []
@@ -150,22 +160,18 @@ def every_rule() -> Relation:
         example = rule.example
         check: dict[str, Any] = {"name": rule.name, "arguments": dict(example.arguments)}
         if isinstance(example.passes, dict):
-            fields += [{"name": f"{rule.name}_{name}", "type": example.type} for name in example.passes]
-            arguments = {
-                key: f"{rule.name}_{v}" if v in example.passes and key != "equals" else v
-                for key, v in check["arguments"].items()
-                if not isinstance(v, dict)
-            }
-            arguments |= {
-                key: {**v, "field": f"{rule.name}_{v['field']}"}
-                for key, v in check["arguments"].items()
-                if isinstance(v, dict)
-            }
+            types = example.type
+            fields += [
+                {"name": f"{rule.name}_{name}", "type": types if isinstance(types, str) else types[name]}
+                for name in example.passes
+            ]
+            arguments = {key: renamed(rule, key, v) for key, v in check["arguments"].items()}
             checks.append({"name": rule.name, "arguments": arguments})
             continue
         numeric = {"INTEGER", "FLOAT", "NUMERIC"}
-        types = (rule.types & numeric) if example.type in numeric else {example.type}
-        for kind in sorted(types):
+        assert isinstance(example.type, str)
+        fitting = (rule.types & numeric) if example.type in numeric else {example.type}
+        for kind in sorted(fitting):
             for mode in ("REPEATED",) if rule.scope == "array" else ("NULLABLE", "REPEATED"):
                 fields.append(
                     {
@@ -206,6 +212,23 @@ def test_more_than_63_rules_take_several_words() -> None:
     rows, reasons = Verdict(rules).failing(frame)
     assert rows.to_list() == [1]
     assert [r["rule"] for r in reasons.to_list()[0]] == ["r0", "r31", "r62", "r63", "r69"]
+
+
+@pytest.mark.parametrize("count", [1, 62, 63, 64, 126, 127, 190])
+def test_a_partial_row_is_blamed_for_its_reported_fields_alone_in_whichever_word_their_rules_are(
+    count: int,
+) -> None:
+    """Every row breaks every rule. Row n leaves out the rules of some fields, rows without any are among them."""
+    rules = [RowRule(f"c{i}.v", f"r{i}", f"e{i}", pl.col("c") > 0) for i in range(count)]
+    choose = random.Random(count)
+    hidden = [set(choose.sample(range(count), choose.randint(0, count))) for _ in range(20)]
+    hidden += [set(), set(range(count)), *({i} for i in {0, 62, 63, 126} if i < count)]
+    unreported = [frozenset(f"c{i}" if i % 2 else f"c{i}.v" for i in found) for found in hidden]
+    rows, reasons = Verdict(rules).failing(pl.DataFrame({"c": [-1] * len(hidden)}), unreported)
+    found = dict(zip(rows.to_list(), reasons.to_list(), strict=True))
+    for row, left_out in enumerate(hidden):
+        expected = [f"r{i}" for i in range(count) if i not in left_out]
+        assert [reason["rule"] for reason in found.get(row, [])] == expected
 
 
 @pytest.mark.parametrize("relation", STORED, ids=[relation.id for relation in STORED])

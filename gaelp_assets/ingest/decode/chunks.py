@@ -39,6 +39,12 @@ REJECT_SCHEMA: Final = pl.Schema(
 )
 
 
+def row_hash(line: bytes) -> int:
+    """The `_row_hash` of a line as stored: its xxHash3-64 as a signed integer."""
+    digest = xxh3_64_intdigest(line.strip())
+    return digest - 2**64 if digest >= 2**63 else digest
+
+
 @dataclass(frozen=True)
 class DecodedChunk:
     """Some consecutive lines of a file: rows that no rule has judged yet, and lines that are rejected already."""

@@ -16,7 +16,7 @@ from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews
 from gaelp_assets.warehouse.bigquery.rate_limit import RateLimiter
 from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.bigquery.retry import until_undisturbed
-from gaelp_assets.warehouse.bigquery.schema import patch, widening_statements
+from gaelp_assets.warehouse.bigquery.schema import patch, renaming_statements, widening_statements
 from gaelp_assets.warehouse.bigquery.tables import Tables
 from gaelp_assets.warehouse.ledger import REFRESHES
 from gaelp_assets.warehouse.refreshes import forget_statement
@@ -116,6 +116,11 @@ class TableChanges:
             self._create(relation)
         else:
             assert table is not None
+            for statement in renaming_statements(self._names.table_id(relation), planned.changes):
+                self._jobs.query(statement, f"gaelp_alter_{_unique()}", f"rename a column of {relation.id}")
+                table = self._tables.find(relation)
+            if table is None:
+                return
             for statement in widening_statements(
                 self._names.table_id(relation), table.to_api_repr(), planned.changes
             ):

@@ -25,6 +25,8 @@ CLOCK_REASONS: Final = frozenset(
 RATE_REASONS: Final = frozenset({"rateLimitExceeded", "jobRateLimitExceeded", "userRateLimitExceeded"})
 CHANGED: Final = "the ledger changed since the write was planned"
 """What a transaction's guard says when it stops the transaction."""
+KEY_ELSEWHERE: Final = "another slice holds a key of the write"
+"""What the guard of keys says: the write has to be settled with the rows of other slices."""
 # Two transactions that change the same table: BigQuery cancels one. The second form is how DuckDB, under an emulator, says it.
 _CANCELLED = re.compile(
     r"aborted due to concurrent|could not serialize|conflict on (update|tuple)|write-write conflict|transaction conflict",
@@ -49,6 +51,10 @@ _NEXT_STEPS: Final[Mapping[str, tuple[str, str]]] = {
 
 class WriteConflict(Exception):
     """Another write changed the same table first, and BigQuery cancelled this one: nothing is written, plan again."""
+
+
+class KeyElsewhere(WriteConflict):
+    """Another slice of the table holds a key that the write would load: nothing is written, settle it with the rows of other slices."""
 
 
 @contextmanager
@@ -155,6 +161,8 @@ def _refused(error: GoogleAPICallError, action: str, where: str) -> Exception:
         if reason in found:
             kind = TransientError if reason == "quotaExceeded" else GaelpError
             return kind(Problem(f"cannot {action}: {message(error)}", where, expected, remedy))
+    if KEY_ELSEWHERE in str(error):
+        return KeyElsewhere(where)
     if cancelled(error):
         return WriteConflict(where)
     code = int(error.code or 0)

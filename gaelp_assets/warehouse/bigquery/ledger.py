@@ -19,7 +19,7 @@ def ledger_query(
 
 def loads_query(names: Names, ledger: Relation, relation: Relation) -> str:
     """The ids of the batches that were loaded into a table, as `batch_id`."""
-    return f"SELECT DISTINCT batch_id FROM {names.table(ledger)} WHERE {_loads(relation)}"
+    return f"SELECT DISTINCT batch_id FROM {names.table(ledger)} WHERE {of_loads(relation)}"
 
 
 def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, relation: Relation) -> list[str]:
@@ -31,17 +31,18 @@ def forget_statements(names: Names, ledger: Relation, dead_letter: Relation, rel
     return [
         "BEGIN TRANSACTION",
         f"DELETE FROM {names.table(dead_letter)} WHERE {_of_relation(relation)} AND {batches}",
-        f"DELETE FROM {names.table(ledger)} WHERE {_loads(relation)} AND {batches}",
+        f"DELETE FROM {names.table(ledger)} WHERE {of_loads(relation)} AND {batches}",
         "COMMIT TRANSACTION",
     ]
 
 
-def _of_relation(relation: Relation) -> str:
-    return f"dataset = {literal(relation.dataset)} AND `table` = {literal(relation.name)}"
+def _of_relation(relation: Relation, prefix: str = "") -> str:
+    return f"{prefix}dataset = {literal(relation.dataset)} AND {prefix}`table` = {literal(relation.name)}"
 
 
-def _loads(relation: Relation) -> str:
-    return f"{_of_relation(relation)} AND mode <> {literal(WriteMode.SORT.value)}"
+def of_loads(relation: Relation, prefix: str = "") -> str:
+    """The condition of the ledger's rows of the batches that were loaded into a table, of whichever slice."""
+    return f"{_of_relation(relation, prefix)} AND {prefix}mode <> {literal(WriteMode.SORT.value)}"
 
 
 def marking_statement(names: Names, dead_letter: Relation, column: str) -> str:

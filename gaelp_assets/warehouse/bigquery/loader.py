@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import polars as pl
 
@@ -22,19 +23,27 @@ from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.settings import BigQueryAddress
-from gaelp_assets.warehouse.batches import check_balance, counts_by_batch, unique_batches
-from gaelp_assets.warehouse.bigquery import ledger, retry, staging, transaction
+from gaelp_assets.warehouse.batches import Known, check_balance, counts_by_batch, unique_batches
+from gaelp_assets.warehouse.bigquery import ledger, losses, retry, staging, transaction
 from gaelp_assets.warehouse.bigquery.datasets import Datasets, Locks
 from gaelp_assets.warehouse.bigquery.dialect import selected, slice_condition
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
+from gaelp_assets.warehouse.bigquery.errors import KeyElsewhere
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
 from gaelp_assets.warehouse.bigquery.materialization_rules import Materialization
 from gaelp_assets.warehouse.bigquery.materialized_views import needs_refresh, refresh_statement
-from gaelp_assets.warehouse.bigquery.merge import MergeResult, fates_of, known_batches, ledger_entry
-from gaelp_assets.warehouse.bigquery.read import ReaderFactory
+from gaelp_assets.warehouse.bigquery.merge import (
+    MergeResult,
+    displaced_entries,
+    fates_of,
+    known_batches,
+    ledger_entry,
+)
+from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
 from gaelp_assets.warehouse.bigquery.resources import Resource
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
+from gaelp_assets.warehouse.losses import HeldRows, Ledger
 from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.slices import check_dimensions
 
@@ -60,7 +69,7 @@ class BigQueryLoader(BigQueryEngine):
             check_dimensions(write.relation, write.slice)
         with tempfile.TemporaryDirectory(prefix="gaelp-bigquery-") as folder:
             return retry.until_undisturbed(
-                lambda: self._write(write, Path(folder)),
+                lambda: self._write_once(write, Path(folder)),
                 Problem(
                     f"other writes came first {retry.WRITE_ROUNDS} times",
                     f"{write.relation.id} {write.slice}",
@@ -133,9 +142,17 @@ class BigQueryLoader(BigQueryEngine):
             rounds=retry.WRITE_ROUNDS,
         )
 
-    def _write(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
+    def _write_once(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
+        """Plans with a look at other slices only if one of them holds a key of the write, which is rare and which its transaction finds."""
+        try:
+            return self._write(write, folder)
+        except KeyElsewhere:
+            return self._write(write, folder, across=True)
+
+    def _write(self, write: SliceWrite, folder: Path, *, across: bool = False) -> list[LineCounts]:
         held = self._ledger(write)
         known = known_batches(held)
+        seen = Ledger(known, frozenset(held["definition"].drop_nulls()))
         rebuilds = write.mode is WriteMode.REBUILD
         if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
             raise SliceChanged(
@@ -144,14 +161,20 @@ class BigQueryLoader(BigQueryEngine):
         new = unique_batches(write.batches, () if rebuilds else known.keys())
         if not new and not rebuilds:
             return [known[batch.batch_id][0] for batch in write.batches]
+        if write.mode is WriteMode.APPEND:
+            seen.check_definition(write.relation)
         script = transaction.WriteScript(
             self._names,
             write,
             self._catalog[LEDGER],
             self._catalog[DEAD_LETTER],
             self._locks.of(write.relation),
+            across=across,
         )
         labels = {"asset": write.relation.id, "slice": str(write.slice), "run": write.run_id}
+        seen_table = ""
+        if across:
+            seen_table = str(self._frame(script.table_fingerprint(), labels, "read the ledger").item())
         rows = None
         if write.mode is not WriteMode.SORT:
             rows = staging.stage_rows(write.relation, write.slice, new, folder)
@@ -160,18 +183,28 @@ class BigQueryLoader(BigQueryEngine):
             script = replace(
                 script, rows=self._load(rows.file, "rows", staging.row_schema(write.relation), labels)
             )
-            settled = self._settle(script, new, staging.fingerprint(held), labels)
+            settled = self._settle(script, new, staging.fingerprint(held) + seen_table, labels)
             for batch_id, lines in rows.refused.items():
                 settled.refused.setdefault(batch_id, []).extend(lines)
         counts = [fates_of(batch, rows.counts if rows else {}, settled) for batch in new]
-        dead_letters = staging.stage_dead_letters(write.relation, new, settled.refused, folder)
+        dead_letters = staging.stage_dead_letters(
+            write.relation, new, settled.refused, folder, settled.holders
+        )
         check_balance(new, counts)
         if dead_letters is not None:
             script = replace(
                 script, dead_letters=self._load(dead_letters, "letters", staging.dead_letter_schema(), labels)
             )
-        script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
-        first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
+        script = replace(
+            script,
+            counts=settled.counts,
+            replaces=bool(settled.replaced),
+            displaces=bool(settled.displaced),
+        )
+        if rebuilds and not write.accept_loss:
+            staged = rows.counts if rows is not None else {}
+            seen.check_losses(write.relation, self._held_rows(script, known, labels), counts, staged)
+        first = 0 if rebuilds or held.is_empty() else (cast("int | None", held["position"].max()) or 0) + 1
         entries = [
             ledger_entry(
                 batch,
@@ -190,6 +223,8 @@ class BigQueryLoader(BigQueryEngine):
                 [{"batch_id": batch, "rows": rows} for batch, rows in sorted(settled.replaced.items())]
             ),
             "known": json.dumps(sorted(known)),
+            "seen_table": seen_table,
+            "displaced": displaced_entries(settled.displaced),
         }
         text = as_script(script.statements())
         self._run(text, f"{write.mode.value} {write.relation.id} {write.slice}", parameters, labels)
@@ -211,9 +246,12 @@ class BigQueryLoader(BigQueryEngine):
         script = replace(script, counts=table)
         for row in self._rows(script.count_fates(), labels):
             settled.counts = table
+            elsewhere = Slice(row["_slice_date"], row["_slice_environment"])
             if row["_held"]:
-                if row["_fate"] == "replaced":
+                if row["_fate"] == "replaced" and elsewhere == WHOLE:
                     settled.replaced[row["_batch_id"]] = row["_rows"]
+                elif row["_fate"] == "replaced":
+                    settled.displaced[elsewhere, row["_batch_id"]] = row["_rows"]
             elif row["_fate"] in {"duplicate", "replaced"}:
                 batch_id = row["_batch_id"]
                 settled.duplicate[batch_id] = settled.duplicate.get(batch_id, 0) + row["_rows"]
@@ -224,7 +262,25 @@ class BigQueryLoader(BigQueryEngine):
                 settled.refused[row["_batch_id"]].append(
                     (row["_line_number"], row["_byte_offset"], row["_fate"])
                 )
+                if row["_slice_date"] is not None:
+                    holder = Slice(row["_slice_date"], row["_slice_environment"])
+                    settled.holders[row["_batch_id"], row["_line_number"]] = holder
         return settled
+
+    def _held_rows(
+        self, script: transaction.WriteScript, known: Known, labels: Mapping[str, str]
+    ) -> dict[str, HeldRows]:
+        """What becomes of the rows that the slice holds, by batch id. The write asserts that the ledger is still the one that is known."""
+        parameters = {"known": json.dumps(sorted(known))}
+        found = frame_of(
+            self._jobs,
+            self._run(losses.held_query(script), "count what a rebuild loses", parameters, labels),
+            self._reader,
+        )
+        return {
+            row["_batch_id"]: HeldRows(row["_rows"], row["_gone"], row["_superseded"], row["_hashes"] or ())
+            for row in found.to_dicts()
+        }
 
     def _load(self, file: Path, kind: str, schema: Sequence[Resource], labels: Mapping[str, str]) -> str:
         """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
 
+from gaelp_assets.catalog import Slice
 from gaelp_assets.warehouse.batches import Known
+from gaelp_assets.warehouse.keys import Displaced
 from gaelp_assets.warehouse.ledger import LineCounts
 from gaelp_assets.warehouse.loader import StagedBatch
 
@@ -21,6 +24,10 @@ class MergeResult:
     duplicate: dict[str, int] = field(default_factory=dict)
     replaced: dict[str, int] = field(default_factory=dict)
     refused: dict[str, list[tuple[int, int, str]]] = field(default_factory=dict)
+    displaced: dict[tuple[Slice, str], int] = field(default_factory=dict)
+    """Rows that other slices hold and will not hold any more, by slice and batch id."""
+    holders: dict[tuple[str, int], Slice] = field(default_factory=dict)
+    """The other slice that holds the key of a refused row, by batch id and line number."""
 
 
 def known_batches(ledger: pl.DataFrame) -> Known:
@@ -72,3 +79,12 @@ def ledger_entry(
         "loaded_at": loaded_at.astimezone(dt.UTC).isoformat(),
         "position": position,
     }
+
+
+def displaced_entries(displaced: Displaced) -> str:
+    """What the parameter `displaced` of `transaction` holds."""
+    entries = [
+        {"batch_id": batch_id, "date": str(slice_.date), "environment": slice_.environment, "rows": rows}
+        for (slice_, batch_id), rows in displaced.items()
+    ]
+    return json.dumps(entries)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import TYPE_ALIASES
 from gaelp_assets.warehouse.bigquery.dialect import GOOGLESQL, quote
 from gaelp_assets.warehouse.bigquery.materialized_views import DEFINITION
@@ -101,6 +102,27 @@ def _type_of(field: Resource) -> str:
     return f"{word}({', '.join(bounds)})" if bounds else word
 
 
+def altered_query(table: str, relation: Relation, path: str) -> str:
+    """A query of how many values of a field are others as a FLOAT64; NUMERIC holds every INT64."""
+    value = ".".join(quote(part) for part in path.split("."))
+    by = relation.partitioning
+    # Some tables answer no query that names no days.
+    days = "TRUE" if by is None else f"{quote(by.date)} >= {relation.field(by.date).type} '0001-01-01'"
+    return (
+        f"SELECT COUNT(*) AS n FROM {table} WHERE {days} AND {value} IS NOT NULL AND "
+        f"SAFE_CAST(CAST({value} AS FLOAT64) AS NUMERIC) IS DISTINCT FROM CAST({value} AS NUMERIC)"
+    )
+
+
+def renaming_statements(table: str, changes: Sequence[Change]) -> list[str]:
+    """The statements that rename columns of a table, which the API cannot."""
+    return [
+        f"ALTER TABLE {quote(table)} RENAME COLUMN {quote(change.found)} TO {quote(change.field)}"
+        for change in changes
+        if change.action is Action.RENAME
+    ]
+
+
 def widening_statements(table: str, live: Resource, changes: Sequence[Change]) -> list[str]:
     """The statements that widen columns of a table, which the API cannot: one for each, with all that widens inside of it."""
     fields = copy.deepcopy(live["schema"]["fields"])
@@ -131,11 +153,16 @@ def _sql_type(field: Resource) -> str:
 
 
 def patch(live: Resource, wanted: Resource, changes: Sequence[Change]) -> Resource:
-    """The parts of a live table that the changes make other ones, whole, as `tables.patch` takes them; widening is none of them."""
+    """The parts of a live table that the changes make other ones, whole, as `tables.patch` takes them.
+
+    Renaming and widening are none of them.
+    """
     result: Resource = {}
     fields = copy.deepcopy(live.get("schema", {}).get("fields", []))
     for change in changes:
-        if change.field and change.action is not Action.WIDEN:
+        if change.action in {Action.WIDEN, Action.RENAME}:
+            continue
+        if change.field:
             _change_field(fields, wanted["schema"]["fields"], change)
             result["schema"] = {"fields": fields}
             continue

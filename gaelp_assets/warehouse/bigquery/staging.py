@@ -16,6 +16,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.bigquery.dialect import slice_condition
 from gaelp_assets.warehouse.bigquery.resources import Resource, field_resource
 from gaelp_assets.warehouse.bigquery.staged_values import STAGED_AS_TEXT
+from gaelp_assets.warehouse.keys import conflict_message
 from gaelp_assets.warehouse.loader import StagedBatch
 from gaelp_assets.warehouse.slices import day_of
 
@@ -52,7 +53,6 @@ _ROW_FIELDS: Final = (
 Refused = Mapping[str, Sequence[tuple[int, int, str]]]
 """Line number, byte offset and rule of each row that does not enter the slice, by batch id."""
 RULES: Final[Mapping[str, str]] = {
-    "key_conflict": "another row of the slice has this {key}, with other content",
     "json_number": "a number in a JSON field has more digits than BigQuery keeps; send it as a string",
     "null_element": "an array has a null element, which BigQuery does not store; leave it out, or send a field that marks it",
 }
@@ -129,8 +129,11 @@ def stage_dead_letters(
     batches: Sequence[StagedBatch],
     refused: Refused,
     folder: Path,
+    holders: Mapping[tuple[str, int], Slice] | None = None,
 ) -> Path | None:
     """Writes the rejected lines of all batches, and those that were refused since, to one Parquet file; None if there are none.
+
+    `holders` names the other slice that holds the key of a refused row, by batch id and line number.
 
     Raises:
         GaelpError: a batch's staged rejects are not as many as it says.
@@ -155,7 +158,7 @@ def stage_dead_letters(
         rows = refused.get(batch.batch_id, ())
         for start in range(0, len(rows), _LINES_AT_ONCE):
             path = folder / f"refused-{len(parts)}.parquet"
-            _refused_frame(relation, batch, rows[start : start + _LINES_AT_ONCE]).write_parquet(path)
+            _refused_frame(relation, batch, rows[start : start + _LINES_AT_ONCE], holders).write_parquet(path)
             parts.append(pl.scan_parquet(path))
     if not parts:
         return None
@@ -188,9 +191,13 @@ def digest_of(file: Path) -> str:
 
 
 def _refused_frame(
-    relation: Relation, batch: StagedBatch, rows: Sequence[tuple[int, int, str]]
+    relation: Relation,
+    batch: StagedBatch,
+    rows: Sequence[tuple[int, int, str]],
+    holders: Mapping[tuple[str, int], Slice] | None,
 ) -> pl.DataFrame:
     key = relation.primary_key
+    holders = holders or {}
     return pl.DataFrame(
         {
             "batch_id": [batch.batch_id] * len(rows),
@@ -204,10 +211,11 @@ def _refused_frame(
                     {
                         "field": key[0] if rule == "key_conflict" and len(key) == 1 else None,
                         "rule": rule,
-                        "message": RULES[rule].format(key=", ".join(key)),
+                        "message": RULES.get(rule)
+                        or conflict_message(relation, holders.get((batch.batch_id, line))),
                     }
                 ]
-                for _, _, rule in rows
+                for line, _, rule in rows
             ],
         },
         schema=_DEAD_LETTER,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,9 +15,10 @@ from gaelp_assets.warehouse.bigquery.jobs import Jobs
 from gaelp_assets.warehouse.bigquery.materialization_rules import Materialization
 from gaelp_assets.warehouse.bigquery.materialized_views import NativeViews, survives
 from gaelp_assets.warehouse.bigquery.resources import Resource, table_resource
-from gaelp_assets.warehouse.bigquery.schema import form_of, shape_of, wrong_location
+from gaelp_assets.warehouse.bigquery.schema import altered_query, form_of, shape_of, wrong_location
 from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
+from gaelp_assets.warehouse.schema.widening import with_kept_values
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -86,7 +88,8 @@ class Tables:
         ):
             found = replace(found, query="")
         wanted = replace(shape_of(self.wanted(relation)), sql_name=self._names.table(relation))
-        return diff(relation, found, wanted, lambda: not self._has_rows(relation), scope)
+        planned = diff(relation, found, wanted, lambda: not self._has_rows(relation), scope)
+        return with_kept_values(planned, lambda path, _: self._altered(relation, path), wanted.sql_name)
 
     def wanted(self, relation: Relation) -> Resource:
         """What the API is to describe the relation as."""
@@ -114,6 +117,12 @@ class Tables:
             relations={table.table_id: form_of({"type": table.table_type}) for table in tables},
             refusal=wrong_location(dataset_id, live.location, self._location),
         )
+
+    def _altered(self, relation: Relation, path: str) -> int:
+        """How many values a widening would alter."""
+        text = altered_query(self._names.table(relation), relation, path)
+        job = self._jobs.query(text, f"gaelp_look_{uuid.uuid4().hex}", f"look into {relation.id}")
+        return int(next(iter(job.result()))[0])
 
     def _has_rows(self, relation: Relation) -> bool:
         """Whether the table holds a row. The API's own count leaves out what is still in a streaming buffer."""

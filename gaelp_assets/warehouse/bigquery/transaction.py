@@ -15,10 +15,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.definition import definition_of
+from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.warehouse.bigquery import keys
 from gaelp_assets.warehouse.bigquery.dialect import Names, columns, literal, quote, slice_condition
-from gaelp_assets.warehouse.bigquery.errors import CHANGED
+from gaelp_assets.warehouse.bigquery.errors import CHANGED, KEY_ELSEWHERE
 from gaelp_assets.warehouse.bigquery.ledger import of_slice, of_table
 from gaelp_assets.warehouse.bigquery.staged_values import as_text, fits, unstaged
 from gaelp_assets.warehouse.ledger import REFRESHES, WriteMode
@@ -44,6 +47,10 @@ class WriteScript:
     counts: str | None = None
     replaces: bool = False
     """Whether rows that the slice holds make way for later versions."""
+    across: bool = False
+    """Whether rows are settled with those of other slices too."""
+    displaces: bool = False
+    """Whether rows that other slices hold make way for later versions."""
 
     @property
     def _sorts(self) -> bool:
@@ -68,10 +75,11 @@ class WriteScript:
         return of_slice(self.write.relation, self._slice, sorts=self._sorts)
 
     def merge_query(self) -> str:
-        """A query of the fate of each row whose key is contested: staged twice, or held by the slice already.
+        """A query of the fate of each row whose key is contested: staged twice, or held already, by the slice or (`across`) another.
 
         The rules are those of `warehouse.settle`. Parameter `batches`: the batch ids, in order, as a JSON array.
-        Columns: `_batch_id`, `_line_number`, `_byte_offset`, `_held`, `_key`, `_fate`.
+        Columns: `_batch_id`, `_line_number`, `_byte_offset`, `_held`, `_key`, `_fate`; `_slice_date` and `_slice_environment`, NULL but
+        for a row that another slice holds, and for one that is in conflict with such a row.
         """
         assert self.rows is not None
         relation = self.write.relation
@@ -80,32 +88,27 @@ class WriteScript:
             f"{alias}.{quote(conflict.latest)}" if isinstance(conflict, Latest) else "0"
             for alias in ("_s", "_t")
         )
-        staged_key, held_key = self._key("_s.", staged=True), self._key("_t.", staged=False)
+        staged_key = self._key("_s.", staged=True)
         fit = self._fit()
         unfit = (
             ""
             if fit == "TRUE"
             else f"""
         UNION ALL
-        SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number' FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
+        SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number', {", ".join(keys.NO_SLICE)}
+        FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
         )
-        stored = (
-            ""
-            if self._rebuilds
-            else f"""
+        stored = among_held = ""
+        for position, condition, (date, environment) in self._held_rows():
+            stored += f"""
             UNION ALL
-            SELECT -1, _t._batch_id, 0, 0, TRUE, _t._row_hash, {held_version}, _k._key, {self._content("_t.", staged=False)}
-            FROM (SELECT *, {self._key("", staged=False)} AS _slice_key FROM {self._table} WHERE {self._in_slice()}) AS _t
+            SELECT {position}, _t._batch_id, 0, 0, TRUE, _t._row_hash, {held_version}, _k._key, {self._content("_t.", staged=False)},
+                {date}, {environment}
+            FROM (SELECT *, {self._key("_t.", staged=False)} AS _slice_key FROM {self._table} AS _t WHERE {condition}) AS _t
             INNER JOIN contested AS _k ON _k._key = _t._slice_key"""
-        )
-        among_held = (
-            ""
-            if self._rebuilds
-            else f"""
+            among_held += f"""
             UNION DISTINCT
-            SELECT DISTINCT {held_key} AS _key FROM {self._table} AS _t WHERE {self._in_slice("_t.")}
-              AND {held_key} IN (SELECT _key FROM staged_key)"""
-        )
+            {self._keys_held(condition, "SELECT _key FROM staged_key")}"""
         return f"""
         WITH batch AS (
             SELECT batch_id, position FROM UNNEST(JSON_VALUE_ARRAY(@batches)) AS batch_id WITH OFFSET AS position
@@ -115,43 +118,66 @@ class WriteScript:
             SELECT _key FROM staged_key GROUP BY _key HAVING COUNT(*) > 1{among_held}
         ), contender AS (
             SELECT _b.position AS _position, _s._batch_id, _s._line_number, _s._byte_offset, FALSE AS _held, _s._row_hash,
-                {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content
+                {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content,
+                {keys.NO_SLICE[0]} AS _slice_date, {keys.NO_SLICE[1]} AS _slice_environment
             FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS _s WHERE {fit}) AS _s
             INNER JOIN batch AS _b ON _b.batch_id = _s._batch_id
             INNER JOIN contested AS _k ON _k._key = _s._staged_key{stored}
         ), ranked AS (
             SELECT *, DENSE_RANK() OVER (PARTITION BY _key ORDER BY _version) AS _rank FROM contender
         ), arrived AS (
-            SELECT _batch_id, _line_number, _byte_offset, _held, _key, _row_hash, _content, _rank,
+            SELECT _batch_id, _line_number, _byte_offset, _held, _key, _row_hash, _content, _rank, _slice_date, _slice_environment,
                 MAX(_rank) OVER (
                     PARTITION BY _key ORDER BY _position, _line_number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
                 ) AS _rank_before,
                 MAX(_rank) OVER (PARTITION BY _key) AS _best_rank,
                 FIRST_VALUE(_row_hash) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_hash,
-                FIRST_VALUE(_content) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_content
+                FIRST_VALUE(_content) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_content,
+                FIRST_VALUE(_slice_date) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_date,
+                FIRST_VALUE(_slice_environment) OVER (PARTITION BY _key, _rank ORDER BY _position, _line_number) AS _winner_environment
             FROM ranked
         )
         SELECT _batch_id, _line_number, _byte_offset, _held, _key,
             CASE
+                WHEN _held AND _rank < _best_rank THEN 'replaced'
                 WHEN _rank_before IS NULL OR _rank > _rank_before
                     THEN IF(_rank = _best_rank, 'loaded', 'replaced')
                 WHEN _rank < _rank_before THEN 'duplicate'
                 WHEN _row_hash = _winner_hash OR _content = _winner_content THEN 'duplicate'
                 ELSE 'key_conflict'
-            END AS _fate
+            END AS _fate,
+            IF(_held, _slice_date, _winner_date) AS _slice_date,
+            IF(_held, _slice_environment, _winner_environment) AS _slice_environment
         FROM arrived{unfit}"""
 
+    def _held_rows(self) -> list[tuple[int, str, tuple[str, str]]]:
+        """The rows that the table holds and that staged ones can meet, first those of the slice: their position before all batches, their
+        condition, and the date and environment of their slice if it is another one."""
+        relation = self.write.relation
+        found = [] if self._rebuilds else [(-2, self._in_slice("_t."), keys.NO_SLICE)]
+        if self.across:
+            condition = keys.elsewhere(relation, self.write.slice, "_t.")
+            found.append((-1, condition, keys.slice_of(relation, "_t.")))
+        return found
+
+    def _keys_held(self, condition: str, among: str) -> str:
+        key = self._key("_t.", staged=False)
+        return (
+            f"SELECT DISTINCT {key} AS _key FROM {self._table} AS _t WHERE {condition} AND {key} IN ({among})"
+        )
+
     def count_fates(self) -> str:
-        """A query of how many rows of each batch met each fate; `_held` tells rows that the slice held before."""
+        """A query of how many rows of each batch met each fate; `_held` tells rows that were held before, by the slice or another one."""
         assert self.counts is not None
-        return f"SELECT _batch_id, _held, _fate, COUNT(*) AS _rows FROM {quote(self.counts)} GROUP BY _batch_id, _held, _fate"
+        names = "_batch_id, _held, _fate, _slice_date, _slice_environment"
+        return f"SELECT {names}, COUNT(*) AS _rows FROM {quote(self.counts)} GROUP BY {names}"
 
     def refused(self) -> str:
         """A query of the lines that are refused, with the rule: in conflict, or with a number that BigQuery would round."""
         assert self.counts is not None
         return (
-            f"SELECT _batch_id, _line_number, _byte_offset, _fate FROM {quote(self.counts)} "
-            "WHERE _fate IN ('key_conflict', 'json_number') "
+            f"SELECT _batch_id, _line_number, _byte_offset, _fate, _slice_date, _slice_environment FROM {quote(self.counts)} "
+            "WHERE NOT _held AND _fate IN ('key_conflict', 'json_number') "
             "ORDER BY _batch_id, _byte_offset"
         )
 
@@ -160,17 +186,24 @@ class WriteScript:
 
         Parameters: `seen` (fingerprint of the ledger that the plan saw), `holder` (who writes), `run_id`, `ledger` (a JSON array of
         the ledger's rows to add), `replaced` (a JSON array of `{batch_id, rows}`), `known` (a JSON array of the batch ids that a
-        rebuild replaces).
+        rebuild replaces), `seen_table` (the fingerprint of all slices that a plan `across` saw), `displaced` (see `keys`).
         """
         found = [
             "BEGIN TRANSACTION",
             f"UPDATE {quote(self.lock)} SET holder = @holder WHERE TRUE",
             f"ASSERT ({self.fingerprint()}) = @seen AS {literal(CHANGED)}",
         ]
+        if self.across:
+            seen = self.table_fingerprint()
+            found.append(f"ASSERT ({seen}) = @seen_table AS {literal(CHANGED)}")
         if self._rebuilds:
             found.append(f"DELETE FROM {self._table} WHERE {self._in_slice()}")
         if self.replaces:
             found.append(self._delete_replaced())
+        if self.displaces:
+            found.append(self._delete_displaced())
+        if self.rows is not None and not self.across and spans_slices(self.write.relation):
+            found.append(self._assert_keys())
         if self.rows is not None:
             found.append(self._insert_rows())
         if self._rebuilds:
@@ -180,6 +213,8 @@ class WriteScript:
             found.append(self._insert_dead_letters())
         if self.replaces:
             found.append(self._correct_ledger())
+        if self.displaces:
+            found.append(keys.displaced_correction(self.names, self.ledger, self.write.relation))
         found += [self._insert_ledger(), "COMMIT TRANSACTION"]
         return found
 
@@ -190,6 +225,10 @@ class WriteScript:
             "CAST(loaded AS STRING), ' ', run_id), '\\n' ORDER BY batch_id), ''))) "
             f"FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}"
         )
+
+    def table_fingerprint(self) -> str:
+        """A query of one text that differs whenever the ledger of any slice does."""
+        return keys.table_fingerprint(self.names, self.ledger, self.write.relation)
 
     def _key(self, prefix: str, *, staged: bool) -> str:
         """The key as one text: whatever its types, it can be compared, grouped and joined."""
@@ -207,19 +246,36 @@ class WriteScript:
     def _delete_replaced(self) -> str:
         return (
             f"DELETE FROM {self._table} WHERE {self._in_slice()} AND {self._key('', staged=False)} IN "
-            f"(SELECT _key FROM {quote(self.counts or '')} WHERE _held AND _fate = 'replaced')"
+            f"(SELECT _key FROM {quote(self.counts or '')} WHERE _held AND _fate = 'replaced' AND _slice_date IS NULL)"
+        )
+
+    def _delete_displaced(self) -> str:
+        condition = keys.elsewhere(self.write.relation, self.write.slice)
+        return (
+            f"DELETE FROM {self._table} WHERE {condition} AND {self._key('', staged=False)} IN "
+            f"(SELECT _key FROM {quote(self.counts or '')} WHERE _held AND _fate = 'replaced' AND _slice_date IS NOT NULL)"
+        )
+
+    def _assert_keys(self) -> str:
+        anti, condition = self._loaded_rows()
+        staged = f"SELECT {self._key('_s.', staged=True)} AS _key FROM {quote(self.rows or '')} AS _s{anti}{condition}"
+        held = self._keys_held(keys.elsewhere(self.write.relation, self.write.slice, "_t."), staged)
+        return f"ASSERT NOT EXISTS ({held}) AS {literal(KEY_ELSEWHERE)}"
+
+    def _loaded_rows(self) -> tuple[str, str]:
+        """The join and the condition that leave, of the staged rows `_s`, those that are loaded."""
+        if self.counts is None:
+            return "", ""
+        return (
+            f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.counts)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
+            "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number",
+            " WHERE _f._batch_id IS NULL",
         )
 
     def _insert_rows(self) -> str:
         fields = self.write.relation.fields
         values = ", ".join(unstaged(field, f"_s.{quote(field.name)}") for field in fields)
-        anti, condition = "", ""
-        if self.counts is not None:
-            anti = (
-                f" LEFT JOIN (SELECT _batch_id, _line_number FROM {quote(self.counts)} WHERE NOT _held AND _fate <> 'loaded') AS _f "
-                "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number"
-            )
-            condition = " WHERE _f._batch_id IS NULL"
+        anti, condition = self._loaded_rows()
         return (
             f"INSERT INTO {self._table} ({columns(fields)}, _batch_id, _loaded_at, _row_hash) "
             f"SELECT {values}, _s._batch_id, _b.loaded_at, _s._row_hash FROM {quote(self.rows or '')} AS _s "
@@ -276,11 +332,12 @@ class WriteScript:
         )
         return (
             f"INSERT INTO {self.names.table(self.ledger)} (batch_id, dataset, `table`, slice_date, slice_environment, file, mode, "
-            "loaded_at, written_at, run_id, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
+            "loaded_at, written_at, run_id, definition, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
             f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
             f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
             f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
-            f"CURRENT_TIMESTAMP(), @run_id, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts} "
+            "FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
         )
 
 

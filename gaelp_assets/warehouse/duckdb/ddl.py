@@ -165,6 +165,8 @@ def _change_statements(
     table, column = f"ALTER TABLE {table_name(relation)}", f"ALTER COLUMN {quote(top)}"
     if change.action is Action.DESCRIBE and not change.field:
         return [_comment(relation, tables)]
+    if change.action is Action.RENAME:
+        return [f"{table} RENAME COLUMN {quote(change.found)} TO {quote(top)}"]
     if change.action is Action.RELAX:
         return [f"{table} {column} DROP NOT NULL"]
     assert field is not None, "a field that the catalogue does not have is relaxed, and no more"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import duckdb
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import check_balance
@@ -17,8 +18,10 @@ from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
+from gaelp_assets.warehouse.keys import conflict_message
 from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
+from gaelp_assets.warehouse.losses import Ledger
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
@@ -56,18 +59,20 @@ class SliceLedger:
         self._slice = WHOLE if self._sorts else write.slice
         self._of_slice = _of_slice(write.relation, self._slice, sorts=self._sorts)
 
-    def known(self) -> dict[str, tuple[LineCounts, dt.datetime]]:
-        """The batches that the ledger holds, by id, with the moment when each was first loaded."""
+    def read(self) -> Ledger:
+        """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were."""
         rows = self._con.execute(
-            f"SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at FROM {self._ledger} WHERE {self._of_slice}"
+            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at, definition "
+            f"FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
-        return {
+        known = {
             batch_id: (
                 LineCounts(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
                 loaded_at,
             )
-            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at in rows
+            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at, _ in rows
         }
+        return Ledger(known, frozenset(row[-1] for row in rows if row[-1] is not None))
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
@@ -112,7 +117,9 @@ class SliceLedger:
                 )
             conflicts = settled.conflicts.get(index, [])
             for start in range(0, len(conflicts), _LINES_AT_ONCE):
-                self._insert_conflicts(index, batch, conflicts[start : start + _LINES_AT_ONCE])
+                self._insert_conflicts(
+                    index, batch, conflicts[start : start + _LINES_AT_ONCE], settled.holders
+                )
         con.unregister("_letter_info")
         if self._write.mode is WriteMode.REBUILD:
             con.execute(
@@ -136,8 +143,24 @@ class SliceLedger:
                 f"WHERE {self._of_slice} AND batch_id = $batch_id",
                 {"count": count, "batch_id": batch_id},
             )
+        for (slice_, batch_id), count in settled.displaced.items():
+            # With another moment, since what was computed from that slice is stale.
+            self._con.execute(
+                f"UPDATE {self._ledger} SET loaded = loaded - $count, duplicate = duplicate + $count, written_at = now() "
+                f"WHERE {_of_slice(self._write.relation, slice_)} AND batch_id = $batch_id",
+                {"count": count, "batch_id": batch_id},
+            )
         self._insert_ledger_rows(batches, moments, counts)
         return counts
+
+    def has_other_slices(self) -> bool:
+        """Whether the table holds rows of other slices, as far as the ledger knows."""
+        relation = self._write.relation
+        row = self._con.execute(
+            f'SELECT 1 FROM {self._ledger} WHERE dataset = {literal(relation.dataset)} AND "table" = {literal(relation.name)} '
+            f"AND loaded > 0 AND mode <> {literal(WriteMode.SORT.value)} AND ({self._of_slice}) IS NOT TRUE LIMIT 1"
+        ).fetchall()
+        return bool(row)
 
     def _dead_letters_of_slice(self) -> str:
         """Dead letters have no mode: those of the slice's own batches, not those of its sorted raw files."""
@@ -154,20 +177,26 @@ class SliceLedger:
             {"run_id": self._write.run_id},
         )
 
-    def _insert_conflicts(self, index: int, batch: StagedBatch, rows: Sequence[tuple[int, int]]) -> None:
-        key = self._write.relation.primary_key
-        reason = {
-            "field": key[0] if len(key) == 1 else None,
-            "rule": "key_conflict",
-            "message": f"another row of the slice has this {', '.join(key)}, with other content",
-        }
+    def _insert_conflicts(
+        self,
+        index: int,
+        batch: StagedBatch,
+        rows: Sequence[tuple[int, int]],
+        holders: Mapping[tuple[int, int], Slice],
+    ) -> None:
+        relation = self._write.relation
+        key = relation.primary_key
+        reason = {"field": key[0] if len(key) == 1 else None, "rule": "key_conflict"}
         dead_letters = pl.DataFrame(
             {
                 "_batch": [index] * len(rows),
                 "line_number": [line for line, _ in rows],
                 "byte_offset": [offset for _, offset in rows],
                 "raw": [batch.raw_line(offset) for _, offset in rows],
-                "reasons": [[reason]] * len(rows),
+                "reasons": [
+                    [{**reason, "message": conflict_message(relation, holders.get((index, line)))}]
+                    for line, _ in rows
+                ],
             },
             schema=_DEAD_LETTER_SCHEMA,
         )
@@ -202,8 +231,9 @@ class SliceLedger:
         self._con.register("_ledger_row", frame.to_arrow())
         self._con.execute(
             f"INSERT INTO {self._ledger} BY NAME SELECT *, {_constants(self._write.relation, self._slice)}, "
-            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id, now() AS written_at FROM _ledger_row",
-            {"run_id": self._write.run_id},
+            f"{literal(self._write.mode.value)} AS mode, $run_id AS run_id, now() AS written_at, $definition AS definition "
+            "FROM _ledger_row",
+            {"run_id": self._write.run_id, "definition": str(definition_of(self._write.relation))},
         )
         self._con.unregister("_ledger_row")
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import duckdb
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
 from gaelp_assets.warehouse.duckdb.connection import scalar
@@ -15,7 +16,9 @@ from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
+from gaelp_assets.warehouse.duckdb.losses import held_rows, remember_rows
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
+from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.refreshes import refresh_entry
@@ -28,7 +31,8 @@ class DuckDBLoader(DuckDBEngine):
         """Carries out a `SliceWrite` in one transaction."""
         with self._file.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
             ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
-            known = ledger.known()
+            held = ledger.read()
+            known = held.known
             if write.mode is WriteMode.REBUILD:
                 if known.keys() - {batch.batch_id for batch in write.batches}:
                     raise SliceChanged(
@@ -37,15 +41,22 @@ class DuckDBLoader(DuckDBEngine):
                 new = unique_batches(write.batches, frozenset())
                 ledger.clear()
                 predicate = slice_predicate(write.relation, write.slice)
+                remember_rows(con, write.relation, predicate)
                 con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
             else:
                 new = unique_batches(write.batches, known.keys())
             if not new and write.mode is not WriteMode.REBUILD:
                 return [known[batch.batch_id][0] for batch in write.batches]
+            if write.mode is WriteMode.APPEND:
+                held.check_definition(write.relation)
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
-            settled = self._settle(con, write, new, moments)
+            settled = self._settle(con, write, ledger, new, moments)
             ledger.add_dead_letters(new, moments, settled)
             written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
+            if write.mode is WriteMode.REBUILD and not write.accept_loss:
+                rows = held_rows(con, write.relation, predicate, known.keys())
+                staged = {batch.batch_id: settled.staged.get(index, 0) for index, batch in enumerate(new)}
+                held.check_losses(write.relation, rows, written.values(), staged)
         return counts_by_batch(write.batches, written, known)
 
     def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
@@ -105,10 +116,15 @@ class DuckDBLoader(DuckDBEngine):
         self,
         con: duckdb.DuckDBPyConnection,
         write: SliceWrite,
+        ledger: SliceLedger,
         batches: Sequence[StagedBatch],
         moments: Sequence[dt.datetime],
     ) -> MergeResult:
         if write.mode is WriteMode.SORT:
             return MergeResult()
-        predicate = slice_predicate(write.relation, write.slice)
-        return merge_rows(con, write.relation, predicate, batches, [literal(moment) for moment in moments])
+        relation = write.relation
+        predicate = slice_predicate(relation, write.slice)
+        elsewhere = None
+        if spans_slices(relation) and ledger.has_other_slices():
+            elsewhere = other_slices_condition(relation, write.slice, slice_predicate)
+        return merge_rows(con, relation, predicate, batches, [literal(m) for m in moments], elsewhere)

@@ -9,6 +9,8 @@ ranked. In order of arrival, a row
 - is a `duplicate` if its version is smaller, or if it is equal in version and content to the row that won with that version;
 - is in `conflict` if it is equal in version, and differs in content.
 
+Where a key stands once in the whole table, rows of other slices that have a staged key are ranked with those of the slice.
+
 A row whose line the slice holds already is a `duplicate` whatever else arrives, so a load of nothing but such rows ends before
 all that.
 """
@@ -21,7 +23,7 @@ from dataclasses import dataclass, field
 import duckdb
 import polars as pl
 
-from gaelp_assets.catalog import Field, Relation
+from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.duckdb.connection import first_row, scalar
@@ -29,8 +31,9 @@ from gaelp_assets.warehouse.duckdb.ddl import names, table_name
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, literal, quote
 from gaelp_assets.warehouse.loader import StagedBatch
 
-# Rows of the slice stand before all batches of the load.
-_HELD = -1
+# Rows that the table holds stand before all batches of the load: first those of the slice, then those of other slices.
+_HELD = -2
+_ELSEWHERE = -1
 _FIRST_ROWS = 100
 
 
@@ -44,6 +47,10 @@ class MergeResult:
     """Line number and byte offset of each row in conflict, in order of offset."""
     replaced: dict[str, int] = field(default_factory=dict)
     """Rows that the slice held before and holds no more, by their batch id."""
+    displaced: dict[tuple[Slice, str], int] = field(default_factory=dict)
+    """Rows that other slices held before and hold no more, by slice and batch id."""
+    holders: dict[tuple[int, int], Slice] = field(default_factory=dict)
+    """The other slice that holds the key of a row in conflict, by batch and line number; none for a conflict within the slice."""
 
     def loaded(self, batch: int) -> int:
         """The rows of a batch that the slice now holds."""
@@ -56,10 +63,17 @@ def merge_rows(
     predicate: str,
     batches: Sequence[StagedBatch],
     loaded_at: Sequence[str],
+    elsewhere: str | None = None,
 ) -> MergeResult:
     """Inserts the rows that enter the slice and deletes those that they replace. Runs in the caller's transaction.
 
-    `predicate` is the slice as a condition, `loaded_at` the moment of each batch as a SQL constant.
+    Args:
+        con: the connection, in a transaction.
+        relation: the table.
+        predicate: the slice as a condition.
+        batches: what is staged, in the order in which rows win a key.
+        loaded_at: the moment of each batch as a SQL constant.
+        elsewhere: the condition of the rows of other slices that can have a key of this one; None if there are none.
 
     Raises:
         GaelpError: a staged row is not one of the slice.
@@ -73,12 +87,12 @@ def merge_rows(
     if holds_rows and _is_resend(con, relation, predicate, settled):
         settled.duplicate = dict(settled.staged)
         return settled
-    if _find_contested_keys(con, relation, predicate, holds_rows):
+    if _find_contested_keys(con, relation, predicate if holds_rows else None, elsewhere):
         _rank(con, relation)
         _compare_contents(con, relation)
         _read_fates(con, settled)
         con.execute(
-            f"DELETE FROM {table_name(relation)} WHERE rowid IN (SELECT row_id FROM _fate WHERE batch = {_HELD} AND fate = 'replaced')"
+            f"DELETE FROM {table_name(relation)} WHERE rowid IN (SELECT row_id FROM _fate WHERE batch < 0 AND fate = 'replaced')"
         )
         chosen = """FROM _staged_row AS s ANTI JOIN (SELECT batch, line_number FROM _fate WHERE fate <> 'loaded') AS f
             ON s._batch = f.batch AND s._line_number = f.line_number"""
@@ -166,22 +180,26 @@ def _is_resend(
 
 
 def _find_contested_keys(
-    con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, holds_rows: bool
+    con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str | None, elsewhere: str | None
 ) -> bool:
-    """Makes `_held` (rows of the slice whose keys are staged) and `_contested` (hashes of keys to be settled); False if
-    there are none."""
+    """Makes `_held` (stored rows whose keys are staged, of the slice and of others, unless they are None) and `_contested` (hashes of
+    keys to be settled); False if there are none."""
     table = table_name(relation)
     keys = _key_fields(relation)
     key_hash = f"hash({_key(keys)})"
     repeated = scalar(con, f"SELECT count(*) - count(DISTINCT {key_hash}) FROM _staged") > 0
-    if not repeated and not holds_rows:
+    parts = [f"({condition})" for condition in (predicate, elsewhere) if condition is not None]
+    if not repeated and not parts:
         return False
-    # DuckDB passes the range and a filter of the staged keys on to the scan of the table: what they exclude is not read.
+    # DuckDB passes a filter of the staged keys on to the scan of the table; what their range excludes is not read at all.
     same = " AND ".join(_same_key(keys))
+    within = _set_key_range(con, keys)
     key_of_table = _key(keys, "t.")
+    slice_columns = ", ".join(_slice_columns(relation))
     con.execute(
-        f"CREATE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash "
-        f"FROM (SELECT rowid, * FROM {table} WHERE {predicate if holds_rows else 'FALSE'}) AS t JOIN _staged AS s ON {same}"
+        f"CREATE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash, {slice_columns} "
+        f"FROM (SELECT rowid, *, {elsewhere or 'FALSE'} AS _elsewhere FROM {table} "
+        f"WHERE ({' OR '.join(parts) or 'FALSE'}) AND {within}) AS t JOIN _staged AS s ON {same}"
     )
     con.execute(
         "CREATE TEMP TABLE _contested AS SELECT key_hash FROM _held"
@@ -192,6 +210,32 @@ def _find_contested_keys(
         )
     )
     return bool(scalar(con, "SELECT count(*) FROM _contested"))
+
+
+def _set_key_range(con: duckdb.DuckDBPyConnection, keys: Sequence[Field]) -> str:
+    """The condition of stored rows that each part of their key lies within the range of the staged ones; its constants are in a variable,
+    as no statement's text may hold values."""
+    ends = ", ".join(
+        f"'{end}_{index}': {end}({quote(key.name)}::{duckdb_type(key)})"
+        for index, key in enumerate(keys)
+        for end in ("min", "max")
+    )
+    con.execute(f"SET VARIABLE _key_range = (SELECT {{{ends}}} FROM _staged)")
+    return " AND ".join(
+        f"{quote(key.name)} BETWEEN getvariable('_key_range').min_{index} AND getvariable('_key_range').max_{index}"
+        for index, key in enumerate(keys)
+    )
+
+
+def _slice_columns(relation: Relation) -> tuple[str, str]:
+    """Date and environment of the slice that a stored row `t` is of, both NULL unless it is `_elsewhere`."""
+    by = relation.partitioning
+    date = f"t.{quote(by.date)}::DATE" if by else "NULL::DATE"
+    environment = f"t.{quote(by.environment)}" if by and by.environment else "NULL::VARCHAR"
+    return (
+        f"CASE WHEN t._elsewhere THEN {date} END AS slice_date",
+        f"CASE WHEN t._elsewhere THEN {environment} END AS slice_environment",
+    )
 
 
 def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
@@ -208,8 +252,9 @@ def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
                 {version} AS _version, {key_names}
             FROM _staged_row AS s SEMI JOIN _contested AS c ON hash({by_key}) = c.key_hash
             UNION ALL
-            SELECT {_HELD}, t.rowid, 0, t.rowid, t._batch_id, t._row_hash, {version}, {key_names}
-            FROM {table} AS t SEMI JOIN _held AS h ON t.rowid = h.row_id
+            SELECT CASE WHEN h.slice_date IS NULL THEN {_HELD} ELSE {_ELSEWHERE} END, t.rowid, 0, t.rowid, t._batch_id, t._row_hash,
+                {version}, {key_names}
+            FROM {table} AS t JOIN _held AS h ON t.rowid = h.row_id
         ), ranked AS (
             SELECT *, dense_rank() OVER (PARTITION BY {by_key} ORDER BY _version NULLS FIRST) AS _rank FROM contender
         ), arrived AS (
@@ -226,6 +271,7 @@ def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
         SELECT _batch AS batch, _line_number AS line_number, _byte_offset AS byte_offset, _row_id AS row_id,
             _held_batch_id AS held_batch_id, _winner.batch AS winner_batch, _winner.line AS winner_line,
             CASE
+                WHEN _batch < 0 AND _rank < _best_rank THEN 'replaced'
                 WHEN _rank_before IS NULL OR _rank > _rank_before
                     THEN CASE WHEN _rank = _best_rank THEN 'loaded' ELSE 'replaced' END
                 WHEN _rank < _rank_before THEN 'duplicate'
@@ -250,7 +296,7 @@ def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> Non
             JOIN wanted AS w ON s._batch = w._batch AND s._line_number = w._line
         UNION ALL
         SELECT w._batch, w._line, {columns} FROM {table_name(relation)} AS t
-            JOIN wanted AS w ON w._batch = {_HELD} AND t.rowid = w._line""")
+            JOIN wanted AS w ON w._batch < 0 AND t.rowid = w._line""")
     same = " AND ".join(
         f"{_comparable(f, 'a.')} IS NOT DISTINCT FROM {_comparable(f, 'b.')}" for f in relation.fields
     )
@@ -270,7 +316,7 @@ def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> Non
 def _read_fates(con: duckdb.DuckDBPyConnection, settled: MergeResult) -> None:
     settled.duplicate = dict(
         con.execute(
-            f"SELECT batch, count(*) FROM _fate WHERE batch <> {_HELD} AND fate IN ('duplicate', 'replaced') GROUP BY 1"
+            "SELECT batch, count(*) FROM _fate WHERE batch >= 0 AND fate IN ('duplicate', 'replaced') GROUP BY 1"
         ).fetchall()
     )
     settled.replaced = dict(
@@ -278,10 +324,19 @@ def _read_fates(con: duckdb.DuckDBPyConnection, settled: MergeResult) -> None:
             f"SELECT held_batch_id, count(*) FROM _fate WHERE batch = {_HELD} AND fate = 'replaced' GROUP BY 1"
         ).fetchall()
     )
-    for batch, line_number, byte_offset in con.execute(
-        "SELECT batch, line_number, byte_offset FROM _fate WHERE fate = 'conflict' ORDER BY batch, byte_offset"
+    for batch_id, date, environment, rows in con.execute(
+        "SELECT f.held_batch_id, h.slice_date, h.slice_environment, count(*) FROM _fate AS f JOIN _held AS h USING (row_id) "
+        f"WHERE f.batch = {_ELSEWHERE} AND f.fate = 'replaced' GROUP BY ALL"
+    ).fetchall():
+        settled.displaced[Slice(date, environment), batch_id] = rows
+    for batch, line_number, byte_offset, date, environment in con.execute(
+        "SELECT f.batch, f.line_number, f.byte_offset, h.slice_date, h.slice_environment FROM _fate AS f "
+        f"LEFT JOIN _held AS h ON f.winner_batch = {_ELSEWHERE} AND h.row_id = f.winner_line "
+        "WHERE f.fate = 'conflict' AND f.batch >= 0 ORDER BY f.batch, f.byte_offset"
     ).fetchall():
         settled.conflicts.setdefault(batch, []).append((line_number, byte_offset))
+        if date is not None:
+            settled.holders[batch, line_number] = Slice(date, environment)
 
 
 def _key_fields(relation: Relation) -> list[Field]:

@@ -11,8 +11,9 @@ import duckdb
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.sql.scope import Tables
-from gaelp_assets.warehouse.duckdb.connection import first_row
+from gaelp_assets.warehouse.duckdb.connection import first_row, scalar
 from gaelp_assets.warehouse.duckdb.ddl import found_column, found_view, statements, table_name, wanted_shape
+from gaelp_assets.warehouse.duckdb.dialect import quote
 from gaelp_assets.warehouse.schema.diff import diff
 from gaelp_assets.warehouse.schema.model import (
     ColumnSchema,
@@ -22,6 +23,7 @@ from gaelp_assets.warehouse.schema.model import (
     SchemaScope,
     TableSchema,
 )
+from gaelp_assets.warehouse.schema.widening import with_kept_values
 
 _RELATIONS: Final = (
     "SELECT schema_name || '.' || table_name AS id, schema_name AS dataset, table_name AS name, FALSE AS is_view, comment "
@@ -81,7 +83,7 @@ def compared(
     if not relations:
         return []
     schema = shapes(con, relations)
-    return [
+    plans = (
         diff(
             relation,
             schema.get(relation.id),
@@ -90,7 +92,22 @@ def compared(
             scope,
         )
         for relation in relations
+    )
+    return [
+        with_kept_values(planned, partial(_altered, con, planned.relation), table_name(planned.relation))
+        for planned in plans
     ]
+
+
+def _altered(con: duckdb.DuckDBPyConnection, relation: Relation, path: str, type_: str) -> int:
+    """How many values are others as a FLOAT: HUGEINT holds every whole one of both types, and DECIMAL each part of a NUMERIC."""
+    value = ".".join(quote(part) for part in path.split("."))
+    exact = "HUGEINT" if type_ == "INTEGER" else "DECIMAL(38, 9)"
+    return scalar(
+        con,
+        f"SELECT count(*) FROM {table_name(relation)} "
+        f"WHERE TRY_CAST({value}::DOUBLE AS {exact}) IS DISTINCT FROM {value}::{exact}",
+    )
 
 
 def is_empty(con: duckdb.DuckDBPyConnection, relation: Relation) -> bool:

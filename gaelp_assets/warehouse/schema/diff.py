@@ -7,6 +7,7 @@ laptop follows it in production too.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -28,6 +29,7 @@ from gaelp_assets.warehouse.schema.remedies import Remedy, remedy
 
 # https://cloud.google.com/bigquery/docs/reference/standard-sql/data-definition-language#alter_column_set_data_type_statement
 _WIDENS: Final = frozenset({("INTEGER", "NUMERIC"), ("INTEGER", "FLOAT"), ("NUMERIC", "FLOAT")})
+PARTITIONING_CHANGED: Final = "a partitioning cannot be changed"
 _SHOWN: Final = 60
 
 
@@ -65,8 +67,9 @@ def diff(
         differences.columns(found.columns, wanted.columns)
         if found.partitioning != wanted.partitioning:
             before, after = (shape.partitioning or "no partitioning" for shape in (found, wanted))
-            what = "a partitioning cannot be changed"
-            differences.refuse(Remedy.PARTITIONING, what, "", before, after, stops_loads=False)
+            differences.refuse(
+                Remedy.PARTITIONING, PARTITIONING_CHANGED, "", before, after, stops_loads=False
+            )
     elif found.query != wanted.query:
         if wanted.object_type is ObjectType.MATERIALIZED_VIEW:
             return plan_replace(relation, wanted.object_type, found.object_type, "another query")
@@ -122,7 +125,7 @@ class _Differences:
         """Columns of a table or of a `record`. Names are compared as both engines do, without regard to case."""
         prefix = f"{record}." if record else ""
         goals = {column.name.lower(): column for column in wanted}
-        for column in found:
+        for column in found if record else self._renamed(found, goals):
             path = prefix + column.name
             goal = goals.pop(column.name.lower(), None)
             if goal is not None:
@@ -146,6 +149,25 @@ class _Differences:
                 )
             else:
                 self.changes.append(Change(Action.ADD_FIELD, path, "", str(goal), goal))
+
+    def _renamed(
+        self, found: Sequence[ColumnSchema], goals: Mapping[str, ColumnSchema]
+    ) -> Iterator[ColumnSchema]:
+        """A table's columns under today's names: one that has a former name is renamed, unless the new name is there already."""
+        there = {column.name.lower() for column in found}
+        former = {old.lower(): field.name for field in self._relation.fields for old in field.was}
+        for column in found:
+            now = former.get(column.name.lower())
+            if now is None or now.lower() in there:
+                yield column
+                continue
+            there.add(now.lower())
+            if now in _laid_out_by(self._relation):
+                # https://cloud.google.com/bigquery/docs/managing-table-schemas#change_a_columns_name
+                what = "a column that partitions or clusters its table cannot be renamed"
+                self.refuse(Remedy.RENAME, what, now, column.name, now)
+            self.changes.append(Change(Action.RENAME, now, column.name, now, goals[now.lower()]))
+            yield dataclasses.replace(column, name=now)
 
     def _column(self, found: ColumnSchema, goal: ColumnSchema, path: str, *, repeated: bool) -> None:
         array = goal.mode == "REPEATED"
@@ -188,6 +210,12 @@ class _Differences:
                 names,
                 f"{names}, then new ones",
             )
+
+
+def _laid_out_by(relation: Relation) -> set[str]:
+    """The fields by which a table's rows are laid out."""
+    by = relation.partitioning
+    return {*relation.clustering, *((name for name in (by.date, by.environment) if name) if by else ())}
 
 
 def _is_wider(found: str, wanted: str) -> bool:

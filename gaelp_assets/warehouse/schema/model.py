@@ -32,6 +32,7 @@ class Action(StrEnum):
     CREATE = "create"
     REPLACE = "replace"
     ADD_FIELD = "add_field"
+    RENAME = "rename"
     RELAX = "relax"
     WIDEN = "widen"
     QUERY = "query"
@@ -44,7 +45,15 @@ class Action(StrEnum):
 
 
 FOR_ROWS: Final = frozenset(
-    {Action.CREATE, Action.REPLACE, Action.ADD_FIELD, Action.RELAX, Action.WIDEN, Action.QUERY}
+    {
+        Action.CREATE,
+        Action.REPLACE,
+        Action.ADD_FIELD,
+        Action.RENAME,
+        Action.RELAX,
+        Action.WIDEN,
+        Action.QUERY,
+    }
 )
 
 
@@ -114,7 +123,7 @@ class Change:
     found: str = ""
     wanted: str = ""
     column: ColumnSchema | None = None
-    """What the field is to be: of a field that is added, widened, described or tagged."""
+    """What the field is to be: of a field that is added, renamed, widened, described or tagged."""
 
 
 @dataclass(frozen=True)

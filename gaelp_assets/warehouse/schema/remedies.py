@@ -15,6 +15,7 @@ class Remedy(StrEnum):
     TIGHTEN = "tighten"
     SURPLUS = "surplus"
     ORDER = "order"
+    RENAME = "rename"
     PARTITIONING = "partitioning"
     TAKEN = "taken"
 
@@ -27,6 +28,7 @@ def remedy(kind: Remedy, relation: Relation, path: str, sql_name: str) -> str:
         Remedy.TIGHTEN: "Make the field NULLABLE in the catalogue; a rule can still ask for a value",
         Remedy.SURPLUS: _surplus(path, sql_name),
         Remedy.ORDER: "Put the record's fields into that order in the catalogue",
+        Remedy.RENAME: "Put the former name back in the catalogue",
         Remedy.PARTITIONING: "Put the partitioning back in the catalogue",
         Remedy.TAKEN: "Give the relation another name in the catalogue, or move what has its name out of the way",
     }[kind]

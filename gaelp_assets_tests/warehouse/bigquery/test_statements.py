@@ -5,11 +5,13 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.load import load_catalog
 from gaelp_assets.catalog.model import Field, stored_fields
 from gaelp_assets.catalog.validate import upstream_of
@@ -52,6 +54,8 @@ PARAMETERS = {
             "ledger",
             "replaced",
             "known",
+            "seen_table",
+            "displaced",
             "batch_id",
             "lines",
             "dataset",
@@ -79,6 +83,8 @@ def _gate(*relations: Relation) -> Gate:
         *({"name": name, "type": "STRING"} for name in ("_batch_id", "_key", "_fate")),
         *({"name": name, "type": "INTEGER"} for name in ("_line_number", "_byte_offset")),
         {"name": "_held", "type": "BOOLEAN"},
+        {"name": "_slice_date", "type": "DATE"},
+        {"name": "_slice_environment", "type": "STRING"},
     ]
     tables["staging.settled_1"] = [
         {"name": "batch_id", "type": "STRING"},
@@ -118,13 +124,17 @@ def _analyze(gate: Gate, statement: str) -> None:
 SLICES = [(EPISODES, CARTPOLE), (VERSIONS, WHOLE), (EVENTS, Slice(DAY)), (EVERY_TYPE, WHOLE)]
 
 
-@pytest.mark.parametrize(("relation_", "slice_"), SLICES, ids=lambda value: getattr(value, "name", ""))
+@pytest.mark.parametrize(
+    ("relation_", "slice_", "across"),
+    [(*each, across) for each in SLICES for across in (False, True) if spans_slices(each[0]) or not across],
+    ids=lambda value: getattr(value, "name", ""),
+)
 @pytest.mark.parametrize("mode", [WriteMode.APPEND, WriteMode.REBUILD])
 def test_google_accepts_every_statement_of_a_write(
-    relation_: Relation, slice_: Slice, mode: WriteMode
+    relation_: Relation, slice_: Slice, across: bool, mode: WriteMode
 ) -> None:
     gate = _write_gate(relation_)
-    full = _script(relation_, slice_, mode)
+    full = replace(_script(relation_, slice_, mode), across=across, displaces=across)
     for statement in (full.merge_query(), full.count_fates(), full.refused(), *full.statements()):
         if statement not in CONTROL:
             _analyze(gate, statement.replace("JOIN _settled", "JOIN `project.pre_staging.settled_1`"))
