@@ -152,6 +152,21 @@ def test_every_statement_on_a_sliced_table_names_its_slice_by_constants() -> Non
     )
 
 
+def test_rows_of_other_slices_are_read_with_a_constant_filter_of_partitions() -> None:
+    dated = EPISODES.model_copy(update={"primary_key": (*EPISODES.primary_key, "date")})
+    outside = "NOT (`date` = DATE '2026-11-20' AND `environment_id` = 'CartPole-v1')"
+    for relation_, filtered in (
+        (EPISODES, "`date` >= DATE '0001-01-01'"),
+        (dated, "`date` >= DATE '0001-01-01' AND `date` = DATE '2026-11-20'"),
+    ):
+        plain = _script(relation_, CARTPOLE, WriteMode.APPEND)
+        across = replace(plain, across=True, displaces=True)
+        [guard] = [text for text in plain.statements() if text.startswith("ASSERT NOT EXISTS")]
+        [delete] = [text for text in across.statements() if text.startswith("DELETE") and "NOT (" in text]
+        for text in (guard, delete, across.merge_query()):
+            assert f"WHERE {filtered} AND {outside}" in text.replace("_t.", "")
+
+
 def test_a_write_takes_the_lock_and_asserts_the_ledger_before_it_changes_anything() -> None:
     for mode in (WriteMode.APPEND, WriteMode.REBUILD):
         begin, lock, guard, *_ = _script(EPISODES, CARTPOLE, mode).statements()
