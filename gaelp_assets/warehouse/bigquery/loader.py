@@ -34,7 +34,7 @@ from gaelp_assets.warehouse.bigquery.merge import (
     MergeResult,
     fates_of,
     known_batches,
-    known_notes,
+    known_corrections,
     ledger_entry,
 )
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory
@@ -134,16 +134,17 @@ class BigQueryLoader(BigQueryEngine):
 
     def _write(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
         held = self._ledger(write)
-        known = known_batches(held)
+        known, corrected = known_batches(held), known_corrections(held)
         rebuilds = write.mode is WriteMode.REBUILD
-        if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
+        unknown = known.keys() - {batch.batch_id for batch in write.batches}
+        if rebuilds and (unknown or corrected.overtake(write.batches)):
             raise SliceChanged(
                 f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
             )
         new = unique_batches(write.batches, () if rebuilds else known.keys())
         if not new and not rebuilds:
             return [known[batch.batch_id][0] for batch in write.batches]
-        if write.mode is WriteMode.APPEND and held["revision"].is_not_null().any():
+        if write.mode is WriteMode.APPEND and corrected.revisions:
             raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
         script = transaction.WriteScript(
             self._names,
@@ -173,14 +174,13 @@ class BigQueryLoader(BigQueryEngine):
             )
         script = replace(script, counts=settled.counts, replaces=bool(settled.replaced))
         first = 0 if rebuilds or held.is_empty() else int(held["position"].max() or 0) + 1  # type: ignore[arg-type]
-        notes = known_notes(held)
         entries = [
             ledger_entry(
                 batch,
                 fate,
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
-                batch.note or notes.get(batch.batch_id),
+                batch.note or corrected.notes.get(batch.batch_id),
             )
             for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]

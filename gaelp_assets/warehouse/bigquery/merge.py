@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from gaelp_assets.warehouse.batches import Known
+from gaelp_assets.warehouse.batches import Corrections, Known, corrections
 from gaelp_assets.warehouse.ledger import LineCounts, Note
 from gaelp_assets.warehouse.loader import StagedBatch
 
@@ -84,9 +84,6 @@ def ledger_entry(
     }
 
 
-def known_notes(ledger: pl.DataFrame) -> dict[str, Note]:
-    """What a ledger\'s rows say of who made corrections and why, by batch id."""
-    return {
-        row["batch_id"]: Note(row["corrected_by"], row["reason"])
-        for row in ledger.filter(pl.col("corrected_by").is_not_null()).to_dicts()
-    }
+def known_corrections(ledger: pl.DataFrame) -> Corrections:
+    """What a ledger's rows say of revisions and withdrawals."""
+    return corrections(ledger.select("batch_id", "revision", "corrected_by", "reason").iter_rows())
