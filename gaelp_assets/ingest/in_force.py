@@ -59,9 +59,15 @@ class InForce:
         self._heads = [item for item in self._items if item.whole]
         not_staged = [row for row in ledger.to_dicts() if row["batch_id"] not in by_batch]
         self._unread = [row for row in not_staged if self._head(version(row["file"])) is not None]
-        found = {row["batch_id"] for row in self._unread} | by_batch.keys()
+        numbers = {item.batch.batch_id: item.version.number for item in self._items}
+        found = {row["batch_id"] for row in self._unread} | {
+            row["batch_id"]
+            for row in ledger.to_dicts()
+            if numbers.get(row["batch_id"], 0) >= (row["revision"] or 1)
+        }
         self.missing: Final = ledger.filter(~pl.col("batch_id").is_in(list(found)))
-        """The ledger's rows of batches that are neither staged nor superseded: a rebuild would lose their rows."""
+        """The ledger's rows of batches that are neither staged, as the revisions that they are, nor superseded: a rebuild would lose what
+        they say."""
 
     @property
     def corrected(self) -> bool:

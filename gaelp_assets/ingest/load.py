@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -363,13 +363,17 @@ def _too_old(relation: Relation, slice_: Slice, oldest: dt.date) -> Problem:
     )
 
 
+def _what(batch: Mapping[str, Any]) -> str:
+    return f"{batch['loaded']} rows" + (" and the corrections" if batch["revision"] else "")
+
+
 def _would_lose(
     relation: Relation, slice_: Slice, missing: pl.DataFrame, reports: Sequence[FileReport]
 ) -> list[Problem]:
     unreadable = [problem for report in reports for problem in report.problems]
     return [
         Problem(
-            f"rebuilding would lose {row['loaded']} rows of {row['file']}, loaded at {row['loaded_at']:%Y-%m-%d %H:%M:%S} UTC",
+            f"rebuilding would lose {_what(row)} of {row['file']}, loaded at {row['loaded_at']:%Y-%m-%d %H:%M:%S} UTC",
             f"{relation.id}, {slice_}",
             "its file in sent/ or cloud_ready/, loadable",
             "Bring the file back, or mend it, and rebuild; until then the slice stays as it is.",

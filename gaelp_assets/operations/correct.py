@@ -88,9 +88,11 @@ def revise(platform: Platform, relation: Relation, file: Path, note: Note, *, ba
     if problem is not None:
         raise GaelpError(problem)
     slices = before.slices | digests.keys()
+    notes = dict.fromkeys((*digests.values(), _digest(every_row(stem))), note)
     if before.slices <= digests.keys() and all(
         _in_force(history, stem, slice_, batch_id) for slice_, batch_id in digests.items()
     ):
+        _note_missing(platform, relation, validators, notes)
         return Corrected(relation.id, _ordered(slices), changed=False)
     name = revision_name(stem, _next_number(history), split_name(file.name)[1])
     path = "/".join((folder(relation, Slice()), name))
@@ -103,7 +105,6 @@ def revise(platform: Platform, relation: Relation, file: Path, note: Note, *, ba
                 for report in sort_file(platform, raw, validators, "").files
                 for problem in report.problems
             )
-    notes = dict.fromkeys((*digests.values(), _digest(every_row(stem))), note)
     return _load(platform, relation, slices, validators, notes, name)
 
 
@@ -124,6 +125,7 @@ def withdraw_batch(platform: Platform, relation: Relation, batch: str, note: Not
     stem = _stem(relation, history, batch)
     before = Predecessors.of(platform, relation, stem)
     if not before.slices:
+        _note_missing(platform, relation, Validators.for_run(platform), {_digest(every_row(stem)): note})
         return Corrected(relation.id, _ordered(before.known), changed=False)
     name = withdrawal_name(stem, _next_number(history))
     return _publish(platform, relation, before.slices, name, every_row(stem), note)
@@ -160,6 +162,7 @@ def withdraw_key(platform: Platform, relation: Relation, key: Mapping[str, str],
     if not slices:
         before = {slice_of(row) for row in history if row["batch_id"] == batch_id and _is_load(row)}
         if before:
+            _note_missing(platform, relation, Validators.for_run(platform), {batch_id: note})
             return Corrected(relation.id, _ordered(before), changed=False)
         raise GaelpError(Problem("no row has that key", relation.id, "the key of a row that is loaded"))
     name = withdrawal_name(f"withdrawal-{batch_id[:12]}", _next_number(history))
@@ -194,7 +197,7 @@ def _load(
     notes: Mapping[str, Note],
     name: str,
 ) -> Corrected:
-    """Loads the slices, and again where a sensor was faster and knew no note.
+    """Loads the slices.
 
     Raises:
         GaelpError: the correction was set aside.
@@ -210,14 +213,26 @@ def _load(
             for problem in file.problems
         )
         ledger = platform.warehouse.ledger(relation, slice_)
-        if any(row["batch_id"] in notes and row["corrected_by"] is None for row in ledger.to_dicts()):
-            load_slice(
-                platform, relation, slice_, run_id="", rebuild=True, validators=validators, notes=notes
-            )
-            ledger = platform.warehouse.ledger(relation, slice_)
         superseded += int(ledger["superseded"].sum())
         withdrawn += int(ledger["withdrawn"].sum())
+    _note_missing(platform, relation, validators, notes)
     return Corrected(relation.id, found, changed=True, name=name, superseded=superseded, withdrawn=withdrawn)
+
+
+def _note_missing(
+    platform: Platform, relation: Relation, validators: Validators, notes: Mapping[str, Note]
+) -> None:
+    """Writes the note of corrections that are in force without one: a sensor was faster, or an earlier call was killed."""
+    slices = {
+        slice_of(row)
+        for row in ledger_rows(platform, relation)
+        if row["batch_id"] in notes
+        and row["corrected_by"] is None
+        and _is_load(row)
+        and version(row["file"]).corrects
+    }
+    for slice_ in _ordered(slices):
+        load_slice(platform, relation, slice_, run_id="", rebuild=True, validators=validators, notes=notes)
 
 
 def _check_loaded(relation: Relation) -> None:
@@ -303,7 +318,6 @@ def _in_force(history: list[dict[str, Any]], stem: str, slice_: Slice, batch_id:
         and _is_load(row)
         and row["superseded_by"] is None
         and not (row["superseded"] or row["withdrawn"])
-        and (row["corrected_by"] is not None or not version(row["file"]).corrects)
         for row in history
     )
 

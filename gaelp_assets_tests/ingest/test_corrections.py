@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Stage
 from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.platform import Platform
@@ -238,3 +239,66 @@ def test_a_rebuild_without_the_file_of_a_superseded_batch_loses_nothing(platform
     load(platform, rebuild=True)
     assert held(platform) == {"1": 7}
     assert fates(platform)["day.ndjson"] == {"lines": 2, "superseded": 2}
+
+
+@pytest.mark.parametrize("lost", ["day.rev-3", "gone.withdraw-2"])
+def test_a_rebuild_without_the_file_of_a_correction_is_refused(platform: Platform, lost: str) -> None:
+    original = ndjson([checkpoint(1), checkpoint(2)])
+    files = {"day": original, "day.rev-2": ndjson([checkpoint(1, bytes=2)]), "day.rev-3": original}
+    for name, content in {**files, "gone.withdraw-2": keys(9)}.items():
+        drop(platform, f"{FOLDER}/{name}.ndjson", content)
+        load(platform)
+    sent = platform.gateway.slice_files(platform.catalog[TABLE], SLICE, Stage.SENT)
+    [file] = [file for file in sent if file.name.startswith(lost)]
+    platform.gateway.store.delete(file.stored)
+    with pytest.raises(GaelpError, match=r"would lose \d rows and the corrections"):
+        load(platform, rebuild=True)
+    assert held(platform) == {"1": 1025, "2": 1026}
+
+
+def test_a_rebuild_that_has_not_seen_a_later_revision_of_the_same_bytes_begins_once_more(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ndjson([checkpoint(1), checkpoint(2)])
+    for name, content in {"day": original, "day.rev-2": ndjson([checkpoint(1, bytes=2)])}.items():
+        drop(platform, f"{FOLDER}/{name}.ndjson", content)
+        load(platform)
+    write = type(platform.warehouse).write
+    overtaken: list[bool] = []
+
+    def after_another(warehouse: Any, what: Any) -> Any:
+        if not overtaken:
+            overtaken.append(True)
+            drop(platform, f"{FOLDER}/day.rev-3.ndjson", original)
+            load(platform)
+        return write(warehouse, what)
+
+    monkeypatch.setattr(type(platform.warehouse), "write", after_another)
+    load(platform, rebuild=True)
+    assert held(platform) == {"1": 1025, "2": 1026}
+    assert not unbalanced(platform)
+
+
+def test_an_append_that_was_overtaken_by_a_correction_follows_it(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drop(platform, f"{FOLDER}/day.ndjson", ndjson([checkpoint(1)]))
+    load(platform)
+    write = type(platform.warehouse).write
+    overtaken: list[bool] = []
+
+    def after_another(warehouse: Any, what: Any) -> Any:
+        if not overtaken:
+            overtaken.append(True)
+            late.rename(late.with_suffix(".tmp"))
+            drop(platform, f"{FOLDER}/gone.withdraw-2.ndjson", keys(2))
+            load(platform)
+            late.with_suffix(".tmp").rename(late)
+        return write(warehouse, what)
+
+    drop(platform, f"{FOLDER}/late.ndjson", ndjson([checkpoint(2), checkpoint(3)]))
+    late = platform.settings.home / "export_gateway" / FOLDER / "late.ndjson"
+    monkeypatch.setattr(type(platform.warehouse), "write", after_another)
+    load(platform)
+    assert held(platform) == {"1": 1025, "3": 1027}
+    assert not unbalanced(platform)

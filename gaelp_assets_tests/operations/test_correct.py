@@ -210,3 +210,17 @@ def _catalog(folder: Path) -> Path:
         "SELECT date, environment_id, COUNT(*) AS n, SUM(value) AS total FROM lab.facts GROUP BY date, environment_id\n"
     )
     return folder
+
+
+def test_a_correction_that_a_sensor_loaded_before_its_command_was_done_has_its_note_all_the_same(
+    platform: Platform,
+) -> None:
+    relation = platform.catalog[TABLE]
+    withdraw_key(platform, relation, {"checkpoint_id": "checkpoint-1"}, NOTE)
+    for environment in ("CartPole-v1", "Taxi-v4"):
+        folder = f"cloud_ready/training/checkpoints/date={SLICE.date}/environment={environment}"
+        drop(platform, f"{folder}/day.withdraw-3.ndjson", ndjson([{"every_row_of": "day"}]))
+    load_everything(platform)
+    assert {row["reason"] for row in ledger(platform) if row["revision"] == 3} == {None}
+    assert not withdraw_batch(platform, relation, "day", NOTE).changed
+    assert {row["reason"] for row in ledger(platform) if row["revision"]} == {NOTE.reason}

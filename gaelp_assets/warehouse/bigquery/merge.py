@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from gaelp_assets.catalog import Slice
-from gaelp_assets.warehouse.batches import Known
+from gaelp_assets.warehouse.batches import Corrections, Known, corrections
 from gaelp_assets.warehouse.keys import Displaced
 from gaelp_assets.warehouse.ledger import LineCounts, Note
 from gaelp_assets.warehouse.loader import StagedBatch
@@ -91,14 +91,6 @@ def ledger_entry(
     }
 
 
-def known_notes(ledger: pl.DataFrame) -> dict[str, Note]:
-    """What a ledger\'s rows say of who made corrections and why, by batch id."""
-    return {
-        row["batch_id"]: Note(row["corrected_by"], row["reason"])
-        for row in ledger.filter(pl.col("corrected_by").is_not_null()).to_dicts()
-    }
-
-
 def displaced_entries(displaced: Displaced) -> str:
     """What the parameter `displaced` of `transaction` holds."""
     entries = [
@@ -106,3 +98,8 @@ def displaced_entries(displaced: Displaced) -> str:
         for (slice_, batch_id), rows in displaced.items()
     ]
     return json.dumps(entries)
+
+
+def known_corrections(ledger: pl.DataFrame) -> Corrections:
+    """What a ledger's rows say of revisions and withdrawals."""
+    return corrections(ledger.select("batch_id", "revision", "corrected_by", "reason").iter_rows())

@@ -13,7 +13,7 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.batches import check_balance
+from gaelp_assets.warehouse.batches import Corrections, check_balance, corrections
 from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
@@ -77,21 +77,13 @@ class SliceLedger:
         }
         return Ledger(known, frozenset(row[-1] for row in rows if row[-1] is not None))
 
-    def is_corrected(self) -> bool:
-        """Whether the ledger holds a revision or a withdrawal."""
-        return bool(
-            scalar(
-                self._con,
-                f"SELECT count(*) FROM {self._ledger} WHERE {self._of_slice} AND revision IS NOT NULL",
-            )
-        )
-
-    def notes(self) -> dict[str, Note]:
-        """What the ledger says of who made corrections and why, by batch id."""
+    def corrections(self) -> Corrections:
+        """What the ledger says of revisions and withdrawals."""
         rows = self._con.execute(
-            f"SELECT batch_id, corrected_by, reason FROM {self._ledger} WHERE {self._of_slice} AND corrected_by IS NOT NULL"
+            f"SELECT batch_id, revision, corrected_by, reason FROM {self._ledger} WHERE {self._of_slice} "
+            "AND coalesce(revision::VARCHAR, corrected_by) IS NOT NULL"
         ).fetchall()
-        return {batch_id: Note(corrected_by, reason) for batch_id, corrected_by, reason in rows}
+        return corrections(rows)
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
