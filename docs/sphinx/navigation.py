@@ -16,6 +16,7 @@ CHAPTERS: Final = {
         "docs/views",
         "docs/architecture",
         "docs/glossary",
+        "docs/changing-a-table",
         "docs/production",
         "docs/tables",
         "docs/api",

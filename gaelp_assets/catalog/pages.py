@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from gaelp_assets.catalog.load import Catalog
-from gaelp_assets.catalog.model import Check, Latest, Relation, walk_fields
+from gaelp_assets.catalog.model import Check, KeyScope, Latest, Relation, walk_fields
 
 GENERATED: Final = "Generated from the catalogue by `gaelp catalog pages`; edit the JSON files instead."
 
@@ -52,7 +52,7 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
     if relation.clustering:
         yield f"- clustered by: {_names(relation.clustering)}"
     if relation.primary_key:
-        yield f"- key: {_names(relation.primary_key)}"
+        yield f"- key: {_names(relation.primary_key)}{_scope(relation)}"
     if isinstance(relation.on_key_conflict, Latest):
         yield f"- of two rows with one key, the greater `{relation.on_key_conflict.latest}` stays"
     for key in relation.foreign_keys:
@@ -81,6 +81,13 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
 
 def _link(relation: Relation) -> str:
     return f"[{relation.id}]({relation.dataset}.md#{relation.name})"
+
+
+def _scope(relation: Relation) -> str:
+    """Where the key stands once, if that is to be told: a table without slices has no other choice."""
+    if not relation.is_loaded or relation.partitioning is None:
+        return ""
+    return f", once in {'each slice' if relation.key_scope == KeyScope.SLICE else 'the whole table'}"
 
 
 def _names(names: tuple[str, ...]) -> str:

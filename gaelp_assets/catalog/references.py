@@ -5,8 +5,43 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
 
 from gaelp_assets.errors import GaelpError, Problem
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+
+class NotAQueryError(ValueError):
+    """A text that is not one GoogleSQL query; `place` is `line 1, column 15`, or empty."""
+
+    def __init__(self, what: str, place: str = "") -> None:
+        self.what, self.place = what, place
+        super().__init__(f"{place}: {what}" if place else what)
+
+
+@lru_cache(maxsize=1024)
+def parsed(sql: str) -> exp.Query:
+    """The tree of one GoogleSQL query. All who ask share it: nobody may change it.
+
+    Raises:
+        NotAQueryError: the text is not one query.
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
+    except sqlglot.errors.ParseError as error:
+        first = error.errors[0]
+        what = str(first["description"]).partition(" but got <Token")[0]
+        raise NotAQueryError(what, f"line {first['line']}, column {first['col']}") from None
+    except sqlglot.errors.SqlglotError as error:
+        raise NotAQueryError(str(error).splitlines()[0]) from None
+    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
+        raise NotAQueryError("not one SELECT statement")
+    return statements[0]
 
 
 @lru_cache(maxsize=1024)
@@ -14,20 +49,13 @@ def references(sql: str) -> frozenset[str]:
     """The `dataset.name` (or bare names) of the tables that a query reads, without its own common table expressions.
 
     Raises:
-        ValueError: the text is not one GoogleSQL query; the message names line and column.
+        NotAQueryError: the text is not one query.
     """
-    import sqlglot
     from sqlglot import exp
     from sqlglot.optimizer.scope import traverse_scope
 
-    try:
-        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
-    except sqlglot.errors.SqlglotError as error:
-        raise ValueError(_first_error(error)) from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise ValueError("not one SELECT statement")
     found = set()
-    for scope in traverse_scope(statements[0]):
+    for scope in traverse_scope(parsed(sql)):
         for source in scope.sources.values():
             if isinstance(source, exp.Table):
                 found.add(".".join(part.name for part in source.parts))
@@ -40,22 +68,13 @@ def place_of_reference(sql: str, name: str) -> str:
     >>> place_of_reference("SELECT id FROM media.frame", "media.frame")
     'line 1, column 16'
     """
-    import sqlglot
     from sqlglot import exp
 
-    for table in sqlglot.parse_one(sql, dialect="bigquery").find_all(exp.Table):
+    for table in parsed(sql).find_all(exp.Table):
         place = table.parts[0].meta
         if ".".join(part.name for part in table.parts) == name and "line" in place:
             return f"line {place['line']}, column {place['col'] - (place['end'] - place['start'])}"
     return ""
-
-
-def _first_error(error: Exception) -> str:
-    details = getattr(error, "errors", None)
-    if not details:
-        return str(error).splitlines()[0]
-    first = details[0]
-    return f"line {first['line']}, column {first['col']}: {first['description']}"
 
 
 def topological_order(upstream: Mapping[str, frozenset[str]]) -> list[str]:

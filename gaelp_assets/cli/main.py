@@ -213,15 +213,15 @@ def deploy(
             help="read the archived files of changed tables, and count the rows that a rebuild would lose",
         ),
     ] = False,
-    reslice: Annotated[
+    reload: Annotated[
         list[str] | None,
         typer.Option(
-            help="put all files of this table into the queue again, to be sorted by its new partitioning"
+            help="drop this table and put all of its files into the queue again: for another partitioning or key"
         ),
     ] = None,
     accept_loss: Annotated[
         bool,
-        typer.Option("--accept-loss", help="with --replace or --reslice: lose rows that are rejected by now"),
+        typer.Option("--accept-loss", help="with --replace or --reload: lose rows that are none any more"),
     ] = False,
 ) -> None:
     """Bring the warehouse's datasets, tables and views up to the catalogue.
@@ -230,27 +230,29 @@ def deploy(
     catalogue have problems: they are named, and what the warehouse holds of them stays as it is; 75 out of reach: try again.
     """
     from gaelp_assets.operations import deploy as work
-    from gaelp_assets.operations.losses import changed_tables
+    from gaelp_assets.operations.losses import changed_tables, check_kept
     from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
-    from gaelp_assets.operations.reslice import reslice as slice_otherwise
+    from gaelp_assets.operations.reload import reload_table
     from gaelp_assets.operations.stale import count_stale, stale_slices
 
-    platform = _platform(gateway=bool(replace or reslice or count_losses))
-    if reslice:
+    platform = _platform(gateway=bool(replace or reload or count_losses))
+    if reload:
         if dry_run or replace:
             raise GaelpError(
-                Problem("--reslice is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
+                Problem("--reload is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
             )
-        for relation in [platform.catalog.find(name) for name in reslice]:
-            done = slice_otherwise(platform, relation, accept_loss=accept_loss)
+        for relation in [platform.catalog.find(name) for name in reload]:
+            done = reload_table(platform, relation, accept_loss=accept_loss)
             render.print_line(
                 f"{done.files} files of {done.relation_id} wait to be sorted and loaded: gaelp ingest"
             )
         return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
-        check_rebuildable(platform, relation, accept_loss=accept_loss)
+        check_rebuildable(platform, relation)
+        if not accept_loss:
+            check_kept(platform, relation)
     changed = changed_tables(platform.warehouse, platform.catalog)
     losses = {each.relation.id: losses_of(platform, each) for each in changed} if count_losses else None
     plan = work.plan(platform.warehouse, platform.catalog, jobs=jobs, replace=replaced)

@@ -63,15 +63,15 @@ def load_slice(
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
         GaelpError: a rebuild would lose rows, because files that the ledger holds are gone or can no longer be loaded, because lines are
-            no rows any more by the table's definition, or because the slice is older than the table's retention; or the table's slices
-            were loaded by another partitioning.
+            no rows any more by the table's definition, or because the slice is older than the table's retention; or the table
+            was loaded by another partitioning or key.
     """
     started = time.monotonic()
     validators = validators or Validators.for_run(platform)
     oldest = validators.oldest_kept(relation)
     if rebuild and oldest is not None and slice_.date is not None and slice_.date < oldest:
         raise GaelpError(_too_old(relation, slice_, oldest))
-    validators.check_slicing(platform.warehouse, relation)
+    validators.check_layout(platform.warehouse, relation)
     platform.ensure(relation)
     validator = validators.of(relation, slice_)
     work = _Load(platform, relation, slice_, validator, run_id, on_progress, accept_loss=accept_loss)

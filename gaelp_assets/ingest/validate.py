@@ -25,8 +25,8 @@ from gaelp_assets.platform import Platform
 from gaelp_assets.validation.registry import RULES, expectation
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.verdict import REASONS, Verdict
+from gaelp_assets.warehouse.layout import refuse_otherwise
 from gaelp_assets.warehouse.protocol import Reader
-from gaelp_assets.warehouse.slicing import refuse_resliced
 
 MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 
@@ -116,7 +116,7 @@ class Validators:
         self._first_date = first_date
         self._last_date = last_date
         self._compiled: dict[str, CompiledRelation] = {}
-        self._sliced_so: set[str] = set()
+        self._laid_out: set[str] = set()
 
     @classmethod
     def for_run(cls, platform: Platform) -> Validators:
@@ -127,15 +127,15 @@ class Validators:
         """The oldest day whose rows the relation keeps by its `retention_days`; None where it keeps all."""
         return oldest_kept(relation, self._last_date)
 
-    def check_slicing(self, warehouse: Reader, relation: Relation) -> None:
-        """Nothing, if the table's slices were loaded by the partitioning that it has; the ledger is asked once in a run.
+    def check_layout(self, warehouse: Reader, relation: Relation) -> None:
+        """Nothing, if rows can be loaded into slices of the table (see `warehouse.layout`); the ledger is asked once in a run.
 
         Raises:
-            GaelpError: some were loaded by another one.
+            GaelpError: the table was loaded by another partitioning or key.
         """
-        if relation.id not in self._sliced_so:
-            refuse_resliced(warehouse, relation)
-            self._sliced_so.add(relation.id)
+        if relation.id not in self._laid_out:
+            refuse_otherwise(warehouse, relation)
+            self._laid_out.add(relation.id)
 
     def of(self, relation: Relation, slice_: Slice = WHOLE) -> Validator:
         """The validator of files of that slice; of WHOLE, of files with rows of any."""

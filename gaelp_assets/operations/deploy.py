@@ -19,6 +19,7 @@ from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.load import with_upstream
 from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.layout import laid_out_otherwise
 from gaelp_assets.warehouse.ledger import LEDGER
 from gaelp_assets.warehouse.protocol import Reader, Warehouse
 from gaelp_assets.warehouse.schema.diff import PARTITIONING_CHANGED
@@ -32,7 +33,6 @@ from gaelp_assets.warehouse.schema.model import (
     plan_replace,
     with_dependents,
 )
-from gaelp_assets.warehouse.slicing import resliced
 
 # Each transient failure has been sat out for 90 s: when that many come in a row, nobody answers.
 GIVE_UP_AFTER: Final = 8
@@ -133,7 +133,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
     """
     _check_replaceable(replace)
     relations = with_upstream(catalog, list(catalog))
-    other_slices = resliced(warehouse, relations) if LEDGER in catalog.relations else {}
+    laid_out = laid_out_otherwise(warehouse, relations) if LEDGER in catalog.relations else {}
     datasets = warehouse.survey(list(dict.fromkeys(relation.dataset for relation in relations)))
     listed = {f"{dataset.name}.{name}".lower() for dataset in datasets.values() for name in dataset.relations}
     there = [relation for relation in relations if relation.id.lower() in listed]
@@ -146,7 +146,7 @@ def plan(warehouse: Reader, catalog: Catalog, *, jobs: int, replace: Sequence[Re
             compared[relation.id] = plan_replace(
                 relation, found.object_type, found.stored, "all of its rows", forced=True
             )
-    for relation_id, refusal in other_slices.items():
+    for relation_id, refusal in laid_out.items():
         found = compared[relation_id]
         # The engine's own refusal of another partitioning knows no way out.
         others = (each for each in found.refusals if each.what != PARTITIONING_CHANGED)

@@ -15,6 +15,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.definition import definition_of, keys_of
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import GatewayFile, Stage
 from gaelp_assets.ingest.decode.chunks import row_hash
 from gaelp_assets.ingest.read.lines import LineReader
@@ -99,6 +100,84 @@ def count_losses(platform: PlatformReader, changed: ChangedTable) -> Losses:
     return losses_of(platform, changed.relation, files)
 
 
+def check_kept(platform: PlatformReader, relation: Relation) -> None:
+    """Nothing, if today's definition takes every row that a table holds, which can then be dropped and rebuilt.
+
+    Raises:
+        GaelpError: it does not, and the reasons; or a file cannot be read.
+    """
+    if not relation.is_loaded:
+        return
+    held = platform.warehouse.query(
+        f"SELECT DISTINCT slice_date, slice_environment FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name "
+        "AND mode <> @sort AND loaded > 0 ORDER BY slice_date, slice_environment",
+        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
+        labels={"asset": LEDGER},
+    ).frame
+    files = (
+        (Slice(*dimensions), file)
+        for dimensions in held.iter_rows()
+        for file in platform.gateway.slice_files(relation, Slice(*dimensions), Stage.SENT)
+    )
+    refuse_losses(relation, losses_of(platform, relation, files), "making it again")
+
+
+def refuse_losses(relation: Relation, losses: Losses, what: str) -> None:
+    """Nothing, if there are none.
+
+    Raises:
+        GaelpError: there are, by `what`.
+    """
+    if losses.rows:
+        raise GaelpError(
+            Problem(
+                f"{what} would lose {losses}",
+                relation.id,
+                "a definition by which every row that the table holds is still one",
+                "Put back what else changed in the catalogue; or add --accept-loss (a rebuild then needs accept_loss: true): "
+                "these lines go to the dead letter.",
+            )
+        )
+
+
+def refuse_other_keys(warehouse: Reader, relation: Relation) -> None:
+    """Nothing, if another key or conflict rule leaves the rows of a table as they are.
+
+    It does where no two rows ever met with one key: no line is a duplicate or in conflict, and no two rows have one key by now.
+
+    Raises:
+        GaelpError: some did, so that other rows may stay than those that the table holds.
+    """
+    changed = [each for each in changed_tables(warehouse, [relation]) if each.other_keys]
+    if not changed:
+        return
+    keys = ", ".join(f"t.`{name}`" for name in relation.primary_key)
+    clashing = 0
+    columns = getattr(warehouse.describe(relation), "columns", {})
+    if all(name in columns for name in relation.primary_key):
+        clashing = warehouse.query(
+            f"SELECT COALESCE(SUM(n), 0) AS n FROM (SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t "
+            f"WHERE {_any_day(relation)} GROUP BY {keys} HAVING COUNT(*) > 1)",
+            labels={"asset": relation.id},
+        ).frame.item()
+    met = warehouse.query(
+        f"SELECT COALESCE(SUM(duplicate + rejected), 0) AS n FROM {LEDGER} WHERE dataset = @dataset "
+        "AND `table` = @table_name AND mode <> @sort",
+        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
+        labels={"asset": LEDGER},
+    ).frame.item()
+    if clashing or met:
+        raise GaelpError(
+            Problem(
+                f"by another key, other rows may stay: {int(clashing):,} rows share a key by now, and {int(met):,} lines were duplicates "
+                "or rejected",
+                relation.id,
+                "the key and the conflict rule by which the rows were loaded",
+                "Put them back in the catalogue; or add --accept-loss: what stays is then decided as in a fresh load.",
+            )
+        )
+
+
 def losses_of(
     platform: PlatformReader, relation: Relation, files: Iterable[tuple[Slice, GatewayFile]]
 ) -> Losses:
@@ -127,9 +206,6 @@ def losses_of(
 
 def _held(warehouse: Reader, relation: Relation, batches: Sequence[str]) -> pl.DataFrame:
     """The rows that the table holds of these batches: `_batch_id`, `_row_hash`."""
-    by = relation.partitioning
-    # Some tables answer no query that names no days.
-    days = "TRUE" if by is None else f"t.`{by.date}` >= {relation.field(by.date).type} '0001-01-01'"
     found = [pl.DataFrame(schema={"_batch_id": pl.String(), "_row_hash": pl.Int64()})]
     for start in range(0, len(batches), _BATCHES_AT_ONCE):
         parameters = {
@@ -139,9 +215,15 @@ def _held(warehouse: Reader, relation: Relation, batches: Sequence[str]) -> pl.D
         found.append(
             warehouse.query(
                 f"SELECT t._batch_id, t._row_hash FROM `{relation.dataset}`.`{relation.name}` AS t "
-                f"WHERE {days} AND t._batch_id IN ({among})",
+                f"WHERE {_any_day(relation)} AND t._batch_id IN ({among})",
                 parameters,
                 labels={"asset": relation.id},
             ).frame
         )
     return pl.concat(found)
+
+
+def _any_day(relation: Relation) -> str:
+    """A condition of all rows of the table `t`: some tables answer no query that names no days."""
+    by = relation.partitioning
+    return "TRUE" if by is None else f"t.`{by.date}` >= {relation.field(by.date).type} '0001-01-01'"

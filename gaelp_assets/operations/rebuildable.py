@@ -6,21 +6,15 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Stage
 from gaelp_assets.gateway.paths import archived_name
-from gaelp_assets.operations.losses import Losses, losses_of
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
 
 
-def check_rebuildable(platform: PlatformReader, relation: Relation, *, accept_loss: bool = False) -> None:
+def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
     """Nothing, if a rebuild of all slices would bring every loaded row back.
 
-    Args:
-        platform: its gateway keeps the files.
-        relation: the table.
-        accept_loss: whether rows may be lost whose lines are rejected by now.
-
     Raises:
-        GaelpError: files are gone, each with the rows that came in it; or lines of rows are rejected by the table's definition.
+        GaelpError: files are gone; each with the rows that came in it.
     """
     if not relation.is_loaded:
         return
@@ -31,13 +25,11 @@ def check_rebuildable(platform: PlatformReader, relation: Relation, *, accept_lo
         labels={"asset": LEDGER},
     ).frame
     problems = []
-    archived = []
     for (date, environment), batches in ledger.group_by(
         "slice_date", "slice_environment", maintain_order=True
     ):
         slice_ = Slice(date, environment)
         files = platform.gateway.slice_files(relation, slice_, Stage.SENT)
-        archived += [(slice_, file) for file in files]
         problems += [
             Problem(
                 f"{row['loaded']} rows of {row['file']} would be lost",
@@ -50,14 +42,3 @@ def check_rebuildable(platform: PlatformReader, relation: Relation, *, accept_lo
         ]
     if problems:
         raise GaelpError(*problems)
-    losses = Losses() if accept_loss else losses_of(platform, relation, archived)
-    if losses.rows:
-        raise GaelpError(
-            Problem(
-                f"a rebuild would lose {losses}",
-                relation.id,
-                "a definition by which every row that the table holds is still one",
-                "Put back what changed in the catalogue; or add --accept-loss, here and as accept_loss: true to the rebuild: "
-                "these lines then go to the dead letter.",
-            )
-        )

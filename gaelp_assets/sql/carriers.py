@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,6 +14,7 @@ DATE: Final = "date"
 ENVIRONMENT: Final = "environment"
 Dimensions = frozenset[str]
 NONE: Final[Dimensions] = frozenset()
+_CLAUSES: Final = ("partition_by", "order", "spec")
 OUTER: Final = ""
 """Stands for the row of the query around a subquery among the range variables that are linked."""
 
@@ -35,9 +36,11 @@ class Rows:
 class RangeVariables:
     """The range variables of a SELECT, those of the queries around it, and what is linked by equal carriers, for each dimension."""
 
+    wanted: Dimensions
+    """The dimensions that are looked at."""
     sources: dict[str, Rows] = field(default_factory=dict)
-    nullable: set[str] = field(default_factory=set)
-    """Those that an outer join fills with NULL where it finds nothing."""
+    never_all_null: list[frozenset[str]] = field(default_factory=list)
+    """Sets of range variables of which each row has one at least: outer joins fill the others with NULL."""
     outer: RangeVariables | None = None
     links: dict[str, dict[str, str]] = field(default_factory=lambda: {DATE: {}, ENVIRONMENT: {}})
 
@@ -65,14 +68,16 @@ def place_in(node: exp.Expr) -> str:
     return found
 
 
-def is_bounded(window: exp.Expr) -> bool:
-    """Whether a window is a RANGE of a number on both sides (or of none on one)."""
-    spec = window.args.get("spec")
-    if not isinstance(spec, exp.WindowSpec) or spec.args.get("kind") != "RANGE":
-        return False
-    return all(
-        side == "CURRENT ROW" or isinstance(side, exp.Expr)
-        for side in (spec.args.get("start"), spec.args.get("end"))
+def whole_window(window: exp.Window, named: Mapping[str, exp.Window]) -> exp.Window:
+    """A window with the clauses of the named one that it begins with."""
+    base = named.get(str(window.alias).lower())
+    if base is None or base is window:
+        return window
+    clauses = {
+        key: value for key, value in whole_window(base, named).args.items() if key in _CLAUSES and value
+    }
+    return exp.Window(
+        this=window.this, **{**clauses, **{k: v for k, v in window.args.items() if k in _CLAUSES and v}}
     )
 
 
@@ -104,14 +109,19 @@ def value_of(item: exp.Expr) -> exp.Expr:
     return value
 
 
-def item_named(tree: exp.Expr, name: str) -> exp.Expr:
-    """The item of the SELECT list that gives a column, or the whole query."""
-    select = tree.find(exp.Select)
-    items: list[exp.Expr] = select.expressions if select is not None and isinstance(tree, exp.Select) else []
-    for item in items:
-        if item.alias_or_name.lower() == name.lower():
-            return item
-    return tree
+def items_named(tree: exp.Expr, name: str) -> list[exp.Expr]:
+    """The items of the SELECT lists that give a column: one for each part of a set operation; else the whole query."""
+    selects = [tree]
+    while (found := next((q for q in selects if not isinstance(q, exp.Select)), None)) is not None:
+        place_of = selects.index(found)
+        parts = [found.this, *([found.expression] if isinstance(found, exp.SetOperation) else [])]
+        if not isinstance(found, exp.SetOperation | exp.Subquery):
+            return [tree]
+        selects[place_of : place_of + 1] = parts
+    names = [item.alias_or_name.lower() for item in selects[0].expressions]
+    if name.lower() not in names:
+        return [tree]
+    return [select.expressions[names.index(name.lower())] for select in selects]
 
 
 def conjuncts(condition: exp.Expr) -> Iterator[exp.Expr]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from sqlglot import exp
 
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.expressions import Expressions
+from gaelp_assets.sql.functions import refused
+from gaelp_assets.sql.pivot import written_out
 from gaelp_assets.sql.scope import (
     Column,
     NameProblem,
@@ -17,6 +21,7 @@ from gaelp_assets.sql.scope import (
     Tables,
     column,
     identifier,
+    place,
     refused_name,
 )
 from gaelp_assets.sql.trees import copied
@@ -37,6 +42,7 @@ class Relations:
         self._expressions = expressions
         self._query = query
         self._common: dict[str, list[Column] | None] = {}
+        self._values: set[str] = set()
         self._used: set[str] = set()
 
     def unique(self, name: str) -> str:
@@ -63,6 +69,9 @@ class Relations:
                 and isinstance(cte.this, exp.SetOperation)
             ):
                 self._common[name] = self._anchor(cte.this.this)
+            self._values.discard(name)
+            if _is_value(cte.this):
+                self._values.add(name)
             self._common[name] = self._query(cte.this, None)
         yield
         self._common = before
@@ -80,6 +89,7 @@ class Relations:
         from_ = select.args.get("from_")
         if from_ is None:
             return scope
+        self._open_parentheses(select, from_)
         first = self._source(from_.this, scope)
         scope.sources.append(first)
         scope.columns = list(first.columns or [])
@@ -144,7 +154,40 @@ class Relations:
         scope.columns = [*merged, *rest]
         scope.merged = True
 
+    def _open_parentheses(self, select: exp.Select, from_: exp.Expr) -> None:
+        """`FROM (a JOIN b ON ...) JOIN c`: the joins in parentheses come first anyway."""
+        while (
+            isinstance(from_.this, exp.Subquery)
+            and from_.this.this.args.get("joins")
+            and not from_.this.alias
+        ):
+            inner = from_.this.this
+            outer = [*(from_.this.args.get("joins") or []), *(select.args.get("joins") or [])]
+            select.set("joins", [*inner.args["joins"], *outer])
+            inner.set("joins", None)
+            from_.set("this", inner)
+
+    def _pivoted(self, node: exp.Expr, scope: Scope) -> Source:
+        pivots = node.args["pivots"]
+        node.set("pivots", None)
+        kept = list(self._expressions.problems)
+        rows = exp.Select(expressions=[exp.Star()], from_=exp.From(this=copied(node)))
+        columns = self._query(rows, None)
+        if self._expressions.problems == kept:
+            try:
+                if len(pivots) > 1:
+                    raise GaelpError(refused("PIVOT of a PIVOT", "the first one in a subquery"))
+                becomes = written_out(copied(node), pivots[0], columns)
+            except GaelpError as error:
+                self._expressions.problems += [replace(p, where=place(pivots[0])) for p in error.problems]
+            else:
+                node.replace(becomes)
+                return self._source(becomes, scope)
+        return Source(self.unique("_unknown"), node.alias, None)
+
     def _source(self, node: exp.Expr, scope: Scope) -> Source:
+        if node.args.get("pivots"):
+            return self._pivoted(node, scope)
         match node:
             case exp.Unnest():
                 return self._unnest(node, scope)
@@ -153,15 +196,16 @@ class Relations:
             case exp.Table():
                 return self._table(node)
             case exp.Subquery() if isinstance(node.this, exp.Query):
+                of_values = _is_value(node.this)
                 columns = self._query(node.this, scope.outer)
                 name = node.alias
                 alias = self.unique(name or "_query")
                 node.set("alias", exp.TableAlias(this=identifier(alias)))
-                return Source(alias, name, _seen_as(columns, alias))
+                return _source_of(alias, name, columns, of_values=of_values)
         self._expressions.wrong(
             "this form of FROM is not used here",
             node,
-            "tables, subqueries, UNNEST, and JOIN without parentheses",
+            "tables, subqueries and UNNEST, with parentheses around the first joins only",
         )
         return Source(self.unique("_unknown"), "", None)
 
@@ -192,14 +236,7 @@ class Relations:
         alias = self.unique(f"_unnest_{name}" if name else "_unnest")
         inner = name or "_element"
         value = Column(name, element, column(inner, alias, element))
-        columns: list[Column] | None = [value]
-        if element.name == "STRUCT":
-            columns = [
-                Column(n, t, typed(exp.Dot(this=value.reference(), expression=identifier(n)), t))
-                for n, t in element.fields
-            ]
-        elif element.name == "ANY":
-            columns = None
+        columns = _within(value)
         offset = node.args.get("offset")
         source = Source(alias, name, columns, value)
         if offset:
@@ -224,7 +261,8 @@ class Relations:
         if given is not None or alias != parts[-1]:
             node.set("alias", exp.TableAlias(this=identifier(alias)))
         if len(parts) == 1 and parts[0].lower() in self._common:
-            return Source(alias, name, _seen_as(self._common[parts[0].lower()], alias))
+            given_columns, of_values = self._common[parts[0].lower()], parts[0].lower() in self._values
+            return _source_of(alias, name, given_columns, of_values=of_values)
         if self._tables is None:
             return Source(alias, name, None)
         id_ = ".".join(parts[-2:])
@@ -251,3 +289,26 @@ def _seen_as(columns: list[Column] | None, alias: str) -> list[Column] | None:
     if columns is None:
         return None
     return [Column(c.name, c.type, column(c.sql.name or c.name, alias, c.type)) for c in columns]
+
+
+def _source_of(alias: str, name: str, columns: list[Column] | None, *, of_values: bool) -> Source:
+    """A query in FROM; the rows of a `SELECT AS VALUE` are no records of columns, but what its range variable means."""
+    seen = _seen_as(columns, alias)
+    if not of_values or seen is None or len(seen) != 1:
+        return Source(alias, name, seen)
+    value = Column(name, seen[0].type, seen[0].sql)
+    return Source(alias, name, _within(value), value)
+
+
+def _within(value: Column) -> list[Column] | None:
+    """The columns that a value as a row brings: its fields, or itself; None if they cannot be known."""
+    if value.type.name == "STRUCT":
+        return [
+            Column(n, t, typed(exp.Dot(this=value.reference(), expression=identifier(n)), t))
+            for n, t in value.type.fields
+        ]
+    return None if value.type.name == "ANY" else [value]
+
+
+def _is_value(query: exp.Expr) -> bool:
+    return isinstance(query, exp.Select) and query.args.get("kind") == "VALUE"

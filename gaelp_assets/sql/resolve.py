@@ -17,6 +17,7 @@ from gaelp_assets.sql.grouping import Late, check_grouping, group_items, has_agg
 from gaelp_assets.sql.relations import Relations
 from gaelp_assets.sql.scope import Column, Scope, Tables, column, identifier, place
 from gaelp_assets.sql.stars import Item, is_star, spread_star
+from gaelp_assets.sql.transforms_cast import readable, unreadable
 from gaelp_assets.sql.trees import copied
 from gaelp_assets.sql.types import ANY, BOOL, Type, common_type, struct_of, type_of, typed
 from gaelp_assets.sql.values import coerced, implied_name, is_constant, is_literal, sqlglot_type
@@ -111,6 +112,7 @@ class _Queries:
         """One side of a set operation, with its columns cast where the other side's types ask for it."""
         if all(a.type == b.type or not b.type.known for a, b in zip(columns, wanted, strict=True)):
             return
+        self._check_literals(side, columns, wanted)
         alias = self.relations.unique("_side")
         names = [_name_in_sql(c, n) for n, c in enumerate(columns)]
         picked = [
@@ -125,6 +127,24 @@ class _Queries:
             ),
         )
         side.replace(wrapped)
+
+    def _check_literals(self, side: exp.Expr, columns: Sequence[Column], wanted: Sequence[Column]) -> None:
+        """A text written out on one side has to be a value of the other side's type."""
+        query = side.unnest()
+        for item, own, target in zip(
+            query.selects if isinstance(query, exp.Select) else (), columns, wanted, strict=False
+        ):
+            value = item.unalias()
+            if (
+                own.literal
+                and isinstance(value, exp.Literal)
+                and value.is_string
+                and not readable(value.name, target.type.name)
+            ):
+                problem = unreadable(target.type.name)
+                self.expressions.wrong(
+                    problem.what, value if place(value) != "SQL" else query, problem.expected
+                )
 
     def _order_of_set(self, query: exp.Expr, columns: Sequence[Column] | None) -> None:
         """ORDER BY over a set operation or a query in parentheses: by its own columns only."""

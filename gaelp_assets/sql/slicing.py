@@ -8,14 +8,14 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
-from gaelp_assets.catalog.model import Kind
+from gaelp_assets.catalog.model import Kind, ReadsSlices
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,
@@ -26,35 +26,44 @@ from gaelp_assets.sql.carriers import (
     RangeVariables,
     Rows,
     conjuncts,
-    is_bounded,
-    item_named,
+    items_named,
     own_nodes,
     place_in,
     subqueries_of,
-    unwrapped,
     value_of,
+    whole_window,
 )
 from gaelp_assets.sql.grouping import has_aggregate, ordinal
+from gaelp_assets.sql.links import carried, dimensions_of, link_condition, link_joins
+from gaelp_assets.sql.reach import (
+    EVERYTHING,
+    Reach,
+    compares_days,
+    reach_of_groups,
+    reach_of_shift,
+    reach_of_window,
+)
 from gaelp_assets.sql.resolve import resolve
 from gaelp_assets.sql.scope import Tables
 from gaelp_assets.sql.transpile import parse
 
 
-def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
+def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Problem]:
     """Why slices of a stored derived relation cannot be kept exact as it is declared; empty for one that is a single slice.
 
     Args:
-        catalog: the catalogue that the relation is of.
+        relations: all that there are, such as a catalogue's.
         relation: a derived relation whose SQL is valid (what is not is told by other means, and gives no problem here).
     """
     dimensions = slice_dimensions(relation)
     if relation.sql is None or not any(dimensions):
         return []
+    known = {found.id: found for found in relations}
     wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
     window = relation.reads_slices
-    problems = _Reader(catalog, relation, wanted if window is None else wanted - {DATE}).problems()
-    if window is not None and "all" not in {window.before, window.after}:
-        problems += _Reader(catalog, relation, frozenset({DATE})).unbounded()
+    problems = _Reader(known, relation, wanted if window is None else wanted - {DATE}).problems()
+    if window is not None:
+        problems += _Reader(known, relation, frozenset({DATE})).undeclared(window)
     return [
         replace(problem, where=f"{relation.where(sql=True)}, {problem.where.removeprefix('SQL, ')}")
         for problem in problems
@@ -62,15 +71,17 @@ def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
 
 
 class _Reader:
-    def __init__(self, catalog: Catalog, relation: Relation, wanted: Dimensions) -> None:
-        self._catalog = catalog
+    def __init__(self, relations: Mapping[str, Relation], relation: Relation, wanted: Dimensions) -> None:
+        self._relations = relations
         self._relation = relation
         self._wanted = wanted
-        self._tables: Tables = {found.id: found.fields for found in catalog}
+        self._tables: Tables = {found.id: found.fields for found in relations.values()}
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
-        self._views: dict[str, tuple[Rows, bool]] = {}
-        self._unbounded: list[Problem] = []
+        self._views: dict[str, tuple[Rows, list[Reach]]] = {}
+        self._reaches: list[tuple[Reach, str, exp.Expr]] = []
+        self._shifts: dict[int, Reach | None] = {}
+        """By the items of SELECT lists: of which days a computed date is made; None for what is a date already, or no date."""
 
     def problems(self) -> list[Problem]:
         tree = self._resolved(self._relation.sql or "")
@@ -80,28 +91,56 @@ class _Reader:
         partitioning = self._relation.partitioning
         assert partitioning is not None
         columns = {DATE: partitioning.date, ENVIRONMENT: partitioning.environment or ""}
-        for dimension in sorted(self._wanted if found.sliced and not self._problems else ()):
-            if dimension not in found.carries(columns[dimension]):
+        if not found.sliced and DATE in self._wanted:
+            self._problems.append(
+                Problem(
+                    "reads nothing that is kept in slices: no slice of it is ever due",
+                    place_in(tree),
+                    "no partitioning: it is computed whole",
+                    'Leave "partitioning" out.',
+                )
+            )
+        for dimension in sorted(self._wanted if found.sliced else ()):
+            if dimension in found.carries(columns[dimension]):
+                continue
+            items = items_named(tree, columns[dimension])
+            shifts = [self._shifts.get(id(item)) or Reach() for item in items]
+            if dimension == DATE:
+                self._reaches += [(s, "its date is computed", i) for s, i in zip(shifts, items, strict=True)]
+            if not self._problems:
                 self._wrong(
                     f"{columns[dimension]} is not, unchanged, the {dimension} of the slices that the row is made of",
-                    item_named(tree, columns[dimension]),
+                    items[0],
+                    reach=Reach(),
                 )
         return list(dict.fromkeys(self._problems))
 
-    def unbounded(self) -> list[Problem]:
-        """What reaches over an unknown number of days, so that no number of them can be declared."""
+    def undeclared(self, window: ReadsSlices) -> list[Problem]:
+        """Where the query plainly reads more days than are declared, or makes slices that a declaration of all days does not name."""
         self.problems()
-        return list(dict.fromkeys(self._unbounded))
-
-    def _reaches_far(self, what: str, node: exp.Expr) -> None:
-        self._unbounded.append(
+        problems = [
             Problem(
-                f"reads any number of slices: {what}",
+                f"reads more days than it declares: {what}",
                 place_in(node),
-                'a RANGE frame of a number of days, or "reads_slices" with "all"',
-                'Declare {"before": "all"} for what looks back (LAG, running totals), {"after": "all"} for what looks ahead.',
+                f'at least "reads_slices": {reach}',
+                "Days without rows have no slices, so what counts rows reads any number of days.",
             )
-        )
+            for reach, what, node in self._reaches
+            if not reach.fits(window.before, window.after)
+        ]
+        bounded = any(isinstance(days, int) and days > 0 for days in (window.before, window.after))
+        problems += [
+            Problem(
+                "a computed date makes slices of days without rows",
+                place_in(node),
+                "no partitioning" if reach == EVERYTHING else 'a number of days in "reads_slices"',
+                'With "all" alone there is a slice for each day with rows, and no other. Compute the date in one relation, and what reads '
+                "all days in another.",
+            )
+            for reach, what, node in self._reaches
+            if what == "its date is computed" and not bounded and self._shifts.get(id(node)) is not None
+        ]  # fmt: skip
+        return list(dict.fromkeys(problems))
 
     def _resolved(self, sql: str) -> exp.Query | None:
         try:
@@ -110,7 +149,8 @@ class _Reader:
             return None
         return None if resolved.problems else resolved.tree
 
-    def _wrong(self, what: str, node: exp.Expr, expected: str = "") -> None:
+    def _wrong(self, what: str, node: exp.Expr, expected: str = "", *, reach: Reach = EVERYTHING) -> None:
+        self._reaches.append((reach, what, node))
         remedy = (
             'Declare "reads_slices" ({"before": DAYS or "all", "after": DAYS or "all"}), or leave "partitioning" out.'
             if DATE in self._wanted
@@ -142,6 +182,7 @@ class _Reader:
             case exp.Select():
                 rows = self._select(query, outer)
             case _:
+                self._wrong("what this reads is not known", query)
                 rows = Rows((), sliced=False)
         self._common = before
         return rows
@@ -153,31 +194,27 @@ class _Reader:
 
     def _set_operation(self, query: exp.SetOperation, outer: RangeVariables | None) -> Rows:
         left, right = self._query(query.this, outer), self._query(query.expression, outer)
+        # Rows that no slice has made are of a slice only where they are compared with those of one.
+        ours_alone = self._wanted if isinstance(query, exp.Intersect) else NONE
+        theirs_alone = NONE if isinstance(query, exp.Union) else self._wanted
         columns = []
         for (name, ours), (_, theirs) in zip(left.columns, right.columns, strict=False):
-            ours = ours if left.sliced else self._wanted
-            columns.append((name, ours & (theirs if right.sliced else self._wanted)))
+            ours = ours if left.sliced else ours_alone
+            columns.append((name, ours & (theirs if right.sliced else theirs_alone)))
         return Rows(tuple(columns), left.sliced or right.sliced)
 
     def _select(self, select: exp.Select, outer: RangeVariables | None) -> Rows:
-        scope = RangeVariables(outer=outer)
+        scope = RangeVariables(self._wanted, outer=outer)
         from_ = select.args.get("from_")
         joins = select.args.get("joins") or []
         items = [*([from_.this] if from_ is not None else []), *(join.this for join in joins)]
         for item in items:
             scope.sources[item.alias_or_name.lower()] = self._source(item, scope)
-        for join, item in zip(joins, items[1:], strict=False):
-            here = item.alias_or_name.lower()
-            earlier = list(scope.sources)[: list(scope.sources).index(here)]
-            if join.side in {"RIGHT", "FULL"}:
-                scope.nullable |= set(earlier)
-            if join.side in {"LEFT", "FULL"}:
-                scope.nullable.add(here)
         conditions = [join.args["on"] for join in joins if join.args.get("on") is not None]
+        link_joins(items, joins, scope)
         where = select.args.get("where")
-        for condition in [*conditions, *([where.this] if where is not None else [])]:
-            for part in conjuncts(condition):
-                self._link(part, scope)
+        for part in conjuncts(where.this) if where is not None else ():
+            link_condition(part, scope)
         sliced = self._check_links(items, scope)
         for clause in select.args.values():
             for node in clause if isinstance(clause, list) else [clause]:
@@ -192,8 +229,11 @@ class _Reader:
         columns = []
         for item in select.expressions:
             value = item.this if isinstance(item, exp.Alias) else item
-            carried = self._carried(value, scope) if sliced else NONE
-            columns.append((item.alias_or_name, carried if grouped is None else carried & grouped))
+            held = carried(value, scope) if sliced else NONE
+            of_slices = any(self._is_of_slices(column, scope) for column in value.find_all(exp.Column))
+            shift = reach_of_shift(value, self._may_be_date_in(scope)) if of_slices else EVERYTHING
+            self._shifts[id(item)] = shift
+            columns.append((item.alias_or_name, held if grouped is None else held & grouped))
         return Rows(tuple(columns), sliced)
 
     def _source(self, item: exp.Expr, scope: RangeVariables) -> Rows:
@@ -204,9 +244,9 @@ class _Reader:
             return Rows((), sliced=False)
         if not item.args.get("db"):
             return self._common.get(item.name.lower(), Rows((), sliced=False))
-        if item.args.get("pivots"):
-            self._wrong("PIVOT or UNPIVOT", item)
-        relation = self._catalog.relations.get(f"{item.db}.{item.name}")
+        if item.args.get("pivots") or item.args.get("joins"):
+            self._wrong("PIVOT, UNPIVOT or a join in parentheses", item)
+        relation = self._relations.get(f"{item.db}.{item.name}")
         if relation is None or relation.kind is Kind.LEDGER:
             return Rows((), sliced=False)
         if not relation.is_stored:
@@ -233,22 +273,14 @@ class _Reader:
     def _view(self, view: Relation, item: exp.Expr) -> Rows:
         """A plain view is looked through."""
         if view.id not in self._views:
-            inside = _Reader(self._catalog, view, self._wanted)
+            inside = _Reader(self._relations, view, self._wanted)
             tree = inside._resolved(view.sql or "")
             rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
-            self._views[view.id] = rows, bool(inside._problems)
-        rows, wrong = self._views[view.id]
-        if wrong:
-            self._wrong(f"{view.id} looks at several slices", item)
+            self._views[view.id] = rows, [reach for reach, _, _ in inside._reaches]
+        rows, reaches = self._views[view.id]
+        for reach in dict.fromkeys(reaches):
+            self._wrong(f"{view.id} looks at several slices", item, reach=reach)
         return rows
-
-    def _link(self, condition: exp.Expr, scope: RangeVariables) -> None:
-        """Notes an equality of carriers, or that one is among those of a subquery."""
-        condition = condition.unnest()
-        if isinstance(condition, exp.EQ):
-            one, other = condition.this, condition.expression
-            for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
-                scope.link(dimension, self._owner(one, scope), self._owner(other, scope))
 
     def _check_links(self, items: Sequence[exp.Expr], scope: RangeVariables) -> bool:
         """Whether anything that is read is sliced; all that is has to be of one slice."""
@@ -259,15 +291,42 @@ class _Reader:
             found = self._unlinked(scope, *(item.alias_or_name.lower() for item in sliced), OUTER)
             if found and self._around(scope.outer):
                 names = " and ".join(sorted(found))
-                self._wrong(f"a subquery whose rows are not of the {names} of the row around it", sliced[0])
+                self._wrong(
+                    f"a subquery whose rows are not of the {names} of the row around it",
+                    sliced[0],
+                    reach=self._reach_of_joins(sliced[0], scope),
+                )
                 return True
         for item in sliced[1:]:
             pair = (sliced[0].alias_or_name.lower(), item.alias_or_name.lower())
             found = self._unlinked(scope, *pair)
             if found:
                 names = " and ".join(sorted(found))
-                self._wrong(f"rows are joined without an equal {names}", item)
+                self._wrong(
+                    f"rows are joined without an equal {names}", item, reach=self._reach_of_joins(item, scope)
+                )
         return True
+
+    def _reach_of_joins(self, item: exp.Expr, scope: RangeVariables) -> Reach:
+        """What a row meets: any day, where no condition compares days."""
+        select = item.parent_select
+        conditions = [join.args.get("on") for join in (select.args.get("joins") or [])] if select else []
+        conditions += [where.this] if select and (where := select.args.get("where")) is not None else []
+        parts = (part for condition in conditions if condition is not None for part in conjuncts(condition))
+        return (
+            Reach() if any(compares_days(part, self._may_be_date_in(scope)) for part in parts) else EVERYTHING
+        )
+
+    def _is_of_slices(self, column: exp.Column, scope: RangeVariables) -> bool:
+        rows = scope.sources.get(column.table.lower())
+        return rows is None or rows.sliced
+
+    def _may_be_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
+        """Tells dates of slices, also those that an outer join fills with NULL: such rows are of no slice."""
+        return lambda value: DATE in dimensions_of(value, scope)
+
+    def _is_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
+        return lambda value: DATE in carried(value, scope)
 
     def _unlinked(self, scope: RangeVariables | None, *aliases: str) -> Dimensions:
         """The wanted dimensions in which these are not linked with one another; with `OUTER` alone, those of a query by itself."""
@@ -285,7 +344,7 @@ class _Reader:
         for query in subqueries_of(node):
             membership = query.parent if isinstance(query.parent, exp.In) else None
             if membership is not None and membership.args.get("query") is query:
-                compared = self._dimensions_of(membership.this, scope)
+                compared = carried(membership.this, scope)
                 inner = query.this if isinstance(query, exp.Subquery) else query
                 rows = self._query(inner, None) if compared else None
                 if (
@@ -308,23 +367,20 @@ class _Reader:
         for item in group.expressions if group is not None else ():
             number = ordinal(item)
             keys.append(value_of(select.expressions[number - 1]) if number is not None else item)
-        found = frozenset(d for key in keys for d in self._carried(key, scope))
+        found = frozenset(d for key in keys for d in carried(key, scope))
         missing = self._unlinked(scope, OUTER) - found if sliced else NONE
         if missing:
             names = " and ".join(sorted(missing))
             self._wrong(
-                f"rows of several slices are aggregated: {names} is no key of their groups", group or select
+                f"rows of several slices are aggregated: {names} is no key of their groups",
+                group or select,
+                reach=reach_of_groups(keys, self._is_date_in(scope)),
             )
-            if group is None:
-                self._reaches_far("an aggregate of all rows", select)
             return self._wanted
         return found
 
     def _windows(self, select: exp.Select, scope: RangeVariables) -> None:
-        named = {
-            window.name.lower(): window.args.get("partition_by") or []
-            for window in select.args.get("windows") or []
-        }
+        named = {window.name.lower(): window for window in select.args.get("windows") or []}
         within = [
             node
             for node in own_nodes(select)
@@ -332,49 +388,14 @@ class _Reader:
             and isinstance(node.this, exp.Func | exp.IgnoreNulls | exp.RespectNulls)
         ]
         for window in within:
-            by = window.args.get("partition_by") or named.get(str(window.alias).lower(), [])
-            found = frozenset(d for key in by for d in self._carried(key, scope))
+            whole = whole_window(window, named)
+            by = whole.args.get("partition_by") or []
+            found = frozenset(d for key in by for d in carried(key, scope))
             missing = self._unlinked(scope, OUTER) - found
             if missing:
                 names = " and ".join(sorted(missing))
                 self._wrong(
-                    f"a window over several slices: {names} is not among what it is partitioned by", window
+                    f"a window over several slices: {names} is not among what it is partitioned by",
+                    window,
+                    reach=reach_of_window(whole, self._is_date_in(scope)),
                 )
-                if not is_bounded(window):
-                    self._reaches_far("a window that is no RANGE of a number of days", window)
-
-    def _carried(self, value: exp.Expr, scope: RangeVariables) -> Dimensions:
-        """The wanted dimensions that the value of an expression carries, for every row."""
-        return self._dimensions_of(value, scope, everywhere=True)
-
-    def _dimensions_of(
-        self, value: exp.Expr, scope: RangeVariables, *, everywhere: bool = False
-    ) -> Dimensions:
-        value = unwrapped(value)
-        if isinstance(value, exp.Coalesce):
-            # The merged column of a FULL JOIN: each side's, where the sides are linked.
-            parts = [unwrapped(part) for part in [value.this, *value.expressions]]
-            owners = [self._owner(part, scope) for part in parts]
-            found = [self._dimensions_of(part, scope) for part in parts]
-            return frozenset(
-                d for d in frozenset.intersection(*found) if len({scope.root(d, o) for o in owners}) == 1
-            )
-        if not isinstance(value, exp.Column):
-            return NONE
-        alias = value.table.lower()
-        if alias in scope.sources:
-            if everywhere and alias in scope.nullable:
-                return NONE
-            return scope.sources[alias].carries(value.name) & self._wanted
-        return (
-            self._dimensions_of(value, scope.outer, everywhere=everywhere)
-            if scope.outer is not None
-            else NONE
-        )
-
-    def _owner(self, value: exp.Expr, scope: RangeVariables) -> str:
-        value = unwrapped(value)
-        if isinstance(value, exp.Coalesce):
-            value = unwrapped(value.this)
-        alias = value.table.lower() if isinstance(value, exp.Column) else ""
-        return alias if alias in scope.sources else OUTER

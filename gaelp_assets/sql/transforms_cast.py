@@ -122,10 +122,24 @@ def cast_(node: exp.Expr) -> exp.Expr:
     """One type as another. A written text that its neighbours make a date has to be one."""
     name = data_type(node.args["to"]).name
     text = node.this
-    written = isinstance(text, exp.Literal) and text.is_string and name in _FORMS
-    if written and node.meta.get("implied") and not re.fullmatch(_FORMS[name], str(text.this)):
-        raise GaelpError(Problem(f"a text that is no {name}", "SQL", f"a text that can be read as {name}"))
+    if (
+        node.meta.get("implied")
+        and isinstance(text, exp.Literal)
+        and text.is_string
+        and not readable(text.name, name)
+    ):
+        raise GaelpError(unreadable(name))
     return _cast(node.this, data_type(node.args["to"]), node, safe=isinstance(node, exp.TryCast))
+
+
+def readable(text: str, kind: str) -> bool:
+    """Whether a written text can be read as a type that its neighbours ask for."""
+    return kind not in _FORMS or re.fullmatch(_FORMS[kind], text) is not None
+
+
+def unreadable(kind: str) -> Problem:
+    """The problem of a written text that its neighbours would make a value of a type."""
+    return Problem(f"a text that is no {kind}", "SQL", f"a text that can be read as {kind}")
 
 
 def _cast(value: exp.Expr, target: Type, node: exp.Expr, *, safe: bool) -> exp.Expr:

@@ -267,10 +267,24 @@ def format_(node: exp.Expr) -> exp.Expr:
     return exp.Paren(this=whole)
 
 
+def bytes_of(function: str, form: str, otherwise: str) -> Transform:
+    """FROM_HEX and FROM_BASE64, of a text that has the form."""
+    text = f"CASE WHEN NOT REGEXP_FULL_MATCH(_x, '{form}') THEN ERROR('{otherwise}') ELSE {function}(_x) END"
+    return lambda node: fill(text, x=node.this)
+
+
 TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Like: like,
     exp.ByteString: byte_string,
+    exp.ByteLength: lambda node: fill(
+        "OCTET_LENGTH(_x)" if type_of(node.this) == BYTES else "OCTET_LENGTH(ENCODE(_x))", x=node.this
+    ),
     exp.Format: format_,
+    exp.FromBase64: bytes_of(
+        "FROM_BASE64",
+        "([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?",
+        f"{REFUSED}FROM_BASE64 of a text that is not filled up",
+    ),
     exp.Left: side,
     exp.Length: length,
     exp.Lower: lower,
@@ -286,5 +300,7 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.RegexpExtract: regexp_extract,
     exp.Substring: substring,
     exp.Trim: trim,
+    exp.ToBase64: lambda node: fill("TO_BASE64(_x)", x=node.this),
+    exp.Unhex: bytes_of("UNHEX", "[0-9a-fA-F]*", "no hexadecimal digits"),
     exp.Upper: upper,
 }

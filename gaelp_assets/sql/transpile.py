@@ -13,6 +13,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, cast
 
+from gaelp_assets.catalog.references import NotAQueryError, parsed
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
 from gaelp_assets.sql.resolve import resolve
@@ -172,26 +173,16 @@ def _line_and_column(node: exp.Expr) -> str:
 
 
 def parse(sql: str) -> exp.Query:
-    """The tree of one GoogleSQL query.
+    """The tree of one GoogleSQL query. All who ask share it: nobody may change it.
 
     Raises:
         GaelpError: the text is not one query; the message names line and column.
     """
-    import sqlglot
-    from sqlglot import exp
-
-    expected = "one GoogleSQL SELECT statement"
     try:
-        statements = [s for s in sqlglot.parse(sql, dialect="bigquery") if s is not None]
-    except sqlglot.errors.ParseError as error:
-        first = error.errors[0]
-        place = f"SQL, line {first['line']}, column {first['col']}"
-        raise GaelpError(Problem(str(first["description"]), place, expected)) from None
-    except sqlglot.errors.SqlglotError as error:
-        raise GaelpError(Problem(str(error).splitlines()[0], "SQL", expected)) from None
-    if len(statements) != 1 or not isinstance(statements[0], exp.Query):
-        raise GaelpError(Problem("not one SELECT statement", "SQL", expected))
-    return statements[0]
+        return parsed(sql)
+    except NotAQueryError as error:
+        place = f"SQL, {error.place}" if error.place else "SQL"
+        raise GaelpError(Problem(error.what, place, "one GoogleSQL SELECT statement")) from None
 
 
 def translate(tree: exp.Query) -> exp.Expr:

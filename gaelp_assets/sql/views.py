@@ -11,10 +11,11 @@ from dataclasses import replace
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Field, Relation, stored_fields
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.references import NotAQueryError, parsed, references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.scope import Tables, place
-from gaelp_assets.sql.transpile import Bound, BoundColumn, bind, parse
+from gaelp_assets.sql.slicing import slice_problems
+from gaelp_assets.sql.transpile import Bound, BoundColumn, bind
 from gaelp_assets.sql.types import Described, OutputColumn, Type, is_assignable, output_column, type_of_field
 
 _FITS = {
@@ -44,7 +45,9 @@ def problems_of_views(relations: Iterable[Relation]) -> dict[str, list[Problem]]
     """
     known = list(relations)
     tables = tables_of(known)
-    found = {relation.id: query_problems(relation, tables) for relation in known if relation.is_derived}
+    found = {
+        relation.id: query_problems(relation, tables, known) for relation in known if relation.is_derived
+    }
     return {relation_id: problems for relation_id, problems in found.items() if problems}
 
 
@@ -62,12 +65,13 @@ def _columns(relation: Relation) -> Sequence[Described] | None:
     ]
 
 
-def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
-    """What is wrong with a derived relation's query, and where its columns are not those that the relation declares.
+def query_problems(relation: Relation, tables: Tables, relations: Iterable[Relation]) -> list[Problem]:
+    """What is wrong with a derived relation's query: names, types, columns other than those declared, slices that it cannot be kept in.
 
     Args:
         relation: a derived one.
         tables: the fields of the relations that there are, by id.
+        relations: the relations that there are.
     """
     found = _bound(relation, tables)
     if found is None:
@@ -75,7 +79,8 @@ def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
     file = relation.where(sql=True)
     # Every problem of a query starts with `SQL`; here it is known which.
     own = [replace(problem, where=file + problem.where.removeprefix("SQL")) for problem in found.problems]
-    return [*own, *_parameters(relation), *_differences(relation, found)]
+    problems = [*own, *_parameters(relation), *_differences(relation, found)]
+    return problems or (slice_problems(relations, relation) if not relation.unread else [])
 
 
 def _bound(relation: Relation, tables: Tables) -> Bound | None:
@@ -85,7 +90,7 @@ def _bound(relation: Relation, tables: Tables) -> Bound | None:
         read = references(relation.sql)
         names = {name for known in tables for name in (known, known.rpartition(".")[2])}
         return bind(relation.sql, {**tables, **dict.fromkeys(read - names)})
-    except (GaelpError, ValueError):
+    except NotAQueryError:
         return None
 
 
@@ -94,7 +99,7 @@ def _parameters(relation: Relation) -> Iterator[Problem]:
         return
     from sqlglot import exp
 
-    for parameter in parse(relation.sql or "").find_all(exp.Parameter):
+    for parameter in parsed(relation.sql or "").find_all(exp.Parameter):
         where = relation.where(sql=True) + place(parameter).removeprefix("SQL")
         yield Problem(
             f"the parameter @{parameter.name}", where, "no parameters: a view has nobody to give them"

@@ -69,9 +69,10 @@ class Loader(Protocol):
     def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction; a fate count for each batch, in their order.
 
-        APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new to the slice is loaded; one whose
-        key and content are there already is a duplicate; one with other content is rejected with the reason `key_conflict`, or (where the
-        relation keeps the `latest`) replaces the row of the smaller version, whose line then counts as a duplicate of its batch.
+        APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new is loaded (new to the slice or,
+        where the key reaches over slices, to the table: see `warehouse.keys`); one whose key and content are there already is a
+        duplicate; one with other content is rejected with the reason `key_conflict`, or (where the relation keeps the `latest`)
+        replaces the row of the smaller version, whose line then counts as a duplicate of its batch.
         Raises `losses.DefinitionChanged` if it would add to rows that were loaded under another definition.
         REBUILD does the same on the emptied slice. Raises `SliceChanged` if the ledger holds batches that `batches` lacks,
         and `losses.RowsLost` if rows that the slice holds would be lost, unless the write accepts that.

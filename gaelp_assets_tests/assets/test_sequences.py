@@ -83,6 +83,56 @@ def test_a_step_that_cannot_be_was_loaded(
     assert len({(reason["field"], reason["rule"]) for reason in letter["reasons"]}) == len(letter["reasons"])
 
 
+def episode(number: int, **changes: Any) -> dict[str, Any]:
+    row = {
+        "episode_id": f"e{number}",
+        "date": DATE.isoformat(),
+        "environment_id": ENVIRONMENT,
+        "agent_id": "ppo",
+        "training_run_id": "run-1",
+        "purpose": "training",
+        "episode_index": number,
+        "seed": 1,
+        "policy_version": 0,
+        "global_step": 100,
+        "episode_return": 10.0,
+        "episode_length": 10,
+        "terminated": True,
+        "truncated": False,
+        "transitions_recorded": False,
+        "started_at": f"{DATE}T06:00:00Z",
+        "ended_at": f"{DATE}T06:00:01Z",
+    }
+    return {**row, **changes}
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "rule"),
+    [
+        ({"terminated": False}, "terminated", "any_true"),
+        (
+            {"started_at": f"{DATE}T23:30:00-08:00", "ended_at": f"{DATE}T23:50:00-08:00"},
+            "date",
+            "utc_day",
+        ),
+        ({"started_at": "2026-10-31T06:00:00Z", "ended_at": "2026-10-31T06:00:01Z"}, "date", "utc_day"),
+    ],
+)
+def test_an_episode_that_cannot_be_was_loaded(
+    tmp_path: Path, changes: dict[str, Any], field: str, rule: str
+) -> None:
+    platform = platform_in(tmp_path)
+    lines = [episode(0), episode(1, terminated=False, truncated=True), episode(2, **changes)]
+    folder = f"cloud_ready/training/episodes/date={DATE}/environment={ENVIRONMENT}"
+    drop(platform, f"{folder}/a.ndjson", ndjson(lines))
+    [counts] = load(platform, "training.episodes").counts
+    assert (counts.loaded, counts.rejected) == (2, 1)
+    [letter] = rows(platform, "SELECT reasons FROM ops.dead_letter")
+    [reason] = letter["reasons"]
+    assert (reason["field"], reason["rule"]) == (field, rule)
+    assert str(DATE.year) not in reason["message"]
+
+
 def test_a_step_after_the_end_of_its_episode_was_green(tmp_path: Path) -> None:
     platform = loaded(
         tmp_path,

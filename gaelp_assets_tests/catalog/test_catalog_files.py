@@ -136,6 +136,26 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
             id="empty sequence",
         ),
         pytest.param(
+            changed(key_scope="slices"),
+            ["media/frames.json, key_scope", "'table' or 'slice'", "found 'slices'"],
+            id="unknown key scope",
+        ),
+        pytest.param(
+            changed(partitioning=None, key_scope="slice"),
+            ["media/frames.json, key_scope", "without partitioning", "'table'"],
+            id="a key of each slice in a table without slices",
+        ),
+        pytest.param(
+            changed(kind="ledger", key_scope="slice"),
+            ["media/frames.json, key_scope", "on a ledger", "a loaded table"],
+            id="a key scope of what is not loaded",
+        ),
+        pytest.param(
+            changed(key_scope="slice", on_key_conflict={"latest": "date"}),
+            ["on_key_conflict.latest", "'date' is the field that slices the table", "key_scope 'table'"],
+            id="the latest of each slice by the field that slices",
+        ),
+        pytest.param(
             changed(primary_key=["width"]), ["'width' is NULLABLE", "mode REQUIRED"], id="nullable key"
         ),
         pytest.param(
@@ -229,7 +249,7 @@ VIEW = {
             "unknown relation 'media.frame', did you mean 'media.frames'?",
         ),
         ("SELECT COUNT(*) AS n FROM frames", "the dataset before it: media.frames"),
-        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql: line 1"),
+        ("SELECT COUNT( AS n FROM media.frames", "media/counts.sql, line 1"),
         ("DELETE FROM media.frames WHERE TRUE", "not one SELECT statement"),
         ("SELECT n FROM media.counts", "read one another in a circle"),
     ],

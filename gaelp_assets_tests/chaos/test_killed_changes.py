@@ -7,10 +7,10 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import pytest
 
@@ -78,7 +78,8 @@ def weights(home: Path) -> None:
 def lenient(home: Path) -> None:
     """The rule takes what it has rejected."""
     check = {"name": "greater_than_or_equal_to", "arguments": {"min_value": -5}}
-    fields = [{**field, "checks": [check]} if field["name"] == "step" else field for field in FIELDS]
+    declared = cast("Sequence[dict[str, Any]]", FIELDS)
+    fields = [{**field, "checks": [check]} if field["name"] == "step" else field for field in declared]
     edited_json(home, "scores", fields=fields)
 
 

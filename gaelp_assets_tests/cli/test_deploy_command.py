@@ -130,6 +130,42 @@ def test_slices_of_other_code_are_shown_and_refreshed_on_demand(tmp_path: Path) 
     assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["derived"] == []
 
 
+def evolving(home: Path, type_: str, **more: Any) -> None:
+    """Writes the catalogue file of `media.evo`."""
+    seed = {"name": "seed", "type": type_, **more}
+    content = {
+        "description": "Evolves.",
+        "owner": "team:research",
+        "fields": [{"name": "id", "type": "STRING", "mode": "REQUIRED"}, seed],
+        "primary_key": ["id"],
+    }
+    file = home / "catalog" / "media" / "evo.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content))
+
+
+def test_a_legal_widening_no_longer_alters_integers_nor_loses_their_rows_in_a_rebuild(tmp_path: Path) -> None:
+    evolving(tmp_path, "INTEGER")
+    lines = [{"id": "a", "seed": 2**53 + 1}, {"id": "b", "seed": 5}]
+    drop(platform_in(tmp_path), "cloud_ready/media/evo/1.ndjson", ndjson(lines))
+    assert gaelp(tmp_path, "ingest").returncode == 0
+    query = "SELECT id, seed FROM media.evo ORDER BY id"
+    before = gaelp(tmp_path, "query", query).stdout
+    evolving(tmp_path, "FLOAT")
+    answer = gaelp(tmp_path, "deploy", "--dry-run", "--count-losses")
+    assert answer.returncode == 1
+    assert "a FLOAT does not hold 1 of its values exactly" in answer.stderr
+    assert "1 slice of 2 rows were loaded under another definition" in answer.stdout
+    assert "a rebuild would lose 1 row: seed: lost_precision (1)" in answer.stdout
+    drop(platform_in(tmp_path), "cloud_ready/media/evo/2.ndjson", ndjson([{"id": "c", "seed": 0.5}]))
+    assert gaelp(tmp_path, "ingest").returncode == 1
+    evolving(tmp_path, "INTEGER")
+    assert "9,007,199,254,740,993" in before or str(2**53 + 1) in before
+    assert gaelp(tmp_path, "query", query).stdout.splitlines()[:4] == before.splitlines()[:4]
+    _, found = as_json(tmp_path, "--dry-run")
+    assert found["changed"] == []
+
+
 def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(tmp_path: Path) -> None:
     view = tmp_path / "catalog" / "analytics" / "mine.json"
     view.parent.mkdir(parents=True)

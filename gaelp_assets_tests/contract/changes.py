@@ -15,6 +15,7 @@ from typing import Any, Final
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.catalog.slices import WHOLE, parse_date
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
@@ -22,7 +23,6 @@ from gaelp_assets.gateway import open_gateway
 from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.platform import Platform
 from gaelp_assets.settings import load_settings
-from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets_tests.contract.warehouses import ENGINES, RELATIONS, relation
 
 TABLE: Final = "lab.changing"
@@ -47,7 +47,7 @@ class Laboratory:
         relations = [*RELATIONS, relation_]
         catalog = Catalog(relations, upstream_of(relations))
         settings = load_settings({"GAELP_HOME": str(self.home), "GAELP_FIRST_DATE": "2026-10-01"})
-        gateway = open_gateway(settings.gateway, catalog, None)  # type: ignore[arg-type]
+        gateway = open_gateway(settings.gateway, catalog, None)
         self.home.mkdir(exist_ok=True)
         return Platform(settings, catalog, gateway, ENGINES[self.engine](self.home, catalog, 60))
 

@@ -14,9 +14,16 @@ import pytest
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.validate import upstream_of
-from gaelp_assets.warehouse.loader import SliceWrite
 from gaelp_assets.warehouse.losses import DefinitionChanged, RowsLost
-from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, StagedBatch, Warehouse, WriteMode
+from gaelp_assets.warehouse.protocol import (
+    DEAD_LETTER,
+    LEDGER,
+    REFRESHES,
+    SliceWrite,
+    StagedBatch,
+    Warehouse,
+    WriteMode,
+)
 from gaelp_assets.warehouse.refreshes import stale_query
 from gaelp_assets_tests.contract.warehouses import (
     CATALOG,
@@ -168,7 +175,7 @@ def test_rebuilds_in_either_order_leave_a_key_with_the_slice_that_has_it(
     assert held(warehouse, FACTS)[0][:3] == ("a", DAY, "CartPole-v1")
 
 
-def test_a_rebuild_sets_right_what_was_loaded_twice_before_keys_reached_over_slices(
+def test_a_rebuild_that_may_lose_rows_sets_right_what_was_loaded_twice_before_keys_reached_over_slices(
     warehouse: Warehouse, stage: Stager
 ) -> None:
     loose = FACTS.model_copy(update={"key_scope": OWN.key_scope})

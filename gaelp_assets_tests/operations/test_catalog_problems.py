@@ -10,6 +10,7 @@ import pytest
 from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.operations.catalog_problems import validate_catalog
 from gaelp_assets_tests.catalog.test_catalog_files import write
+from gaelp_assets_tests.zetasql_gate import CACHE
 
 ABOUT: dict[str, Any] = {"description": "A case.", "owner": "team:lab"}
 RUNS: dict[str, Any] = {
@@ -77,7 +78,7 @@ def test_problems_of_form_hid_those_of_meaning_and_of_views(tmp_path: Path) -> N
         "marts/days.json, primary_key: unknown field 'dy', did you mean 'day'?",
         "marts/days.sql, line 1, column 64: unknown relation 'lab.rns', did you mean 'lab.runs'?",
         "marts/days.sql, line 1, column 27, field m: no field declares the column m",
-        "marts/half.sql: line 1",
+        "marts/half.sql, line 1",
         "marts/reads.sql, line 1, column 8, field s: the query gives INT64, the field is declared as STRING",
         "marts/sums.sql, line 1, column 13, field s: the query gives FLOAT64, the field is declared as INTEGER",
         "marts/sums.sql, line 1, column 25: unrecognised name x",
@@ -161,3 +162,9 @@ def test_a_sound_folder_is_counted_with_the_shipped_relations(tmp_path: Path) ->
     write(tmp_path, "lab.runs", RUNS)
     write(tmp_path, "marts.v", derived("n INTEGER"), "SELECT COUNT(*) AS n FROM lab.runs")
     assert validate_catalog([tmp_path]) == (shipped + 2, [])
+
+
+def test_googles_analyzer_is_asked_where_its_code_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "lab.runs", RUNS)
+    write(tmp_path, "marts.v", derived("n INTEGER"), "SELECT COUNT(*) AS n FROM lab.runs")
+    assert validate_catalog([tmp_path], analyzer_cache=CACHE).problems == []

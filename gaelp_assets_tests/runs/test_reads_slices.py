@@ -39,7 +39,7 @@ def lab(tmp_path: Path) -> Iterator[Lab]:
         add(lab, "shifted", SHIFTED, [DAY, COUNT], before=1)
         add(lab, "running", RUNNING, [DAY, {"name": "step", "type": "INTEGER"}, COUNT], before="all")
         add(lab, "ahead", AHEAD, [DAY, COUNT, {"name": "next", "type": "INTEGER"}], after="all")
-        both = {"partitioning": {"date": "date", "environment": "environment"}}
+        both: dict[str, Any] = {"partitioning": {"date": "date", "environment": "environment"}}
         add(lab, "last_three", LAST_THREE, [DAY, ENVIRONMENT, COUNT], before=2, **both)
         add(lab, "of_shifted", OF_SHIFTED, [DAY, COUNT], before="all")
         yield lab

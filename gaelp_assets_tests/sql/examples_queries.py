@@ -136,4 +136,65 @@ GROUPS: Final = [
     ),
 ]
 
-MORE_QUERIES: Final = [*FUNCTIONS, *STARS, *GROUPS]
+SALES: Final = "(SELECT 'a' AS k, 1 AS x, 5 AS g UNION ALL SELECT 'b', 2, 5 UNION ALL SELECT 'a', 4, 5 UNION ALL SELECT 'c', NULL, 6)"
+WIDE: Final = "(SELECT 1 AS id, 5 AS a, NULL AS b UNION ALL SELECT 2, 6, 7)"
+TWO: Final = "WITH a AS (SELECT 1 AS k UNION ALL SELECT 2), b AS (SELECT 1 AS k, 2 AS v)"
+
+RELATIONS: Final = [
+    *_queries(
+        "Pivot",
+        f"SELECT * FROM {SALES} PIVOT(SUM(x) FOR k IN ('a', 'b'))",
+        f"SELECT * FROM {SALES} PIVOT(AVG(x) AS m, COUNT(*) AS c, COUNT(DISTINCT x) AS d FOR k IN ('a', 'b'))",
+        f"SELECT p.g, p.s_a FROM {SALES} PIVOT(MAX(x) AS s FOR k IN ('a', 'b')) AS p WHERE s_b > 1",
+        f"WITH t AS {SALES} SELECT * FROM t PIVOT(MIN(x) FOR k IN ('a', 'd'))",
+        f"SELECT * FROM (SELECT k, x FROM {SALES}) PIVOT(COUNTIF(x > 1) FOR k IN ('a', 'b'))",
+        f"SELECT * FROM {WIDE} UNPIVOT(v FOR k IN (a, b))",
+        f"SELECT u.k, u.v + 1 AS y FROM {WIDE} UNPIVOT INCLUDE NULLS (v FOR k IN (a, b)) AS u",
+        f"WITH t AS {WIDE} SELECT x, k, v FROM UNNEST([1, 2]) AS x JOIN t UNPIVOT(v FOR k IN (a, b)) AS u ON x = u.id",
+    ),
+    *_queries(
+        "PivotAlias",
+        f"SELECT * FROM {SALES} PIVOT(SUM(x) AS s, COUNT(*) AS c FOR k IN ('a' AS first, 'b'))",
+        "SELECT * FROM (SELECT 1 AS k, 1 AS x UNION ALL SELECT 2, 2) PIVOT(AVG(x) FOR k IN (1 AS one, 2 AS two))",
+        f"SELECT * FROM {WIDE} UNPIVOT(v FOR k IN (a AS 'first', b))",
+    ),
+    *_queries(
+        "Join",
+        f"{TWO} SELECT a.k, b.v FROM (a JOIN b ON a.k = b.k)",
+        f"{TWO} SELECT k, b.v, c.v AS w FROM (a LEFT JOIN b USING (k)) FULL JOIN b AS c USING (k)",
+        f"{TWO} SELECT a.k, b.v FROM ((a JOIN b USING (k)) CROSS JOIN b AS c)",
+        "SELECT * FROM ((SELECT 1 AS a) AS q JOIN (SELECT 1 AS b) AS r ON a = b)",
+    ),
+    *_queries(
+        "Select",
+        "WITH m AS (SELECT AS VALUE MAX(x) FROM UNNEST([1, 2]) AS x) SELECT x FROM UNNEST([1, 2, 3]) AS x CROSS JOIN m WHERE x <= m",
+        "WITH m AS (SELECT AS VALUE STRUCT(1 AS a, 2 AS b)) SELECT m.a, b, m.a + b AS c FROM m",
+        "WITH m AS (SELECT AS VALUE STRUCT(1 AS a, 2 AS b)) SELECT * FROM m",
+        "SELECT v + 1 AS y FROM (SELECT AS VALUE 5) AS v",
+        "SELECT ARRAY(SELECT AS VALUE x FROM UNNEST([1, 2]) AS x) AS y",
+    ),
+    *_queries(
+        "Window",
+        "SELECT SUM(x) OVER w AS y FROM UNNEST([1, 2, 3]) AS x WINDOW w AS (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW)",
+        "SELECT SUM(x) OVER (w ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS y FROM UNNEST([1, 2, 3]) AS x WINDOW w AS (ORDER BY x)",
+        "SELECT x, SUM(x) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS y FROM UNNEST([1, 2, 4, NULL, 2]) AS x",
+        "SELECT x, COUNT(*) OVER (ORDER BY x DESC RANGE BETWEEN 0.5 PRECEDING AND 1.5 FOLLOWING) AS y FROM UNNEST([1.0, 1.5, 3, 9]) AS x",
+    ),
+    *_queries("Union", "SELECT DATE '2024-01-01' AS x UNION ALL SELECT '2024-01-02'"),
+    *_errors(
+        "Union",
+        "SELECT DATE '2024-01-01' AS x UNION ALL SELECT 'x'",
+        "SELECT 'x' AS x UNION ALL SELECT DATE '2024-01-01' FROM UNNEST([1]) AS n WHERE n > 5",
+    ),
+]
+
+BYTES: Final = [
+    *_each("Unhex", "UNNEST(['00ff', '', 'ABcd', 'abc', NULL]) AS x", "FROM_HEX(x)"),
+    *_errors("Unhex", "SELECT FROM_HEX('xy') AS y"),
+    *_each("ToBase64", "UNNEST([b'abc', b'', b'a', NULL]) AS x", "TO_BASE64(x)"),
+    *_each("FromBase64", "UNNEST(['YWJj', '', 'YQ==', NULL]) AS x", "FROM_BASE64(x)"),
+    *_each("ByteLength", "UNNEST(['äb', '', '日本', NULL]) AS x", "BYTE_LENGTH(x)", "OCTET_LENGTH(x)"),
+    *_each("ByteLength", "UNNEST([b'abc', b'', NULL]) AS x", "BYTE_LENGTH(x)"),
+]
+
+MORE_QUERIES: Final = [*FUNCTIONS, *STARS, *GROUPS, *RELATIONS, *BYTES]

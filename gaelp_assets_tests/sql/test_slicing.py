@@ -68,7 +68,9 @@ SLICE_BY_SLICE = [
     "SELECT a.date, g.n FROM lab.a AS a JOIN lab.agents AS g ON g.id = a.id",
     "SELECT date, tag FROM lab.a CROSS JOIN UNNEST(tags) AS tag",
     "SELECT date, n FROM lab.a UNION ALL SELECT date, n FROM lab.b",
-    "SELECT date, n FROM lab.a UNION ALL SELECT DATE '2026-11-20', 1",
+    "SELECT date, n FROM lab.a EXCEPT DISTINCT SELECT DATE '2026-11-20', 1",
+    "SELECT date, LAG(n) OVER v AS n FROM lab.a WINDOW w AS (PARTITION BY date), v AS (w ORDER BY id)",
+    "SELECT a.date, d.n FROM lab.a AS a LEFT JOIN lab.b AS b USING (date, id) LEFT JOIN lab.daily AS d ON d.date = b.date",
     "SELECT DISTINCT date, n FROM lab.a",
     "WITH x AS (SELECT date, id, SUM(n) AS n FROM lab.a GROUP BY date, id) SELECT date, MAX(n) AS n FROM x GROUP BY date",
     "SELECT date, n FROM (SELECT * FROM lab.a)",
@@ -108,6 +110,13 @@ OTHER_SLICES = {
     "SELECT DATE_ADD(date, INTERVAL 1 DAY) AS date, n FROM lab.a": "date is not, unchanged",
     "SELECT date, SUM(n) AS n FROM lab.a GROUP BY ROLLUP(date)": "aggregated",
     "SELECT IF(n > 1, date, DATE '2026-11-20') AS date, n FROM lab.a": "date is not, unchanged",
+    "SELECT date, n FROM lab.a UNION ALL SELECT DATE '2026-11-20', 1": "date is not, unchanged",
+    "SELECT a.date, b.n FROM lab.a AS a JOIN lab.b AS b USING (id) LEFT JOIN lab.agents AS g ON g.id = a.id AND a.date = b.date": "joined",
+    "SELECT a.date, d.n FROM lab.a AS a CROSS JOIN lab.daily AS d LEFT JOIN lab.b AS b ON b.date = a.date AND b.date = d.date": "joined",
+    "SELECT a.date, COUNT(*) OVER (PARTITION BY COALESCE(b.date, d.date)) AS n FROM lab.a AS a "
+    "LEFT JOIN lab.b AS b ON b.date = a.date AND b.id = a.id LEFT JOIN lab.daily AS d ON d.date = a.date AND d.id = a.id": "a window",
+    "SELECT date, (SELECT COUNT(*) FROM lab.agents AS g RIGHT JOIN lab.b AS b ON b.date = a.date) AS n FROM lab.a AS a": "a subquery",
+    "SELECT date, (SELECT COUNT(*) FROM lab.b AS b LEFT JOIN lab.agents AS g ON b.date = a.date) AS n FROM lab.a AS a": "a subquery",
 }
 
 
@@ -127,13 +136,58 @@ def test_these_are_made_of_other_slices(sql: str) -> None:
 
 @pytest.mark.parametrize("sql", OTHER_SLICES)
 def test_what_is_declared_to_read_all_dates_may_read_them(sql: str) -> None:
-    assert slice_problems(*catalog(sql, reads_slices={"before": "all", "after": "all"})) == []
+    problems = slice_problems(*catalog(sql, reads_slices={"before": "all", "after": "all"}))
+    is_computed = any(word in sql for word in ("_ADD(date", "_TRUNC(date", "DATE(at", "IF(", "SELECT DATE"))
+    assert [problem.what for problem in problems] == [
+        "a computed date makes slices of days without rows"
+    ] * is_computed
+
+
+def test_the_slices_of_a_shifted_date_were_never_made_under_a_declaration_of_all_days() -> None:
+    shifted = "SELECT DATE_ADD(date, INTERVAL 3 DAY) AS date, n FROM lab.a"
+    assert slice_problems(*catalog(shifted, reads_slices={"before": 3})) == []
+    assert slice_problems(*catalog(shifted, reads_slices={"before": "all"}))
+    assert slice_problems(*catalog(shifted, reads_slices={"before": 2}))
+    back = "SELECT DATE_SUB(date, INTERVAL 3 DAY) AS date, n FROM lab.a"
+    assert slice_problems(*catalog(back, reads_slices={"after": 3})) == []
+    assert slice_problems(*catalog(back, reads_slices={"before": 3}))
+
+
+@pytest.mark.parametrize(
+    ("value", "enough", "too_little"),
+    [
+        ("LAG(n) OVER (ORDER BY date)", {"before": "all"}, {"before": 9, "after": "all"}),
+        ("LEAD(n) OVER (ORDER BY date)", {"after": "all"}, {"before": "all"}),
+        ("LAG(n) OVER (ORDER BY date DESC)", {"after": "all"}, {"before": "all"}),
+        ("SUM(n) OVER (PARTITION BY id ORDER BY date)", {"before": "all"}, {"after": "all"}),
+        ("SUM(n) OVER ()", {"before": "all", "after": "all"}, {"before": "all"}),
+        ("RANK() OVER (ORDER BY n)", {"before": "all", "after": "all"}, {"before": "all"}),
+        ("NTILE(4) OVER (ORDER BY date)", {"before": "all", "after": "all"}, {"before": "all"}),
+        ("SUM(n) OVER (ORDER BY UNIX_DATE(date) RANGE BETWEEN 6 PRECEDING AND CURRENT ROW)", {"before": 6}, {"before": 5}),
+        ("SUM(n) OVER (ORDER BY UNIX_DATE(date) RANGE BETWEEN 2 PRECEDING AND 1 FOLLOWING)", {"before": 2, "after": 1}, {"before": 2}),
+        ("SUM(n) OVER (ORDER BY UNIX_DATE(date) DESC RANGE BETWEEN 2 PRECEDING AND CURRENT ROW)", {"after": 2}, {"before": 2}),
+        ("SUM(n) OVER (ORDER BY date ROWS BETWEEN 6 PRECEDING AND CURRENT ROW)", {"before": "all"}, {"before": 6}),
+        ("(SELECT MAX(n) FROM lab.b)", {"before": "all", "after": "all"}, {"before": "all"}),
+    ],
+)  # fmt: skip
+def test_a_declaration_smaller_than_what_the_sql_reads_was_taken(
+    value: str, enough: dict[str, Any], too_little: dict[str, Any]
+) -> None:
+    sql = f"SELECT date, {value} AS n FROM lab.a"
+    assert slice_problems(*catalog(sql, reads_slices=enough)) == []
+    problems = slice_problems(*catalog(sql, reads_slices=too_little))
+    assert any(problem.what.startswith("reads more days than it declares") for problem in problems)
+
+
+def test_what_reads_nothing_in_slices_is_never_due() -> None:
+    [problem] = slice_problems(*catalog("SELECT DATE '2026-11-20' AS date, id FROM lab.agents"))
+    assert "no slice of it is ever due" in problem.what
 
 
 def test_a_declaration_of_days_is_too_little_for_a_window_that_counts_rows() -> None:
     lag = "SELECT date, LAG(n) OVER (ORDER BY date) AS n FROM lab.a"
     [problem] = slice_problems(*catalog(lag, reads_slices={"before": 7}))
-    assert "any number of slices" in problem.what
+    assert "more days than it declares" in problem.what
     assert slice_problems(*catalog(lag, reads_slices={"before": "all"})) == []
     week = "SELECT date, SUM(n) OVER (ORDER BY UNIX_DATE(date) RANGE BETWEEN 6 PRECEDING AND CURRENT ROW) AS n FROM lab.a"
     assert slice_problems(*catalog(week, reads_slices={"before": 6})) == []

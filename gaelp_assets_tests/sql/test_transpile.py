@@ -87,7 +87,7 @@ def test_what_was_not_found_equal_is_refused_by_name(expression: str, name: str)
         "SELECT * FROM a.t PIVOT(SUM(x) FOR y IN ('a'))",
         "SELECT * FROM a.t JOIN a.u USING (k)",
         "SELECT (SELECT value FROM UNNEST(parts) WHERE key = 'x') AS y FROM a.t",
-        "SELECT * FROM (a.t JOIN a.u ON TRUE)",
+        "SELECT x FROM a.t JOIN (a.u JOIN a.v ON TRUE) ON TRUE",
         "SELECT x FROM a.t ORDER BY x UNION ALL SELECT y FROM a.u",
         "DELETE FROM a.t WHERE TRUE",
         "SELECT 1; SELECT 2",
@@ -122,6 +122,50 @@ def test_a_refusal_says_what_to_use_instead_rather_than_ninety_names() -> None:
         to_duckdb("SELECT APPROX_TOP_COUNT(x, 3), IEEE_DIVIDE(x, 2) FROM t")
     assert [len(p.expected) < 120 for p in caught.value.problems] == [True, True]
     assert caught.value.problems[1].expected == "SAFE_DIVIDE"
+
+
+@pytest.mark.parametrize(
+    ("sql", "what", "instead"),
+    [
+        ("SELECT * FROM EXTERNAL_QUERY('a', 'b')", "EXTERNAL_QUERY", "a table that a collector loads"),
+        ("SELECT NET.HOST(x) FROM a.t", "NET.HOST", "REGEXP_EXTRACT"),
+        ("SELECT PARSE_JSON(x) FROM a.t", "PARSE_JSON", "JSON_VALUE or JSON_QUERY"),
+        ("SELECT * FROM a.t PIVOT(SUM(x) FOR k IN ('a'))", "PIVOT of a relation whose fields", "SUM(IF(key = value, x, NULL))"),
+        ("SELECT * FROM (SELECT 1 AS x, 'a' AS k) PIVOT(ARRAY_AGG(x) FOR k IN ('a'))", "this aggregate in PIVOT", "AVG, COUNT"),
+        ("SELECT x FROM a.t JOIN (a.u JOIN a.v ON TRUE) ON TRUE", "this form of FROM", "the first joins only"),
+        ("SELECT FORMAT_DATE('%c', DATE '2024-01-01')", "this date format", "%Y %m %d"),
+        (
+            "SELECT x + 1 AS k, (SELECT MAX(v) FROM UNNEST([1]) AS v WHERE v > k) AS m FROM UNNEST([1]) AS x GROUP BY x + 1 ORDER BY"
+            " (SELECT MAX(v) FROM UNNEST([1]) AS v WHERE v > k)",
+            "a subquery that refers to a group key",
+            "compute it in a subquery in FROM",
+        ),
+        (
+            "SELECT x + 1 AS k, x + 2 AS m FROM UNNEST([1]) AS x GROUP BY x + 1",
+            "column x is neither grouped nor aggregated",
+            "compute it in a subquery in FROM",
+        ),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_one_way_out(sql: str, what: str, instead: str) -> None:
+    with pytest.raises(GaelpError) as caught:
+        to_duckdb(sql)
+    found = [p for p in caught.value.problems if what in p.what]
+    assert found, caught.value
+    assert instead in f"{found[0].expected} {found[0].remedy}"
+    assert found[0].where.startswith("SQL, line 1, column")
+
+
+def test_the_message_of_an_error_is_shown_as_written_and_never_with_values(
+    engine: duckdb.DuckDBPyConnection,
+) -> None:
+    with pytest.raises(duckdb.InvalidInputException, match=r"gaelp: no rows today$"):
+        engine.execute(to_duckdb("SELECT ERROR('no rows today') AS y")).fetchall()
+    with pytest.raises(duckdb.InvalidInputException) as caught:
+        engine.execute(
+            to_duckdb("SELECT ERROR(CONCAT('secret ', x)) AS y FROM UNNEST(['row value']) AS x")
+        ).fetchall()
+    assert "row value" not in str(caught.value)
 
 
 def test_a_syntax_error_names_line_and_column() -> None:

@@ -47,7 +47,7 @@ def table_fingerprint(names: Names, ledger: Relation, relation: Relation) -> str
 
 
 def displaced_correction(names: Names, ledger: Relation, relation: Relation) -> str:
-    """What takes displaced rows out of the ledger's rows of their slices, which thereby count as written now.
+    """What takes displaced rows out of the ledger's rows of their slices, which count as written now.
 
     Parameter `displaced`: a JSON array of `{batch_id, date, environment, rows}`.
     """

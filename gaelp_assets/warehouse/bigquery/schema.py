@@ -153,7 +153,10 @@ def _sql_type(field: Resource) -> str:
 
 
 def patch(live: Resource, wanted: Resource, changes: Sequence[Change]) -> Resource:
-    """The parts of a live table that the changes make other ones, whole, as `tables.patch` takes them; renaming and widening are none of them."""
+    """The parts of a live table that the changes make other ones, whole, as `tables.patch` takes them.
+
+    Renaming and widening are none of them.
+    """
     result: Resource = {}
     fields = copy.deepcopy(live.get("schema", {}).get("fields", []))
     for change in changes:

@@ -336,7 +336,8 @@ class WriteScript:
             f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
             f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
             f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
-            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts} FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
+            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts} "
+            "FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
         )
 
 

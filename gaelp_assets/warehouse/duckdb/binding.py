@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import stored_fields
+from gaelp_assets.catalog.references import references
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.duckdb.ddl import empty_select, found_column, table_name, view_sql
-from gaelp_assets.warehouse.duckdb.dialect import quote
+from gaelp_assets.warehouse.duckdb.ddl import found_column, table_name, view_sql
+from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,20 +21,24 @@ def duckdb_problems(relations: Iterable[Relation], views: Iterable[Relation]) ->
     """What is wrong with each of the `views` in DuckDB, by its id; those without problems are left out.
 
     Args:
-        relations: all that there are; a view stands in memory as an empty table, too.
+        relations: all that there are; a view that another reads stands in memory as an empty table, too.
         views: derived relations that `sql.views.view_problems` finds nothing wrong with.
     """
     import duckdb
 
-    known = sorted(relations, key=lambda relation: relation.id)
-    tables = {relation.id: stored_fields(relation) for relation in known}
+    known = {relation.id: relation for relation in relations}
+    tables = {relation.id: stored_fields(relation) for relation in known.values()}
+    looked_at = list(views)
+    read = sorted({id_ for view in looked_at for id_ in references(view.sql or "") if id_ in known})
     found: dict[str, list[Problem]] = {}
     with duckdb.connect(":memory:", config={"threads": 1}) as con:
         con.execute("SET TimeZone = 'UTC'")
-        for dataset, group in groupby(known, key=lambda relation: relation.dataset):
-            made = (f"CREATE TABLE {table_name(relation)} AS {empty_select(relation)}" for relation in group)
-            con.execute("; ".join([f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}", *made]))
-        for view in views:
+        for dataset, group in groupby(map(known.__getitem__, read), key=lambda relation: relation.dataset):
+            con.execute(f"CREATE SCHEMA IF NOT EXISTS {quote(dataset)}")
+            for relation in group:
+                columns = (f"{quote(f.name)} {duckdb_type(f)}" for f in tables[relation.id])
+                con.execute(f"CREATE TABLE {table_name(relation)} ({', '.join(columns)})")
+        for view in looked_at:
             try:
                 problems = _differences(con, view, view_sql(view, tables))
             except GaelpError as error:

@@ -60,7 +60,7 @@ class SliceLedger:
         self._of_slice = _of_slice(write.relation, self._slice, sorts=self._sorts)
 
     def read(self) -> Ledger:
-        """The batches that the ledger holds, with the moment when each was first loaded, and the definitions that they were loaded under."""
+        """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were."""
         rows = self._con.execute(
             "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at, definition "
             f"FROM {self._ledger} WHERE {self._of_slice}"

@@ -1,7 +1,7 @@
-"""Puts all files of a table into the queue again, to be sorted into the slices of another partitioning.
+"""Puts all files of a table into the queue again, to be loaded by another partitioning or key.
 
 The files go to `raw/` as copies, line for line, under names that keep their order; then the table is dropped with what the ledger and
-the dead letter say of its slices. Until then nothing is loaded into the table: `warehouse.slicing` refuses it. So a call that was
+the dead letter say of its slices. Until then nothing is loaded into the table: `warehouse.layout` refuses it. So a call that was
 killed leaves a table that is whole, and another call does all of it again.
 """
 
@@ -19,65 +19,58 @@ from gaelp_assets.gateway import GatewayFile, Stage
 from gaelp_assets.gateway.paths import RAW_FOLDER, folder, split_name
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.staging import staging_folder
-from gaelp_assets.operations.losses import losses_of
+from gaelp_assets.operations.losses import losses_of, refuse_losses, refuse_other_keys
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.layout import laid_out_otherwise
 from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
-from gaelp_assets.warehouse.slicing import resliced
 
 _BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
-class Resliced:
+class Reloaded:
     """What went back into the queue."""
 
     relation_id: str
     files: int
 
 
-def reslice(platform: Platform, relation: Relation, *, accept_loss: bool = False) -> Resliced:
+def reload_table(platform: Platform, relation: Relation, *, accept_loss: bool = False) -> Reloaded:
     """Puts every file that the table's slices were loaded from into the queue, and drops the table.
 
     No row may be loaded into the table in the meantime. Whether dead letters were acknowledged or replayed is forgotten.
 
     Args:
         platform: its gateway keeps the files.
-        relation: the table, of another partitioning than its slices.
-        accept_loss: whether rows may be lost whose lines are rejected by now.
+        relation: the table, loaded by another partitioning or key.
+        accept_loss: whether rows may be lost whose lines are rejected by now, or whose key is another row's.
 
     Raises:
-        GaelpError: the slices are of the table's partitioning; files are gone; rows would be lost.
+        GaelpError: the table was loaded by this partitioning and key; files are gone; rows would be lost.
     """
-    if relation.id not in resliced(platform.warehouse, [relation]):
+    if relation.id not in laid_out_otherwise(platform.warehouse, [relation]):
         raise GaelpError(
             Problem(
-                "there is nothing to slice otherwise: all that was loaded is in slices of this partitioning",
+                "there is no need to load it again: all that it holds was loaded by this partitioning and key",
                 relation.id,
-                "a table whose partitioning changed since rows were loaded",
+                "a table whose partitioning or key changed since rows were loaded",
             )
         )
     files = _archived(platform, relation)
     if not accept_loss:
         losses = losses_of(platform, relation, ((WHOLE, file) for file in files))
-        if losses.rows:
-            raise GaelpError(
-                Problem(
-                    f"slicing it otherwise would lose {losses}",
-                    relation.id,
-                    "a definition by which every row that the table holds is still one",
-                    "Put back what else changed in the catalogue; or add --accept-loss: these lines then go to the dead letter.",
-                )
-            )
+        refuse_losses(relation, losses, "loading it again")
+        refuse_other_keys(platform.warehouse, relation)
     sorted_before = _sorted_batches(platform, relation)
     with staging_folder(platform) as place:
         for number, file in enumerate(files):
             copy = place / "copy.ndjson"
             digest = _copy(platform, file, copy, sorted_before)
             stem, _ = split_name(file.name)
-            name = f"resliced-{number:06}-{stem.rpartition('~')[0][:100] or 'file'}-{digest[:12]}.ndjson"
+            name = f"reload-{number:06}-{stem.rpartition('~')[0][:100] or 'file'}-{digest[:12]}.ndjson"
             platform.gateway.store.create(f"{Stage.RAW}/{folder(relation, WHOLE)}/{name}", _blocks(copy))
     platform.warehouse.drop(relation)
-    return Resliced(relation.id, len(files))
+    return Reloaded(relation.id, len(files))
 
 
 def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
@@ -103,8 +96,8 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
     for row in ledger.to_dicts():
         slice_ = Slice(row["slice_date"], row["slice_environment"])
         at = f"{Stage.SENT}/{folder(relation, slice_)}"
-        stored = by_batch.get((at, row["batch_id"][:12]))
-        if stored is None:
+        archived = by_batch.get((at, row["batch_id"][:12]))
+        if archived is None:
             problems.append(
                 Problem(
                     f"{row['lines']} lines of {row['file']} would be lost",
@@ -114,11 +107,10 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
                 )
             )
         else:
-            name = stored.name.rpartition("/")[2]
+            name = archived.name.rpartition("/")[2]
             # The same bytes in two slices are the same lines: sorted once, each goes to its slice.
-            found.setdefault(
-                row["batch_id"], GatewayFile(stored, Stage.SENT, relation, slice_, name, sorted=True)
-            )
+            file = GatewayFile(archived, Stage.SENT, relation, slice_, name, sorted=True)
+            found.setdefault(row["batch_id"], file)
     if problems:
         raise GaelpError(*problems)
     return list(found.values())
