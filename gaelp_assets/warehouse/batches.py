@@ -46,7 +46,7 @@ def check_balance(batches: Sequence[StagedBatch], counts: Sequence[LineCounts]) 
     """
     unbalanced = [
         Problem(
-            f"{f.lines} lines have {f.loaded + f.duplicate + f.rejected + f.sorted} fates",
+            f"{f.lines} lines have {f.fates} fates",
             b.file,
             "one for each",
         )

@@ -37,6 +37,7 @@ from gaelp_assets.warehouse.bigquery.merge import (
     displaced_entries,
     fates_of,
     known_batches,
+    known_notes,
     ledger_entry,
 )
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
@@ -163,6 +164,8 @@ class BigQueryLoader(BigQueryEngine):
             return [known[batch.batch_id][0] for batch in write.batches]
         if write.mode is WriteMode.APPEND:
             seen.check_definition(write.relation)
+            if held["revision"].is_not_null().any():
+                raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
         script = transaction.WriteScript(
             self._names,
             write,
@@ -205,12 +208,14 @@ class BigQueryLoader(BigQueryEngine):
             staged = rows.counts if rows is not None else {}
             seen.check_losses(write.relation, self._held_rows(script, known, labels), counts, staged)
         first = 0 if rebuilds or held.is_empty() else (cast("int | None", held["position"].max()) or 0) + 1
+        notes = known_notes(held)
         entries = [
             ledger_entry(
                 batch,
                 fate,
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
+                batch.note or notes.get(batch.batch_id),
             )
             for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]

@@ -12,7 +12,7 @@ import polars as pl
 from gaelp_assets.catalog import Slice
 from gaelp_assets.warehouse.batches import Known
 from gaelp_assets.warehouse.keys import Displaced
-from gaelp_assets.warehouse.ledger import LineCounts
+from gaelp_assets.warehouse.ledger import LineCounts, Note
 from gaelp_assets.warehouse.loader import StagedBatch
 
 
@@ -41,6 +41,8 @@ def known_batches(ledger: pl.DataFrame) -> Known:
                 row["duplicate"],
                 row["rejected"],
                 row["sorted"],
+                row["superseded"] or 0,
+                row["withdrawn"] or 0,
                 already_in_ledger=True,
             ),
             row["loaded_at"],
@@ -60,12 +62,14 @@ def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult
         duplicate=duplicate,
         rejected=batch.rejected + refused,
         sorted=batch.sorted,
+        superseded=batch.superseded,
+        withdrawn=batch.withdrawn,
     )
 
 
 def ledger_entry(
-    batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int
-) -> dict[str, str | int]:
+    batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int, note: Note | None
+) -> dict[str, str | int | None]:
     """The ledger\'s row of a batch, as the parameter `ledger` of `transaction` holds it."""
     return {
         "batch_id": batch.batch_id,
@@ -78,6 +82,20 @@ def ledger_entry(
         "sorted": counts.sorted,
         "loaded_at": loaded_at.astimezone(dt.UTC).isoformat(),
         "position": position,
+        "superseded": counts.superseded,
+        "withdrawn": counts.withdrawn,
+        "revision": batch.revision,
+        "superseded_by": batch.superseded_by,
+        "corrected_by": note.corrected_by if note else None,
+        "reason": note.reason if note else None,
+    }
+
+
+def known_notes(ledger: pl.DataFrame) -> dict[str, Note]:
+    """What a ledger\'s rows say of who made corrections and why, by batch id."""
+    return {
+        row["batch_id"]: Note(row["corrected_by"], row["reason"])
+        for row in ledger.filter(pl.col("corrected_by").is_not_null()).to_dicts()
     }
 
 
