@@ -31,7 +31,7 @@ from gaelp_assets.ingest.staging import staging_folder
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.ingest.withdrawals import every_row, key_relation
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.ledger import Note, WriteMode
+from gaelp_assets.warehouse.ledger import LEDGER, Note, WriteMode
 from gaelp_assets.warehouse.parameters import ParameterValue
 
 # A part of a batch's id as short as this is not taken for one.
@@ -271,7 +271,7 @@ def _stem(relation: Relation, history: list[dict[str, Any]], named: str) -> str:
                 f"no file called {stem!r} is loaded",
                 relation.id,
                 f"the name or the batch id of one, such as {', '.join(close)}" if close else "a loaded file",
-                "`SELECT DISTINCT file, batch_id FROM ops.import_logs` lists them all.",
+                f"`SELECT DISTINCT file, batch_id FROM {LEDGER}` lists them all.",
             )
         )
     same = Counter(
