@@ -43,6 +43,7 @@ def test_names_of_relations_stay_and_comments_go() -> None:
         ("TO_JSON_STRING(x)", "TO_JSON_STRING of something whose type is not known"),
         ("TO_JSON_STRING(x, TRUE)", "TO_JSON_STRING with options"),
         ("PERCENTILE_CONT(x, 0.5 RESPECT NULLS) OVER ()", "RESPECT NULLS"),
+        ("DATETIME_TRUNC(DATE '2024-01-01', HOUR)", "DATETIME_TRUNC of DATE"),
         ("STRING(CURRENT_TIMESTAMP(), 'Asia/Tokyo')", "STRING with a time zone"),
         ("NO_SUCH_FUNCTION(x)", "NO_SUCH_FUNCTION"),
         ("HLL_COUNT.INIT(x)", "HLL_COUNT"),
