@@ -15,7 +15,7 @@ from sqlglot import exp
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
-from gaelp_assets.catalog.model import Kind, ReadsSlices, stored_fields
+from gaelp_assets.catalog.model import Kind, ReadsSlices
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,
@@ -43,9 +43,8 @@ from gaelp_assets.sql.reach import (
     reach_of_shift,
     reach_of_window,
 )
-from gaelp_assets.sql.resolve import resolve
-from gaelp_assets.sql.scope import Tables
-from gaelp_assets.sql.transpile import parse
+from gaelp_assets.sql.tables import tables_of
+from gaelp_assets.sql.transpile import resolved_query
 
 
 def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Problem]:
@@ -85,7 +84,7 @@ class _Reader:
         self._relations = relations
         self._relation = relation
         self._wanted = wanted
-        self._tables: Tables = {found.id: stored_fields(found) for found in relations.values()}
+        self._tables = tables_of(relations.values())
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
         self._views: _Views = {} if views is None else views
@@ -154,7 +153,7 @@ class _Reader:
 
     def _resolved(self, sql: str) -> exp.Query | None:
         try:
-            resolved = resolve(parse(sql), self._tables)
+            resolved = resolved_query(sql, self._tables)
         except GaelpError:
             return None
         return None if resolved.problems else resolved.tree

@@ -75,7 +75,8 @@ def _unsound(
     relations: Sequence[Relation], cache: Path | None, *, remember: bool
 ) -> dict[str, list[Problem]]:
     """What is wrong with each query by itself, by the relation's id; only what is not known to be sound is bound."""
-    from gaelp_assets.sql.views import query_problems, tables_of
+    from gaelp_assets.sql.tables import tables_of
+    from gaelp_assets.sql.views import query_problems
 
     tables = tables_of(relations)
     read_by_name = {found.id: found for found in relations}

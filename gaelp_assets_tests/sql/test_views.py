@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from gaelp_assets.catalog import Catalog, Field, Kind, Relation, load_catalog
-from gaelp_assets.catalog.model import FieldType
+from gaelp_assets.catalog.model import FieldType, Partitioning
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.sql.analyzer import analyzer_problems
 from gaelp_assets.sql.transpile import bind
@@ -278,3 +278,23 @@ def test_googles_analyzer_is_asked_of_each_view() -> None:
         " column m, which has type INT64; expected a query that BigQuery takes",
         "analytics.reads": "analytics/reads.sql: Google's analyzer: Unrecognized name: nothing; expected a query that BigQuery takes",
     }
+
+
+def test_other_slices_and_other_types_were_told_one_after_the_other() -> None:
+    sql = "SELECT date, SUM(COUNT(*)) OVER (ORDER BY date) AS n FROM training.episodes WHERE date >= DATE '2000-01-01' GROUP BY date"
+    sliced = {"partitioning": Partitioning(date="date")}
+    both = view("v", sql, "date DATE", "n STRING").model_copy(update=sliced)
+    text = "\n".join(found(both)["v"])
+    assert "field n: the query gives INT64" in text
+    assert "reads other slices: a window over several slices" in text
+    without = view("v", sql.replace("SELECT date", "SELECT date AS day"), "date DATE", "n INTEGER")
+    text = "\n".join(found(without.model_copy(update=sliced))["v"])
+    assert "the query gives no column date" in text
+
+
+def test_a_view_that_reads_the_platforms_columns_is_looked_at_for_slices() -> None:
+    """Its columns were not found among those that are sliced, and it passed."""
+    sql = "SELECT date, MAX(_loaded_at) OVER () AS t FROM training.episodes WHERE date >= DATE '2000-01-01'"
+    relation = view("v", sql, "date DATE", "t TIMESTAMP")
+    text = str(found(relation.model_copy(update={"partitioning": Partitioning(date="date")}))["v"])
+    assert "reads other slices" in text
