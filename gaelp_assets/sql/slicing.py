@@ -16,6 +16,7 @@ from sqlglot import exp
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
 from gaelp_assets.catalog.model import Kind, ReadsSlices
+from gaelp_assets.catalog.references import references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,
@@ -264,6 +265,12 @@ class _Reader:
             name for name, is_so in zip((DATE, ENVIRONMENT), slice_dimensions(relation), strict=True) if is_so
         )
         if not has:
+            if self._is_made_of_slices(relation):
+                self._wrong(
+                    f"{relation.id} is one slice that is made of all slices of what it reads",
+                    item,
+                    "tables without slices of their own rows",
+                )
             return Rows((), sliced=False)
         if ENVIRONMENT in self._wanted - has:
             self._wrong(
@@ -278,6 +285,21 @@ class _Reader:
         return Rows(
             tuple((name, frozenset(carriers.get(name, ()))) for name in relation.field_names), sliced=True
         )
+
+    def _is_made_of_slices(self, relation: Relation) -> bool:
+        """Whether a derived relation that is one slice reads what is kept in slices, directly or through others."""
+        seen: set[str] = set()
+        waiting = [relation]
+        while waiting:
+            found = waiting.pop()
+            if found.sql is None or found.id in seen:
+                continue
+            seen.add(found.id)
+            read = [self._relations[id_] for id_ in references(found.sql) if id_ in self._relations]
+            if any(any(slice_dimensions(source)) for source in read):
+                return True
+            waiting += read
+        return False
 
     def _view(self, view: Relation, item: exp.Expr) -> Rows:
         """A plain view is looked through."""

@@ -41,6 +41,12 @@ def catalog(sql: str, partitioning: dict[str, str] | None = None, **keys: Any) -
         relation("daily", fields=[DAY, *OTHERS], partitioning=BY_DATE, primary_key=["id"]),
         relation("events", fields=[moment, *OTHERS], partitioning={"date": "at"}, primary_key=["id"]),
         relation("agents", fields=OTHERS, primary_key=["id"]),
+        relation(
+            "board",
+            kind="derived_table",
+            fields=OTHERS[:2],
+            sql="SELECT id, SUM(n) AS n FROM lab.a GROUP BY id",
+        ),
         relation("plain", kind="view", fields=[DAY, ENV, *OTHERS], sql="SELECT * FROM lab.a WHERE n > 1"),
         relation(
             "total",
@@ -206,6 +212,13 @@ def test_environments_are_slices_too() -> None:
         *catalog("SELECT a.date, a.env, d.n FROM lab.a AS a JOIN lab.daily AS d USING (date)", BY_BOTH)
     )
     assert "lab.daily is kept by date alone" in problem.what
+
+
+@pytest.mark.parametrize("declared", [{}, {"reads_slices": {"before": "all", "after": "all"}}])
+def test_a_board_of_all_slices_was_taken_for_a_dimension(declared: dict[str, Any]) -> None:
+    joined = "SELECT a.date, board.n FROM lab.a AS a JOIN lab.board AS board ON board.id = a.id"
+    [problem] = slice_problems(*catalog(joined, **declared))
+    assert "lab.board is one slice" in problem.what
 
 
 def test_no_shipped_relation_reads_other_slices_undeclared() -> None:
