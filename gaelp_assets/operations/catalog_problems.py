@@ -47,7 +47,7 @@ def validate_catalog(
 
 @contextmanager
 def _without_collections() -> Iterator[None]:
-    """No search for reference cycles within the block: the trees of hundreds of queries are there until the end, and each search walks all."""
+    """No search for reference cycles inside: the trees of hundreds of queries are there until the end, and each search walks all."""
     was_on = gc.isenabled()
     gc.disable()
     try:

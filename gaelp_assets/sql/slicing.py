@@ -69,15 +69,25 @@ def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Pr
     ]
 
 
+_Views = dict[str, tuple[Rows, list[Reach]]]
+"""What plain views give, by their ids, and how far each place reaches where they look at several slices."""
+
+
 class _Reader:
-    def __init__(self, relations: Mapping[str, Relation], relation: Relation, wanted: Dimensions) -> None:
+    def __init__(
+        self,
+        relations: Mapping[str, Relation],
+        relation: Relation,
+        wanted: Dimensions,
+        views: _Views | None = None,
+    ) -> None:
         self._relations = relations
         self._relation = relation
         self._wanted = wanted
         self._tables = tables_of(relations.values())
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
-        self._views: dict[str, tuple[Rows, list[Reach]]] = {}
+        self._views: _Views = {} if views is None else views
         self._reaches: list[tuple[Reach, str, exp.Expr]] = []
         self._shifts: dict[int, Reach | None] = {}
         """By the items of SELECT lists: of which days a computed date is made; None for what is a date already, or no date."""
@@ -272,7 +282,9 @@ class _Reader:
     def _view(self, view: Relation, item: exp.Expr) -> Rows:
         """A plain view is looked through."""
         if view.id not in self._views:
-            inside = _Reader(self._relations, view, self._wanted)
+            # Views that read one another in a circle are told elsewhere.
+            self._views[view.id] = Rows((), sliced=False), []
+            inside = _Reader(self._relations, view, self._wanted, self._views)
             tree = inside._resolved(view.sql or "")
             rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
             self._views[view.id] = rows, [reach for reach, _, _ in inside._reaches]

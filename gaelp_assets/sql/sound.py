@@ -34,7 +34,7 @@ def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool
 
     Args:
         reading: what the catalogue folders hold.
-        cache: a file that keeps which views are sound; it can be deleted at any time, and need not be writable.
+        cache: a file that keeps which views are sound; it can be deleted at any time, and is written only if its folder is there.
         remember: whether to write it.
 
     Raises:
@@ -139,8 +139,8 @@ def _read(cache: Path) -> frozenset[str]:
 
 
 def _write(cache: Path, sound: set[str]) -> None:
+    # Only where a home has a cache: looking at an empty home makes nothing there.
     with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(sorted(sound), stream)

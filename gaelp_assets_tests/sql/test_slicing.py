@@ -211,3 +211,22 @@ def test_environments_are_slices_too() -> None:
 def test_no_shipped_relation_reads_other_slices_undeclared() -> None:
     shipped = load_catalog()
     assert [problem for relation in shipped.derived for problem in slice_problems(shipped, relation)] == []
+
+
+def test_views_that_read_one_another_in_a_circle_are_left_to_the_catalogue() -> None:
+    circle = [
+        relation(name, kind="view", fields=[DAY], sql=f"SELECT date FROM lab.{other}")
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    made = relation(
+        "made", kind="derived_table", fields=[DAY], partitioning=BY_DATE, sql="SELECT date FROM lab.one"
+    )
+    assert [problem.what for problem in slice_problems(Catalog([*circle, made]), made)] == [
+        "reads nothing that is kept in slices: no slice of it is ever due"
+    ]
+
+
+def test_the_columns_that_a_load_adds_are_known() -> None:
+    sql = "SELECT date, MAX(_loaded_at) OVER () AS n FROM lab.a"
+    assert slice_problems(*catalog(sql))
+    assert not slice_problems(*catalog("SELECT date, _batch_id AS id FROM lab.a"))

@@ -37,6 +37,7 @@ from gaelp_assets.warehouse.bigquery.merge import (
     displaced_entries,
     fates_of,
     known_batches,
+    known_corrections,
     ledger_entry,
 )
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
@@ -151,10 +152,11 @@ class BigQueryLoader(BigQueryEngine):
 
     def _write(self, write: SliceWrite, folder: Path, *, across: bool = False) -> list[LineCounts]:
         held = self._ledger(write)
-        known = known_batches(held)
+        known, corrected = known_batches(held), known_corrections(held)
         seen = Ledger(known, frozenset(held["definition"].drop_nulls()))
         rebuilds = write.mode is WriteMode.REBUILD
-        if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
+        unknown = known.keys() - {batch.batch_id for batch in write.batches}
+        if rebuilds and (unknown or corrected.overtake(write.batches)):
             raise SliceChanged(
                 f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
             )
@@ -163,6 +165,8 @@ class BigQueryLoader(BigQueryEngine):
             return [known[batch.batch_id][0] for batch in write.batches]
         if write.mode is WriteMode.APPEND:
             seen.check_definition(write.relation)
+            if corrected.revisions:
+                raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
         script = transaction.WriteScript(
             self._names,
             write,
@@ -211,6 +215,7 @@ class BigQueryLoader(BigQueryEngine):
                 fate,
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
+                batch.note or corrected.notes.get(batch.batch_id),
             )
             for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]

@@ -19,11 +19,12 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.bigquery import ledger as ledger_sql
 from gaelp_assets.warehouse.bigquery import transaction
 from gaelp_assets.warehouse.bigquery.dialect import Names, literal, selected
+from gaelp_assets.warehouse.bigquery.losses import held_query
 from gaelp_assets.warehouse.bigquery.resources import (
     clean_labels,
     table_resource,
 )
-from gaelp_assets.warehouse.bigquery.schema import widening_statements
+from gaelp_assets.warehouse.bigquery.schema import altered_query, renaming_statements, widening_statements
 from gaelp_assets.warehouse.bigquery.staging import dead_letter_schema, row_schema
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, SliceWrite, WriteMode
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, forget_statement, stale_query
@@ -151,6 +152,21 @@ def test_every_statement_on_a_sliced_table_names_its_slice_by_constants() -> Non
     )
 
 
+def test_rows_of_other_slices_are_read_with_a_constant_filter_of_partitions() -> None:
+    dated = EPISODES.model_copy(update={"primary_key": (*EPISODES.primary_key, "date")})
+    outside = "NOT (`date` = DATE '2026-11-20' AND `environment_id` = 'CartPole-v1')"
+    for relation_, filtered in (
+        (EPISODES, "`date` >= DATE '0001-01-01'"),
+        (dated, "`date` >= DATE '0001-01-01' AND `date` = DATE '2026-11-20'"),
+    ):
+        plain = _script(relation_, CARTPOLE, WriteMode.APPEND)
+        across = replace(plain, across=True, displaces=True)
+        [guard] = [text for text in plain.statements() if text.startswith("ASSERT NOT EXISTS")]
+        [delete] = [text for text in across.statements() if text.startswith("DELETE") and "NOT (" in text]
+        for text in (guard, delete, across.merge_query()):
+            assert f"WHERE {filtered} AND {outside}" in text.replace("_t.", "")
+
+
 def test_a_write_takes_the_lock_and_asserts_the_ledger_before_it_changes_anything() -> None:
     for mode in (WriteMode.APPEND, WriteMode.REBUILD):
         begin, lock, guard, *_ = _script(EPISODES, CARTPOLE, mode).statements()
@@ -212,6 +228,21 @@ def test_google_accepts_the_widening_of_columns() -> None:
         _analyze(_write_gate(EPISODES), statement)
     with pytest.raises(Exception, match="INT64"):
         _analyze(_write_gate(EPISODES), statements[0].replace("NUMERIC", "DATE"))
+
+
+def test_google_accepts_what_counts_lost_rows_and_altered_values() -> None:
+    for relation_, slice_ in ((EPISODES, CARTPOLE), (VERSIONS, WHOLE)):
+        whole = _script(relation_, slice_, WriteMode.REBUILD)
+        for script in (whole, replace(whole, counts=None), replace(whole, counts=None, rows=None)):
+            _analyze(_write_gate(relation_), held_query(script))
+    for relation_, path in ((EPISODES, "step"), (EPISODES, "table.order"), (EVERY_TYPE, "numeric_value")):
+        _analyze(_write_gate(relation_), altered_query(NAMES.table(relation_), relation_, path))
+
+
+def test_google_accepts_the_renaming_of_a_column() -> None:
+    change = Change(Action.RENAME, "points", "score", "points")
+    (statement,) = renaming_statements("project.pre_lab.episodes", [change])
+    _analyze(_write_gate(EPISODES), statement)
 
 
 def test_a_wrong_statement_does_not_pass_the_gate() -> None:
