@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import catalog, correct, render, render_deploy
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
@@ -230,24 +230,16 @@ def deploy(
     Exit codes: 0 done; 1 something is refused or failed; 2 (with --dry-run) there are changes; 3 all else is done, but views of the
     catalogue have problems: they are named, and what the warehouse holds of them stays as it is; 75 out of reach: try again.
     """
+    from gaelp_assets.cli.reload import reload_tables
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.losses import changed_tables, check_kept
     from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
-    from gaelp_assets.operations.reload import reload_table
     from gaelp_assets.operations.stale import count_stale, stale_slices
 
     platform = _platform(gateway=bool(replace or reload or count_losses))
     if reload:
-        if dry_run or replace:
-            raise GaelpError(
-                Problem("--reload is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
-            )
-        for relation in [platform.catalog.find(name) for name in reload]:
-            done = reload_table(platform, relation, accept_loss=accept_loss)
-            render.print_line(
-                f"{done.files} files of {done.relation_id} wait to be sorted and loaded: gaelp ingest"
-            )
+        reload_tables(platform, reload, alone=not (dry_run or replace), accept_loss=accept_loss)
         return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:

@@ -291,8 +291,10 @@ class BigQueryLoader(BigQueryEngine):
         """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""
         name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
         table = self._names.staged_id(name)
+        # Jobs are a project's, and tables a dataset's: the same bytes may be loaded into several warehouses of one project.
+        job = f"gaelp_{kind}_{staging.digest([table])[:40]}"
         for attempt in range(retry.WRITE_ROUNDS):
-            self._jobs.load(file, table, schema, f"gaelp_{name}_{attempt}", labels)
+            self._jobs.load(file, table, schema, f"{job}_{attempt}", labels)
             if self._jobs.call("look up a staged table", self._jobs.client.get_table, table) is not None:
                 return table
         raise TransientError(
