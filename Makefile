@@ -4,7 +4,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-wheel test-chaos test-native fuzz check docs bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-chaos test-native fuzz check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training (ARGS=\"--port 3117\")"
@@ -43,6 +43,9 @@ demo: setup
 
 test: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not wheel and not thorough"
+
+test-thorough: setup
+	$(BIN)/pytest -n 2 --dist loadfile -m thorough
 
 test-emulator: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m emulator

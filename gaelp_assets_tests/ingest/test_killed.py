@@ -88,15 +88,16 @@ def correctable_gateway(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("gateway", "work"),
+    ("gateway", "work", "stride"),
     [
-        ("full_gateway", load_everything),
-        ("replayable_gateway", replay_everything),
-        ("correctable_gateway", correct_everything),
+        ("full_gateway", load_everything, 1),
+        ("replayable_gateway", replay_everything, 1),
+        ("correctable_gateway", correct_everything, 5),
+        pytest.param("correctable_gateway", correct_everything, 1, marks=pytest.mark.thorough),
     ],
 )
 def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_run(
-    gateway: str, work: Work, tmp_path: Path, request: pytest.FixtureRequest
+    gateway: str, work: Work, stride: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     origin: Path = request.getfixturevalue(gateway)
     clean = tmp_path / "clean"
@@ -113,7 +114,7 @@ def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_run(
         return home
 
     with ThreadPoolExecutor(2) as pool:
-        homes = list(pool.map(killed_and_run_again, range(steps)))
+        homes = list(pool.map(killed_and_run_again, range(0, steps, stride)))
     for home in homes:
         platform = platform_in(home)
         work(platform)

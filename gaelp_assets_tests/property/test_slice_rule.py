@@ -25,7 +25,7 @@ FIRST: Final = dt.date(2026, 11, 16)
 DAYS: Final = 6
 FACTS: Final = ("a", "b", "c")
 ROUNDS: Final = 4
-QUERIES: Final = 150
+QUERIES: Final = 40
 
 
 def _relation(name: str, **keys: Any) -> Relation:

@@ -101,7 +101,7 @@ def test_a_gap_of_days_has_slices_of_what_is_shifted_and_none_in_the_future(lab:
     assert lab.pending() == []
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_whatever_the_order_of_rows_the_tables_are_as_over_all_rows(lab: Lab, seed: int) -> None:
     chance = random.Random(seed)
     for turn in range(3):
