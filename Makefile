@@ -12,6 +12,7 @@ help:
 	@echo "make demo    the same work once, without the UI"
 	@echo "make test    set up and run the tests, those on emulators too (BigQuery's needs Python 3.13)"
 	@echo "make test-emulator  only the tests on BigQuery's emulator"
+	@echo "make test-thorough  what the usual tests ask of some changes and steps, of all"
 	@echo "make test-wheel  build the wheel, install it elsewhere, and run it there"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
 	@echo "make test-native  the native decoder's own tests, under sanitizers (needs no Python)"
