@@ -79,16 +79,17 @@ class Rows:
         return SLICES
 
     def frame(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
-        """Rows of a slice as a load stages them. Every slice has the same keys, but for what the slice itself says."""
+        """Rows of a slice as a load stages them. Each slice has keys of its own: a key stands once in its table."""
         foreign = {
             name: self._keys[self._catalog.find(key.references).id].get(target, ())
             for key in relation.foreign_keys
             for name, target in zip(key.fields, key.targets, strict=True)
         }
         rows = []
+        first = self._count * list(self.slices(relation)).index(slice_)
         for number in range(self._count):
             row = {field.name: self._value(field, foreign.get(field.name, ())) for field in relation.fields}
-            row |= {name: values[number] for name, values in self._keys[relation.id].items()}
+            row |= {name: values[first + number] for name, values in self._keys[relation.id].items()}
             if isinstance(relation.on_key_conflict, Latest):
                 row[relation.on_key_conflict.latest] = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
             if relation.partitioning is not None and slice_.date is not None:
@@ -132,7 +133,8 @@ class Rows:
         placed = relation.partitioning
         own = {placed.date, placed.environment} if placed is not None else set()
         fields = [relation.field(name) for name in relation.primary_key if name not in own]
-        return {field.name: [_distinct(field, number) for number in range(self._count)] for field in fields}
+        count = self._count * len(self.slices(relation))
+        return {field.name: [_distinct(field, number) for number in range(count)] for field in fields}
 
     def _day(self, relation: Relation, day: dt.date) -> dt.date | dt.datetime:
         assert relation.partitioning is not None
