@@ -42,7 +42,7 @@ demo: setup
 	$(BIN)/gaelp demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not wheel"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not wheel and not thorough"
 
 test-emulator: setup
 	$(BIN)/pytest -n 2 --dist loadfile -m emulator

@@ -107,6 +107,7 @@ def state(platform: Platform, table: str = TABLE) -> tuple[pl.DataFrame, pl.Data
         "position",
         "mode",
         "file",
+        "revision",
         "replayed_at",
         "acknowledged_at",
     }

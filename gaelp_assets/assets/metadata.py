@@ -25,6 +25,7 @@ Metadata = dict[str, dg.MetadataValue[Any] | dg.TableSchema | dg.TableColumnLine
 """What an event or a definition shows in the UI, by name."""
 # A run over many slices reports the first files and the commonest reasons; the ledger and the dead letter have them all.
 TABLE_ROWS: Final = 200
+_FATES: Final = ("lines", "loaded", "duplicate", "rejected", "sorted", "superseded", "withdrawn")
 KIND_WORDS: Final = {
     Kind.TABLE: "table",
     Kind.LEDGER: "table",
@@ -120,6 +121,8 @@ def load_metadata(report: SliceReport) -> Metadata:
         "rows loaded": report.total("loaded"),
         "duplicates": report.total("duplicate"),
         "rejected": report.total("rejected"),
+        "superseded": report.total("superseded"),
+        "withdrawn": report.total("withdrawn"),
         "lines": report.total("lines"),
         "files": len(report.files),
         "set aside": len(report.set_aside),
@@ -140,9 +143,7 @@ def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
     rows = []
     for file in files:
         found = file.counts
-        counts = (
-            (found.lines, found.loaded, found.duplicate, found.rejected, found.sorted) if found else (0,) * 5
-        )
+        counts = {name: getattr(found, name) if found else 0 for name in _FATES}
         if file.problems:
             outcome = "set aside"
         elif found is not None and found.already_in_ledger:
@@ -154,11 +155,10 @@ def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:
                 "file": file.file,
                 "outcome": outcome,
                 "bytes": file.size,
-                **dict(zip(("lines", "loaded", "duplicate", "rejected", "sorted"), counts, strict=True)),
+                **counts,
             }
         )
-    return table(rows, file="string", outcome="string", bytes="int", lines="int", loaded="int",
-                 duplicate="int", rejected="int", sorted="int")  # fmt: skip
+    return table(rows, file="string", outcome="string", bytes="int", **dict.fromkeys(_FATES, "int"))
 
 
 def reasons_table(*reports: SliceReport) -> dg.TableMetadataValue:

@@ -63,6 +63,38 @@ def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefi
     return dg.MultiPartitionsDefinition({"date": days, "environment": ENVIRONMENTS})
 
 
+def partition_mapping(reader: Relation, source: Relation) -> dg.PartitionMapping | None:
+    """Which of a source's partitions those of a derived relation are made of, where Dagster's own rule would miss the other days.
+
+    Days that no number bounds are shown as all partitions.
+
+    Args:
+        reader: the derived relation.
+        source: what it reads, directly.
+
+    Returns:
+        None where Dagster's own rule holds: the same date, the same environment.
+    """
+    days = reader.reads_slices
+    kinds = partition_set(reader), partition_set(source)
+    if days is None or "whole" in kinds:
+        return None
+    if days.before == "all" or days.after == "all" or kinds[0] != kinds[1]:
+        return dg.AllPartitionMapping()
+    shifted = dg.TimeWindowPartitionMapping(
+        start_offset=-days.before, end_offset=days.after, allow_nonexistent_upstream_partitions=True
+    )
+    if kinds[0] == "date":
+        return shifted
+    same = dg.IdentityPartitionMapping()
+    return dg.MultiPartitionMapping(
+        {
+            "date": dg.DimensionPartitionMapping("date", shifted),
+            "environment": dg.DimensionPartitionMapping("environment", same),
+        }
+    )
+
+
 def slices_of(
     tags: Mapping[str, str], partitions: dg.PartitionsDefinition[str] | None, instance: dg.DagsterInstance
 ) -> list[Slice]:

@@ -81,6 +81,8 @@ def _accounting(platform: PlatformReader, relation: Relation) -> CheckVerdict:
             "duplicate": found.duplicate,
             "rejected": found.rejected,
             "rejected while sorting": found.rejected_while_sorting,
+            "superseded": found.superseded,
+            "withdrawn": found.withdrawn,
             **({"unbalanced": table(unbalanced, file="string")} if unbalanced else {}),
         },
     )

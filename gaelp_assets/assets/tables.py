@@ -80,7 +80,7 @@ def table_asset(
                 asset=key,
                 blocking=True,
                 description="Every line of every file, sorted from raw/ or loaded into its slice, has one fate: "
-                "lines = loaded + duplicate + rejected.",
+                "lines = loaded + duplicate + rejected + superseded + withdrawn.",
             ),
             dg.AssetCheckSpec(
                 AssetCheckName.REJECTED_ROWS.value,
@@ -193,7 +193,7 @@ class _Loads:
                     Problem(
                         "lines are unaccounted for",
                         f"{self._relation.id}, {slice_}",
-                        "lines = loaded + duplicate + rejected for every file",
+                        "lines = loaded + duplicate + rejected + superseded + withdrawn for every file",
                     )
                 )
         except GaelpError as error:

@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gaelp_assets.assets.metadata import ColumnSources, Metadata, definition_metadata, describe, failure
-from gaelp_assets.assets.partitions import asset_key, empty_selection, op_name, partitions_def
+from gaelp_assets.assets.partitions import (
+    asset_key,
+    empty_selection,
+    op_name,
+    partition_mapping,
+    partitions_def,
+)
 from gaelp_assets.assets.tables import freshness_policy, row_count
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
@@ -36,7 +42,10 @@ def view_asset(
         specs=[
             dg.AssetSpec(
                 key,
-                deps=[asset_key(read) for read in upstream],
+                deps=[
+                    dg.AssetDep(asset_key(r), partition_mapping=partition_mapping(relation, r))
+                    for r in upstream
+                ],
                 metadata={
                     **definition_metadata(relation, catalog, sources),
                     "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),

@@ -21,7 +21,7 @@ class NotAQueryError(ValueError):
         super().__init__(f"{place}: {what}" if place else what)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=512)
 def parsed(sql: str) -> exp.Query:
     """The tree of one GoogleSQL query. All who ask share it: nobody may change it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
@@ -34,8 +34,9 @@ def cross_file_problems(
     unread = {*unread, *map(_last_part, unread)}
     problems = [problem for relation in relations for problem in _relation_problems(relation, check_problems)]
     problems += _colliding_names(relations)
+    by_name = _by_name(relations)
     problems += [
-        problem for relation in relations for problem in _foreign_key_problems(relation, relations, unread)
+        problem for relation in relations for problem in _foreign_key_problems(relation, by_name, unread)
     ]
     problems += _sql_problems(relations, unread)
     return problems
@@ -197,9 +198,8 @@ def _colliding_names(relations: Sequence[Relation]) -> Iterable[Problem]:
 
 
 def _foreign_key_problems(
-    relation: Relation, relations: Sequence[Relation], unread: Collection[str]
+    relation: Relation, by_name: Mapping[str, Sequence[Relation]], unread: Collection[str]
 ) -> Iterable[Problem]:
-    by_name = _by_name(relations)
     for index, key in enumerate(relation.foreign_keys):
         where = _where(relation, f"foreign_keys.{index}")
         for name in key.fields:
@@ -212,7 +212,8 @@ def _foreign_key_problems(
             continue
         if not targets:
             if key.references not in unread:
-                yield unknown("relation", key.references, [r.id for r in relations], where=where)
+                ids_of_all = {found.id for each in by_name.values() for found in each}
+                yield unknown("relation", key.references, ids_of_all, where=where)
             continue
         [target] = targets
         if len(key.targets) != len(key.fields):

@@ -27,13 +27,27 @@ def validate(
     folder: Annotated[
         Path | None, typer.Argument(help="a folder of yours, in place of those that GAELP_CATALOG names")
     ] = None,
+    google: Annotated[
+        bool,
+        typer.Option(
+            "--google",
+            help="ask Google's own analyzer of each view, too: the package zetasql, which compiles for a minute once",
+        ),
+    ] = False,
 ) -> None:
     """Look for problems in all catalogue files, the shipped and yours, bind every view on empty tables, and report all problems."""
     from gaelp_assets.catalog.folders import catalog_folders
     from gaelp_assets.errors import GaelpError
     from gaelp_assets.operations.catalog_problems import validate_catalog
+    from gaelp_assets.sql.analyzer import is_installed
 
-    found = validate_catalog([folder] if folder is not None else catalog_folders(load_settings()))
+    settings = load_settings()
+    if google and not is_installed():
+        raise typer.BadParameter("Google's analyzer is not here: pip install zetasql", param_hint="--google")
+    found = validate_catalog(
+        [folder] if folder is not None else catalog_folders(settings),
+        analyzer_cache=settings.home / "cache" / "zetasql" if google else None,
+    )
     if found.problems:
         raise GaelpError(*found.problems)
     render.print_line(f"{found.relations} relations, no problems")

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import catalog, render, render_deploy
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.cli import catalog, correct, render, render_deploy
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import LocalGateway, load_settings
 
 if TYPE_CHECKING:
     from gaelp_assets.catalog import Relation
+    from gaelp_assets.operations.correct import Corrected
     from gaelp_assets.platform import Platform
 
 app = typer.Typer(
@@ -229,24 +230,16 @@ def deploy(
     Exit codes: 0 done; 1 something is refused or failed; 2 (with --dry-run) there are changes; 3 all else is done, but views of the
     catalogue have problems: they are named, and what the warehouse holds of them stays as it is; 75 out of reach: try again.
     """
+    from gaelp_assets.cli.reload import reload_tables
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.losses import changed_tables, check_kept
     from gaelp_assets.operations.losses import count_losses as losses_of
     from gaelp_assets.operations.rebuildable import check_rebuildable
-    from gaelp_assets.operations.reload import reload_table
     from gaelp_assets.operations.stale import count_stale, stale_slices
 
     platform = _platform(gateway=bool(replace or reload or count_losses))
     if reload:
-        if dry_run or replace:
-            raise GaelpError(
-                Problem("--reload is done by itself", "gaelp deploy", "neither --dry-run nor --replace")
-            )
-        for relation in [platform.catalog.find(name) for name in reload]:
-            done = reload_table(platform, relation, accept_loss=accept_loss)
-            render.print_line(
-                f"{done.files} files of {done.relation_id} wait to be sorted and loaded: gaelp ingest"
-            )
+        reload_tables(platform, reload, alone=not (dry_run or replace), accept_loss=accept_loss)
         return
     replaced = [platform.catalog.find(name) for name in replace or ()]
     for relation in replaced:
@@ -294,6 +287,47 @@ def status(
     render.print_status(
         read_status(platform), platform.warehouse.location, platform.gateway.url, as_json=as_json
     )
+
+
+@app.command()
+def revise(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    files: Annotated[list[Path], typer.Argument(help="NDJSON files with all rows of the new version")],
+    reason: Annotated[str, typer.Option(help="why, for the ledger; name no values in it")],
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="name or batch id of what the file stands in the place of; by default its own name"
+        ),
+    ] = None,
+) -> None:
+    """Put files in the place of what was loaded before, which stays in sent/ and counts no more."""
+    platform = _platform()
+    _after_corrections(platform, correct.revise(platform, table, files, batch, reason))
+
+
+@app.command()
+def withdraw(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    reason: Annotated[str, typer.Option(help="why, for the ledger; name no values in it")],
+    batch: Annotated[str | None, typer.Option(help="every row of the file of this name or batch id")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE: the row with this key, one option for each field")
+    ] = None,
+) -> None:
+    """Take rows out for good: the row with a key, or every row of a file. Resends and rebuilds do not bring them back."""
+    platform = _platform()
+    _after_corrections(platform, correct.withdraw(platform, table, batch, key or (), reason))
+
+
+def _after_corrections(platform: Platform, done: Sequence[Corrected]) -> None:
+    """Refreshes what is derived from the corrected slices, and tells Dagster how the tables' checks stand."""
+    changed = sorted({item.relation_id for item in done if item.changed})
+    if not changed:
+        return
+    _report_checks(platform, [platform.catalog[name] for name in changed])
+    if code := _load_pending(platform, refresh_only=True):
+        raise typer.Exit(code)
 
 
 @app.command()

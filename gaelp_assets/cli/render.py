@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 # Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
 WIDTH_OF_FILES: Final = 240
+_COUNTS: Final = ("rejected", "superseded", "withdrawn")
 _out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
 _err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_FILES)
 
@@ -318,9 +319,17 @@ def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_jso
         _print_files("stuck files", status.stuck)
     table(
         "tables",
-        ("table", "rows", "slices", "files", "rejected", "last import (UTC)", "stale"),
+        ("table", "rows", "slices", "files", *_COUNTS, "last import (UTC)", "stale"),
         [
-            (t.relation_id, t.rows, t.slices, t.files, t.rejected, t.last_import, "stale" if t.stale else "")
+            (
+                t.relation_id,
+                t.rows,
+                t.slices,
+                t.files,
+                *(getattr(t, name) for name in _COUNTS),
+                t.last_import,
+                "stale" if t.stale else "",
+            )
             for t in status.tables
         ],
     )

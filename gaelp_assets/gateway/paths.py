@@ -23,7 +23,8 @@ NAME_BYTES: Final = 200
 # Google Cloud Storage allows 1024 bytes for the whole name.
 FAILED_PATH_BYTES: Final = 900
 _SUFFIX: Final = re.compile(r"(?<=.)~[0-9a-f]{12}\Z", re.DOTALL)
-_REPLAY: Final = re.compile(r"(?:.*/)?replay-(?P<times>[0-9]+)\.ndjson", re.DOTALL)
+_REPLAY: Final = re.compile(r"(?:.*/)?(?:[^/]+\.)?replay-(?P<times>[0-9]+)\.ndjson", re.DOTALL)
+_REPLAYED: Final = re.compile(r"(?:\A|\.)replay-[0-9]+\Z")
 _FILE_NAME: Final = re.compile(r"(?P<stem>.+?)\.(?P<ending>ndjson(?:\.gz|\.zst)?|json)")
 
 
@@ -193,9 +194,24 @@ def sorted_name(file: GatewayFile, digest: str) -> str:
     return _suffixed(f"{stem}.ndjson", digest)
 
 
-def replay_name(times: int, digest: str) -> str:
-    """A name for lines that are replayed for the `times`-th time, of the digest of the new file's bytes."""
-    return _suffixed(f"replay-{times}.ndjson", digest)
+def replay_name(path: str, times: int, digest: str) -> str:
+    """A name for lines of a file that are replayed for the `times`-th time, of the digest of the new file's bytes.
+
+    It starts as the file's own does, so that a revision of the file stands in the place of its replayed lines too.
+    """
+    stem = replayed_stem(path)
+    fits = stem and len(stem.encode()) + len(f".replay-{times}.ndjson") <= NAME_BYTES
+    return _suffixed(f"{stem}.replay-{times}.ndjson" if fits else f"replay-{times}.ndjson", digest)
+
+
+def replayed_stem(path: str) -> str:
+    """The stem of a file's name without what a replay has added; empty for a replay that does not say of which file.
+
+    >>> replayed_stem("training/episodes/day.replay-2.ndjson")
+    'day'
+    """
+    stem, _ = split_name(path.rpartition("/")[2])
+    return _REPLAYED.sub("", stem)
 
 
 def times_replayed(path: str) -> int:

@@ -1,5 +1,7 @@
 """Loads one slice of one table: files of a slice -> verdict per row -> one transaction -> `sent/`.
 
+Where a file corrects others, or the slice holds corrections, an append is a rebuild: `ingest.in_force` says which lines then count.
+
 Append and rebuild differ only in which files they read and in whether the slice is emptied first; the ledger, not the folder, says
 what has been loaded, so that both can be killed anywhere and run again.
 """
@@ -8,23 +10,27 @@ from __future__ import annotations
 
 import datetime as dt
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage
+from gaelp_assets.gateway.corrections import version
 from gaelp_assets.gateway.paths import archived_name
+from gaelp_assets.ingest import in_force
 from gaelp_assets.ingest.lost_rows import rows_lost
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder, tally
 from gaelp_assets.ingest.validate import Validator, Validators
+from gaelp_assets.ingest.withdrawals import stage_withdrawal
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.ledger import Note
 from gaelp_assets.warehouse.losses import DefinitionChanged, RowsLost
 from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite, StagedBatch, WriteMode
 
@@ -44,6 +50,7 @@ def load_slice(
     accept_loss: bool = False,
     validators: Validators | None = None,
     on_progress: OnFileProgress | None = None,
+    notes: Mapping[str, Note] | None = None,
 ) -> SliceReport:
     """Appends what is pending for the slice or, with `rebuild`, replaces the slice by all of its files in `sent/` and `cloud_ready/`.
 
@@ -59,6 +66,7 @@ def load_slice(
         accept_loss: whether a rebuild may lose rows that the slice holds, whose lines then go to the dead letter.
         validators: those of the run, if it loads several slices; by default those of a run that starts now.
         on_progress: called after each chunk of a file.
+        notes: who made a correction and why, by the batch id of its file.
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
@@ -68,13 +76,13 @@ def load_slice(
     """
     started = time.monotonic()
     validators = validators or Validators.for_run(platform)
-    oldest = validators.oldest_kept(relation)
-    if rebuild and oldest is not None and slice_.date is not None and slice_.date < oldest:
-        raise GaelpError(_too_old(relation, slice_, oldest))
     validators.check_layout(platform.warehouse, relation)
+    work = _Load(
+        platform, relation, slice_, validators, run_id, on_progress, notes or {}, accept_loss=accept_loss
+    )
+    if rebuild:
+        work.check_age()
     platform.ensure(relation)
-    validator = validators.of(relation, slice_)
-    work = _Load(platform, relation, slice_, validator, run_id, on_progress, accept_loss=accept_loss)
     if rebuild:
         work.rebuild()
     else:
@@ -95,30 +103,48 @@ class _Load:
         platform: Platform,
         relation: Relation,
         slice_: Slice,
-        validator: Validator,
+        validators: Validators,
         run_id: str,
         on_progress: OnFileProgress | None,
+        notes: Mapping[str, Note],
         *,
         accept_loss: bool,
     ) -> None:
         self._platform = platform
         self._relation = relation
         self._slice = slice_
-        self._validator = validator
+        self._validators = validators
+        self._validator: Validator = validators.of(relation, slice_)
         self._run_id = run_id
         self._on_progress = on_progress
+        self._notes = notes
         self._accept_loss = accept_loss
         self.mode = WriteMode.APPEND
         self.reports: list[FileReport] = []
         self.reasons: list[pl.DataFrame] = []
 
+    def check_age(self) -> None:
+        """Refuses a slice that a rebuild would find too old to keep."""
+        oldest = self._validators.oldest_kept(self._relation)
+        if oldest is not None and self._slice.date is not None and self._slice.date < oldest:
+            raise GaelpError(_too_old(self._relation, self._slice, oldest))
+
     def append(self) -> None:
         files = self._files(Stage.CLOUD_READY)
+        if any(version(file.path).corrects for file in files):
+            self._correct()
+            return
         try:
             for group in _groups(files):
                 self._append(group)
         except DefinitionChanged:
             self.rebuild(asked_for=False)
+        except SliceChanged:  # it holds corrections
+            self._correct()
+
+    def _correct(self) -> None:
+        self.check_age()
+        self.rebuild(always=False, asked_for=False)
 
     def _append(self, group: Sequence[GatewayFile]) -> None:
         """Loads the files in one transaction.
@@ -140,8 +166,10 @@ class _Load:
             )
         )
 
-    def rebuild(self, *, asked_for: bool = True) -> None:
-        """Reads `sent/` before `cloud_ready/`: a file that an append moves at the same time is in the ledger, and is noticed there.
+    def rebuild(self, *, always: bool = True, asked_for: bool = True) -> None:
+        """Replaces the slice; without `always`, only if a file is not in the ledger yet.
+
+        Reads `sent/` before `cloud_ready/`: a file that an append moves at the same time is in the ledger, and is noticed there.
 
         What has been staged stays so through the attempts: each has only the files to read that came since the one before.
         """
@@ -151,21 +179,26 @@ class _Load:
             for _ in range(ATTEMPTS):
                 files = self._files(Stage.SENT) + self._files(Stage.CLOUD_READY)
                 ledger = self._platform.warehouse.ledger(self._relation, self._slice)
-                unread = [file for file in files if not ready.has(file)]
+                superseded = self._superseded(files, ledger)
+                unread = [f for f in files if not ready.has(f) and f.stored.name not in superseded]
                 ready.add(self._stage(unread, folder, frozenset(ledger["batch_id"])))
                 staged = ready.of(files)
-                missing = ledger.filter(~pl.col("batch_id").is_in([s.batch.batch_id for s in staged]))
-                if missing.is_empty():
-                    ordered = _in_ledger_order(staged, ledger)
+                ordered = _in_ledger_order(self._accepted(staged, ledger), ledger)
+                found = in_force.InForce(self._relation, ordered, ledger)
+                if found.missing.is_empty():
                     try:
                         with suppress(SliceChanged, ObjectChanged):
-                            self._finish(ordered, self._write(_each_batch(ordered), WriteMode.REBUILD))
+                            if not always and all(in_force.is_known(s, ledger) for s in ordered):
+                                counts = in_force.known_counts(ledger)
+                            else:
+                                counts = self._write(found.batches(folder, self._notes), WriteMode.REBUILD)
+                            self._finish(ordered, counts)
                             return
                     except RowsLost as lost:
                         problems = rows_lost(self._relation, self._slice, lost, ordered, asked_for=asked_for)
                         raise GaelpError(*problems) from None
                 elif _versions(self._files(Stage.SENT)) <= _versions(files):
-                    raise GaelpError(*_would_lose(self._relation, self._slice, missing, self.reports))
+                    raise GaelpError(*_would_lose(self._relation, self._slice, found.missing, self.reports))
         raise TransientError(
             Problem(
                 f"the slice changed during each of {ATTEMPTS} attempts to rebuild it",
@@ -174,6 +207,31 @@ class _Load:
             )
         )
 
+    def _superseded(self, files: Sequence[GatewayFile], ledger: pl.DataFrame) -> set[str]:
+        """The files that are superseded for good, and need not be read again."""
+        if not any(file.stage is Stage.SENT and version(file.path).corrects for file in files):
+            return set()
+        return in_force.unread(files, ledger)
+
+    def _accepted(self, staged: Sequence[StagedFile], ledger: pl.DataFrame) -> list[StagedFile]:
+        """The files without revisions that would lose rows: those are set aside. What lies in `sent/` has been accepted."""
+        accepted = []
+        for staged_file in staged:
+            problem = None
+            if staged_file.file.stage is Stage.CLOUD_READY and not in_force.is_known(staged_file, ledger):
+                problem = in_force.refusal(staged_file, staged, ledger)
+            if problem is None:
+                accepted.append(staged_file)
+                continue
+            self._set_aside(staged_file.file, (problem,))
+        return accepted
+
+    def _set_aside(self, file: GatewayFile, problems: tuple[Problem, ...]) -> None:
+        if file.stage is not Stage.SENT:
+            with suppress(ObjectChanged):  # somebody else has set it aside
+                self._platform.gateway.fail(file, problems)
+        self.reports.append(FileReport(file.path, file.stored.size, problems=problems))
+
     def _files(self, stage: Stage) -> list[GatewayFile]:
         return self._platform.gateway.slice_files(self._relation, self._slice, stage)
 
@@ -181,25 +239,23 @@ class _Load:
         self, files: Sequence[GatewayFile], folder: Path, known: Collection[str] = ()
     ) -> list[StagedFile]:
         """Stages files; one of a `known` batch however many of its lines are rejected by now: what of its rows is lost is told in rows."""
-        gateway = self._platform.gateway
         staged: list[StagedFile] = []
         for file in files:
             try:
-                staged.append(
-                    stage_file(
-                        gateway, file, self._validator, folder, known=known, on_progress=self._on_progress
-                    )
-                )
+                staged.append(self._stage_file(file, folder, known))
             except ObjectChanged:
                 continue  # the process that moved it has loaded it, or has set it aside
             except GaelpError as error:
                 if not error.permanent:
                     raise
-                if file.stage is not Stage.SENT:
-                    with suppress(ObjectChanged):  # somebody else has set it aside
-                        gateway.fail(file, error.problems)
-                self.reports.append(FileReport(file.path, file.stored.size, problems=error.problems))
+                self._set_aside(file, error.problems)
         return staged
+
+    def _stage_file(self, file: GatewayFile, folder: Path, known: Collection[str]) -> StagedFile:
+        gateway, on_progress = self._platform.gateway, self._on_progress
+        if version(file.path).withdraws:
+            return stage_withdrawal(gateway, file, self._validators, folder, on_progress=on_progress)
+        return stage_file(gateway, file, self._validator, folder, known=known, on_progress=on_progress)
 
     def _write(self, batches: Sequence[StagedBatch], mode: WriteMode) -> list[LineCounts]:
         return self._platform.warehouse.write(
@@ -307,13 +363,17 @@ def _too_old(relation: Relation, slice_: Slice, oldest: dt.date) -> Problem:
     )
 
 
+def _what(batch: Mapping[str, Any]) -> str:
+    return f"{batch['loaded']} rows" + (" and the corrections" if batch["revision"] else "")
+
+
 def _would_lose(
     relation: Relation, slice_: Slice, missing: pl.DataFrame, reports: Sequence[FileReport]
 ) -> list[Problem]:
     unreadable = [problem for report in reports for problem in report.problems]
     return [
         Problem(
-            f"rebuilding would lose {row['loaded']} rows of {row['file']}, loaded at {row['loaded_at']:%Y-%m-%d %H:%M:%S} UTC",
+            f"rebuilding would lose {_what(row)} of {row['file']}, loaded at {row['loaded_at']:%Y-%m-%d %H:%M:%S} UTC",
             f"{relation.id}, {slice_}",
             "its file in sent/ or cloud_ready/, loadable",
             "Bring the file back, or mend it, and rebuild; until then the slice stays as it is.",

@@ -12,6 +12,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,10 +21,14 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
+from gaelp_assets.gateway.corrections import version, withdrawal_name
 from gaelp_assets.gateway.paths import sorted_name
+from gaelp_assets.ingest.in_force import too_many_rejected
+from gaelp_assets.ingest.predecessors import Predecessors
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
 from gaelp_assets.ingest.validate import ValidatedChunk, Validators
+from gaelp_assets.ingest.withdrawals import every_row, key_relation, not_keys
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import LineCounts, SliceWrite, WriteMode
 
@@ -45,16 +50,17 @@ def sort_raw(
         with suppress(ObjectChanged):  # somebody else has set it aside
             platform.gateway.fail(stored, [problem])
     validators = Validators.for_run(platform)
-    return [_sort_file(platform, file, validators, run_id, on_progress) for file in listing.files]
+    return [sort_file(platform, file, validators, run_id, on_progress) for file in listing.files]
 
 
-def _sort_file(
+def sort_file(
     platform: Platform,
     file: GatewayFile,
     validators: Validators,
     run_id: str,
-    on_progress: OnFileProgress | None,
+    on_progress: OnFileProgress | None = None,
 ) -> SliceReport:
+    """Sorts one file; one that cannot be sorted goes to `failed/`, and its problems into the report. Raises as `sort_raw` does."""
     started = time.monotonic()
     reasons = pl.DataFrame(schema=REASON_SCHEMA)
     try:
@@ -80,26 +86,46 @@ def _sort_claimed(
 ) -> tuple[FileReport, pl.DataFrame]:
     platform.ensure(file.relation)
     with staging_folder(platform) as folder:
-        validator = validators.of(file.relation)
-        sorter = _Sorter(validator.compiled.slice_columns, folder)
+        own = version(file.path)
+        validator = (
+            validators.of_variant(key_relation(file.relation, sliced=True))
+            if own.withdraws
+            else validators.of(file.relation)
+        )
+        sorter = SliceFiles(validator.compiled.slice_columns, folder)
         staged = stage_file(
             platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
         )
+        left: frozenset[Slice] = frozenset()
+        if own.withdraws and staged.batch.rejected:
+            raise GaelpError(not_keys(file.relation, staged.batch.rejected))
+        if own.corrects and not own.withdraws:
+            before = Predecessors.of(platform, file.relation, own.stem, below=own.number)
+            problem = too_many_rejected(staged.batch.rejected, before.rejected)
+            if problem is not None:
+                raise GaelpError(problem)
+            left = before.slices - sorter.files.keys()
         for slice_, path in sorter.files.items():
-            name = sorted_name(file, _digest(path))
+            name = sorted_name(file, digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
+        for slice_ in sorted(left, key=lambda s: s.sort_key):
+            # The revision has no row of this slice any more: so no earlier version has.
+            content = every_row(own.stem)
+            name = withdrawal_name(own.stem, own.number)
+            platform.gateway.publish(file.relation, slice_, name, [content])
         counts = _record(platform, staged, run_id)
     platform.gateway.archive_raw(file, staged.batch.batch_id)
     return FileReport(file.path, staged.batch.size, counts), staged.reasons
 
 
 def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
+    own = version(staged.file.path)
     [counts] = platform.warehouse.write(
         SliceWrite(
             relation=staged.file.relation,
             slice=WHOLE,
             mode=WriteMode.SORT,
-            batches=[staged.batch],
+            batches=[replace(staged.batch, revision=own.number if own.corrects else None)],
             loaded_at=dt.datetime.now(dt.UTC),
             run_id=run_id,
         )
@@ -124,7 +150,7 @@ def rows_by_slice(columns: Mapping[str, pl.Expr], rows: pl.DataFrame) -> Iterato
         yield Slice(**dict(zip(columns, key, strict=True))), places["_row"].to_list()
 
 
-class _Sorter:
+class SliceFiles:
     """Appends the raw lines of clean rows to a local file for each slice."""
 
     def __init__(self, columns: Mapping[str, pl.Expr], folder: Path) -> None:
@@ -144,7 +170,8 @@ class _Sorter:
             stream.writelines(line + b"\n" for line in lines)
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

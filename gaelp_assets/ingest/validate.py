@@ -144,6 +144,10 @@ class Validators:
             compiled = self._compiled[relation.id] = CompiledRelation(relation)
         return Validator(compiled, first_date=self._first_date, last_date=self._last_date, slice_=slice_)
 
+    def of_variant(self, relation: Relation) -> Validator:
+        """The validator of a relation that the catalogue does not hold, made from one that it does."""
+        return Validator(CompiledRelation(relation), first_date=self._first_date, last_date=self._last_date)
+
 
 def oldest_kept(relation: Relation, last_date: dt.date) -> dt.date | None:
     """The oldest day whose rows a warehouse keeps by `retention_days`, on the day before `last_date` (see `Platform.last_date`).

@@ -1,11 +1,13 @@
 """Everything that is wrong with catalogue folders, in one go: files, what relations must agree on, and every view bound on empty tables.
 
-Loading a catalogue asks for less: it binds no view, as that takes as long as all the rest.
+Loading a catalogue asks for less: no engine binds its views.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +15,7 @@ from gaelp_assets.catalog.folders import FOLDER
 from gaelp_assets.catalog.load import read_relations
 from gaelp_assets.catalog.references import references
 from gaelp_assets.errors import Problem
+from gaelp_assets.sql.analyzer import analyzer_problems
 from gaelp_assets.sql.views import problems_of_views
 from gaelp_assets.validation.rules import check_problems
 from gaelp_assets.warehouse.duckdb.binding import duckdb_problems
@@ -25,12 +28,36 @@ class Validation(NamedTuple):
     problems: list[Problem]
 
 
-def validate_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Validation:
+def validate_catalog(
+    users: Sequence[Path] = (), *, folder: Path = FOLDER, analyzer_cache: Path | None = None
+) -> Validation:
     """Looks for problems in the shipped catalogue (or another `folder` in its place) with the users' folders over it.
+
+    Args:
+        users: folders in the order in which they are read.
+        folder: the catalogue that the others add to.
+        analyzer_cache: the folder that keeps the compiled code of Google's analyzer, which is then asked of each view, too.
 
     >>> validate_catalog().problems
     []
     """
+    with _without_collections():
+        return _validate(users, folder, analyzer_cache)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """No search for reference cycles inside: the trees of hundreds of queries are there until the end, and each search walks all."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _validate(users: Sequence[Path], folder: Path, analyzer_cache: Path | None) -> Validation:
     reading = read_relations(folder, check_problems, users=users)
     views = problems_of_views(reading.relations)
     problems = [*reading.problems, *(problem for found in views.values() for problem in found)]
@@ -45,6 +72,9 @@ def validate_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Va
         and references(relation.sql) <= readable.keys()
     ]
     problems += [problem for found in duckdb_problems(readable.values(), sound).values() for problem in found]
+    if analyzer_cache is not None:
+        asked = analyzer_problems(readable, sound, analyzer_cache)
+        problems += [problem for found in asked.values() for problem in found]
     return Validation(len(reading.relations), sorted(problems, key=_file))
 
 

@@ -19,8 +19,8 @@ def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
     if not relation.is_loaded:
         return
     ledger = platform.warehouse.query(
-        f"SELECT slice_date, slice_environment, batch_id, file, loaded FROM {LEDGER} WHERE dataset = @dataset "
-        "AND `table` = @table_name AND mode <> @sort AND loaded > 0 ORDER BY slice_date, slice_environment, file",
+        f"SELECT slice_date, slice_environment, batch_id, file, loaded, revision FROM {LEDGER} WHERE dataset = @dataset "
+        "AND `table` = @table_name AND mode <> @sort AND (loaded > 0 OR revision IS NOT NULL) ORDER BY slice_date, slice_environment, file",
         {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
         labels={"asset": LEDGER},
     ).frame
@@ -32,7 +32,9 @@ def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
         files = platform.gateway.slice_files(relation, slice_, Stage.SENT)
         problems += [
             Problem(
-                f"{row['loaded']} rows of {row['file']} would be lost",
+                f"{row['loaded']} rows of {row['file']}, and what it corrects, would be lost"
+                if row["revision"]
+                else f"{row['loaded']} rows of {row['file']} would be lost",
                 f"{relation.id}, {slice_}",
                 "the file in sent/, from which a rebuild takes them",
                 "Bring the file back, or keep the table as it is.",

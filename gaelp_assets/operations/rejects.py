@@ -26,7 +26,7 @@ _RUNS_AT_ONCE: Final = 500
 
 @dataclass(frozen=True)
 class Accounts:
-    """The ledger of one table, added up over all of its batches. `lines = loaded + duplicate + rejected`."""
+    """The ledger of one table, added up over all of its batches. `lines = loaded + duplicate + rejected + superseded + withdrawn`."""
 
     batches: int
     lines: int
@@ -36,6 +36,8 @@ class Accounts:
     rejected: int
     rejected_while_sorting: int
     """Those of `rejected` that were rejected while `raw/` was sorted."""
+    superseded: int
+    withdrawn: int
     unbalanced: tuple[str, ...]
     """The files of batches whose lines do not add up, in order of name."""
 
@@ -57,11 +59,12 @@ class OpenRejects:
 def accounts(platform: PlatformReader, relation: Relation) -> Accounts:
     """Adds up the ledger of a table: every batch, sorted from `raw/` or loaded into its slice."""
     where = "WHERE dataset = @dataset AND `table` = @table_name"
-    unequal = "l.`lines` <> l.loaded + l.duplicate + l.rejected + l.sorted"
+    unequal = "l.`lines` <> l.loaded + l.duplicate + l.rejected + l.sorted + COALESCE(l.superseded, 0) + COALESCE(l.withdrawn, 0)"
     [row] = platform.warehouse.query(
         "SELECT COUNT(*) AS batches, COALESCE(SUM(l.`lines` - l.sorted), 0) AS line_count, COALESCE(SUM(l.loaded), 0) AS loaded, "
         "COALESCE(SUM(l.duplicate), 0) AS duplicate, COALESCE(SUM(l.rejected), 0) AS rejected, "
         "COALESCE(SUM(IF(l.mode = 'sort', l.rejected, 0)), 0) AS rejected_while_sorting, "
+        "COALESCE(SUM(l.superseded), 0) AS superseded, COALESCE(SUM(l.withdrawn), 0) AS withdrawn, "
         f"COALESCE(SUM(IF({unequal}, 1, 0)), 0) AS unbalanced FROM {LEDGER} AS l {where}",
         _of(relation),
     ).frame.to_dicts()

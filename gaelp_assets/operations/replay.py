@@ -99,7 +99,7 @@ def _replay_batch(platform: Platform, relation: Relation, batch_id: str, rule: s
             # Blank lines make another batch of the same lines.
             lines = [chunk.raw[place] + b"\n" for place in rows["_place"].gather(places)]
             content = b"".join(lines) + b"\n" * times
-            name = replay_name(times, hashlib.sha256(content).hexdigest())
+            name = replay_name(letters["file"][0], times, hashlib.sha256(content).hexdigest())
             platform.gateway.publish(relation, slice_, name, [content])
             files.append(name)
         accepted += letters["line_number"].gather(rows["_letter"]).to_list()

@@ -25,6 +25,8 @@ class TableStatus:
     slices: int
     files: int
     rejected: int
+    superseded: int
+    withdrawn: int
     last_import: dt.datetime | None
     stale: bool
     """Older than the catalogue's `freshness_hours`."""
@@ -86,7 +88,8 @@ def _tables(platform: PlatformReader, now: dt.datetime) -> list[TableStatus]:
         "SELECT CONCAT(dataset, '.', `table`) AS relation_id, SUM(loaded) AS loaded_rows, COUNT(*) AS files, "
         "COUNT(DISTINCT IF(mode = 'sort', NULL, "
         "CONCAT(COALESCE(CAST(slice_date AS STRING), ''), '|', COALESCE(slice_environment, '')))) AS slices, "
-        f"SUM(rejected) AS rejected, MAX(loaded_at) AS last_import FROM {LEDGER} GROUP BY 1"
+        "SUM(rejected) AS rejected, COALESCE(SUM(superseded), 0) AS superseded, COALESCE(SUM(withdrawn), 0) AS withdrawn, "
+        f"MAX(loaded_at) AS last_import FROM {LEDGER} GROUP BY 1"
     ).frame
     by_id = {row["relation_id"]: row for row in ledger.to_dicts()}
     tables = []
@@ -101,6 +104,8 @@ def _tables(platform: PlatformReader, now: dt.datetime) -> list[TableStatus]:
                 slices=row["slices"] if row else 0,
                 files=row["files"] if row else 0,
                 rejected=row["rejected"] if row else 0,
+                superseded=row["superseded"] if row else 0,
+                withdrawn=row["withdrawn"] if row else 0,
                 last_import=last,
                 stale=limit is not None and (last is None or now - last > dt.timedelta(hours=limit)),
             )

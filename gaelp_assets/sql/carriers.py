@@ -36,6 +36,8 @@ class Rows:
 class RangeVariables:
     """The range variables of a SELECT, those of the queries around it, and what is linked by equal carriers, for each dimension."""
 
+    wanted: Dimensions
+    """The dimensions that are looked at."""
     sources: dict[str, Rows] = field(default_factory=dict)
     never_all_null: list[frozenset[str]] = field(default_factory=list)
     """Sets of range variables of which each row has one at least: outer joins fill the others with NULL."""

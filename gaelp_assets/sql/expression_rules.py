@@ -34,7 +34,11 @@ from gaelp_assets.sql.values import data_type, is_literal, sqlglot_type
 _TO_STRING: Final = frozenset(
     {"INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIME", "TIMESTAMP"}
 )
-_TRANSPARENT: Final = (exp.Paren, exp.Order, exp.Limit, exp.HavingMax, exp.IgnoreNulls, exp.RespectNulls, exp.SafeFunc)  # fmt: skip
+_TRANSPARENT: Final = (exp.Paren, exp.Order, exp.Limit, exp.HavingMax, exp.SafeFunc)  # fmt: skip
+
+_NULLS_EITHER: Final = (exp.ArrayAgg, exp.FirstValue, exp.LastValue, exp.NthValue)
+_NULLS_IGNORED: Final = (exp.PercentileCont, exp.PercentileDisc)
+"""Those that pass over NULLs anyway, and have no equal that does not."""
 
 
 class Typing(Protocol):
@@ -187,6 +191,16 @@ def _distinct(self: Typing, node: exp.Expr) -> Type:
     return value
 
 
+def _nulls(self: Typing, node: exp.Expr) -> Type:
+    """IGNORE NULLS and RESPECT NULLS, which few functions have."""
+    ignored = isinstance(node, exp.IgnoreNulls)
+    words = "IGNORE NULLS" if ignored else "RESPECT NULLS"
+    if not isinstance(node.this, (*_NULLS_EITHER, *(_NULLS_IGNORED if ignored else ()))):
+        instead = "IGNORE NULLS" if isinstance(node.this, _NULLS_IGNORED) else "WHERE x IS NOT NULL"
+        self.wrong(f"{words} in this function is not used here", node, instead)
+    return type_of(node.this)
+
+
 def _ordered(self: Typing, node: exp.Expr) -> Type:
     self.orderable(node.this)
     return type_of(node.this)
@@ -205,6 +219,7 @@ RULES: Final[Mapping[type[exp.Expr], Callable[[Typing, exp.Expr], Type]]] = {
     exp.Distinct: _distinct,
     exp.Extract: _extract,
     exp.If: _if,
+    exp.IgnoreNulls: _nulls,
     exp.In: _in,
     exp.Interval: lambda _self, _node: INTERVAL,
     exp.Is: _is,
@@ -213,6 +228,7 @@ RULES: Final[Mapping[type[exp.Expr], Callable[[Typing, exp.Expr], Type]]] = {
     exp.Ordered: _ordered,
     exp.Parameter: lambda _self, _node: ANY,
     exp.PropertyEQ: lambda _self, node: type_of(node.expression),
+    exp.RespectNulls: _nulls,
     exp.RawString: lambda _self, _node: STRING,
     exp.Star: lambda _self, _node: INT64,
     exp.Struct: _struct,

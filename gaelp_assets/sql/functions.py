@@ -81,7 +81,7 @@ Datetime | DATETIME | this expression | DATE TIME? -> DATETIME ; DATETIME -> DAT
 DatetimeAdd | DATETIME_ADD | this expression + unit | DATETIME INT64 -> DATETIME
 DatetimeDiff | DATETIME_DIFF | this expression + unit date_part_boundary | DATETIME DATETIME -> INT64
 DatetimeSub | DATETIME_SUB | this expression + unit | DATETIME INT64 -> DATETIME
-DatetimeTrunc | DATETIME_TRUNC | this + unit | DATETIME -> DATETIME
+DatetimeTrunc | DATETIME_TRUNC | this + unit | DATETIME -> DATETIME ; DATE -> !
 DenseRank | DENSE_RANK | | -> INT64
 EndsWith | ENDS_WITH | this expression | STRING STRING -> BOOL ; BYTES BYTES -> !
 ERROR | ERROR | expressions + this | STRING -> NULL

@@ -237,6 +237,13 @@ class _Queries:
                     known = False
                     continue
                 items += spread
+                if isinstance(node, exp.Dot):
+                    # DuckDB has no `*` after an expression: in a list that stays as it is, its columns stand for it.
+                    written = [exp.alias_(copied(i.value), identifier(i.name), copy=False) for i in spread]
+                    select.set(
+                        "expressions",
+                        [w for n in select.expressions for w in (written if n is node else [n])],
+                    )
                 continue
             name = node.alias if isinstance(node, exp.Alias) else implied_name(node)
             value = node.this if isinstance(node, exp.Alias) else node

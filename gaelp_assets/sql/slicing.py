@@ -8,14 +8,15 @@ exact.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from sqlglot import exp
 
-from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
 from gaelp_assets.catalog.model import Kind, ReadsSlices
+from gaelp_assets.catalog.references import references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,
@@ -30,11 +31,11 @@ from gaelp_assets.sql.carriers import (
     own_nodes,
     place_in,
     subqueries_of,
-    unwrapped,
     value_of,
     whole_window,
 )
 from gaelp_assets.sql.grouping import has_aggregate, ordinal
+from gaelp_assets.sql.links import carried, dimensions_of, link_condition, link_joins
 from gaelp_assets.sql.reach import (
     EVERYTHING,
     Reach,
@@ -43,41 +44,51 @@ from gaelp_assets.sql.reach import (
     reach_of_shift,
     reach_of_window,
 )
-from gaelp_assets.sql.resolve import resolve
-from gaelp_assets.sql.scope import Tables
-from gaelp_assets.sql.transpile import parse
+from gaelp_assets.sql.tables import tables_of
+from gaelp_assets.sql.transpile import resolved_query
 
 
-def slice_problems(catalog: Catalog, relation: Relation) -> list[Problem]:
+def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Problem]:
     """Why slices of a stored derived relation cannot be kept exact as it is declared; empty for one that is a single slice.
 
     Args:
-        catalog: the catalogue that the relation is of.
+        relations: all that there are, such as a catalogue's.
         relation: a derived relation whose SQL is valid (what is not is told by other means, and gives no problem here).
     """
     dimensions = slice_dimensions(relation)
     if relation.sql is None or not any(dimensions):
         return []
+    known = {found.id: found for found in relations}
     wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
     window = relation.reads_slices
-    problems = _Reader(catalog, relation, wanted if window is None else wanted - {DATE}).problems()
+    problems = _Reader(known, relation, wanted if window is None else wanted - {DATE}).problems()
     if window is not None:
-        problems += _Reader(catalog, relation, frozenset({DATE})).undeclared(window)
+        problems += _Reader(known, relation, frozenset({DATE})).undeclared(window)
     return [
         replace(problem, where=f"{relation.where(sql=True)}, {problem.where.removeprefix('SQL, ')}")
         for problem in problems
     ]
 
 
+_Views = dict[str, tuple[Rows, list[Reach]]]
+"""What plain views give, by their ids, and how far each place reaches where they look at several slices."""
+
+
 class _Reader:
-    def __init__(self, catalog: Catalog, relation: Relation, wanted: Dimensions) -> None:
-        self._catalog = catalog
+    def __init__(
+        self,
+        relations: Mapping[str, Relation],
+        relation: Relation,
+        wanted: Dimensions,
+        views: _Views | None = None,
+    ) -> None:
+        self._relations = relations
         self._relation = relation
         self._wanted = wanted
-        self._tables: Tables = {found.id: found.fields for found in catalog}
+        self._tables = tables_of(relations.values())
         self._common: dict[str, Rows] = {}
         self._problems: list[Problem] = []
-        self._views: dict[str, tuple[Rows, list[Reach]]] = {}
+        self._views: _Views = {} if views is None else views
         self._reaches: list[tuple[Reach, str, exp.Expr]] = []
         self._shifts: dict[int, Reach | None] = {}
         """By the items of SELECT lists: of which days a computed date is made; None for what is a date already, or no date."""
@@ -143,7 +154,7 @@ class _Reader:
 
     def _resolved(self, sql: str) -> exp.Query | None:
         try:
-            resolved = resolve(parse(sql), self._tables)
+            resolved = resolved_query(sql, self._tables)
         except GaelpError:
             return None
         return None if resolved.problems else resolved.tree
@@ -203,17 +214,17 @@ class _Reader:
         return Rows(tuple(columns), left.sliced or right.sliced)
 
     def _select(self, select: exp.Select, outer: RangeVariables | None) -> Rows:
-        scope = RangeVariables(outer=outer)
+        scope = RangeVariables(self._wanted, outer=outer)
         from_ = select.args.get("from_")
         joins = select.args.get("joins") or []
         items = [*([from_.this] if from_ is not None else []), *(join.this for join in joins)]
         for item in items:
             scope.sources[item.alias_or_name.lower()] = self._source(item, scope)
         conditions = [join.args["on"] for join in joins if join.args.get("on") is not None]
-        self._join(items, joins, scope)
+        link_joins(items, joins, scope)
         where = select.args.get("where")
         for part in conjuncts(where.this) if where is not None else ():
-            self._link(part, scope)
+            link_condition(part, scope)
         sliced = self._check_links(items, scope)
         for clause in select.args.values():
             for node in clause if isinstance(clause, list) else [clause]:
@@ -228,11 +239,11 @@ class _Reader:
         columns = []
         for item in select.expressions:
             value = item.this if isinstance(item, exp.Alias) else item
-            carried = self._carried(value, scope) if sliced else NONE
+            held = carried(value, scope) if sliced else NONE
             of_slices = any(self._is_of_slices(column, scope) for column in value.find_all(exp.Column))
             shift = reach_of_shift(value, self._may_be_date_in(scope)) if of_slices else EVERYTHING
             self._shifts[id(item)] = shift
-            columns.append((item.alias_or_name, carried if grouped is None else carried & grouped))
+            columns.append((item.alias_or_name, held if grouped is None else held & grouped))
         return Rows(tuple(columns), sliced)
 
     def _source(self, item: exp.Expr, scope: RangeVariables) -> Rows:
@@ -245,7 +256,7 @@ class _Reader:
             return self._common.get(item.name.lower(), Rows((), sliced=False))
         if item.args.get("pivots") or item.args.get("joins"):
             self._wrong("PIVOT, UNPIVOT or a join in parentheses", item)
-        relation = self._catalog.relations.get(f"{item.db}.{item.name}")
+        relation = self._relations.get(f"{item.db}.{item.name}")
         if relation is None or relation.kind is Kind.LEDGER:
             return Rows((), sliced=False)
         if not relation.is_stored:
@@ -254,6 +265,12 @@ class _Reader:
             name for name, is_so in zip((DATE, ENVIRONMENT), slice_dimensions(relation), strict=True) if is_so
         )
         if not has:
+            if self._is_made_of_slices(relation):
+                self._wrong(
+                    f"{relation.id} is one slice that is made of all slices of what it reads",
+                    item,
+                    "tables without slices of their own rows",
+                )
             return Rows((), sliced=False)
         if ENVIRONMENT in self._wanted - has:
             self._wrong(
@@ -269,10 +286,27 @@ class _Reader:
             tuple((name, frozenset(carriers.get(name, ()))) for name in relation.field_names), sliced=True
         )
 
+    def _is_made_of_slices(self, relation: Relation) -> bool:
+        """Whether a derived relation that is one slice reads what is kept in slices, directly or through others."""
+        seen: set[str] = set()
+        waiting = [relation]
+        while waiting:
+            found = waiting.pop()
+            if found.sql is None or found.id in seen:
+                continue
+            seen.add(found.id)
+            read = [self._relations[id_] for id_ in references(found.sql) if id_ in self._relations]
+            if any(any(slice_dimensions(source)) for source in read):
+                return True
+            waiting += read
+        return False
+
     def _view(self, view: Relation, item: exp.Expr) -> Rows:
         """A plain view is looked through."""
         if view.id not in self._views:
-            inside = _Reader(self._catalog, view, self._wanted)
+            # Views that read one another in a circle are told elsewhere.
+            self._views[view.id] = Rows((), sliced=False), []
+            inside = _Reader(self._relations, view, self._wanted, self._views)
             tree = inside._resolved(view.sql or "")
             rows = inside._query(tree, None) if tree is not None else Rows((), sliced=False)
             self._views[view.id] = rows, [reach for reach, _, _ in inside._reaches]
@@ -280,72 +314,6 @@ class _Reader:
         for reach in dict.fromkeys(reaches):
             self._wrong(f"{view.id} looks at several slices", item, reach=reach)
         return rows
-
-    def _join(self, items: Sequence[exp.Expr], joins: Sequence[exp.Join], scope: RangeVariables) -> None:
-        """Notes join by join which range variables are filled with NULL, and what the condition links.
-
-        The rows of a LEFT or FULL join stay where its condition does not hold: it says what the joined row is of, not that two of the rows
-        before it are of one slice. Where a RIGHT or FULL join follows, no condition says of what slice a row is by itself.
-        """
-        names = [item.alias_or_name.lower() for item in items]
-        scope.never_all_null = [frozenset(names[:1])]
-        mixes_outer = any(join.side in {"RIGHT", "FULL"} for join in joins)
-        for number, join in enumerate(joins, start=1):
-            here, earlier = names[number], frozenset(names[:number])
-            keeps_earlier = join.side in {"LEFT", "FULL"}
-            for part in conjuncts(join.args["on"]) if join.args.get("on") is not None else ():
-                self._link(
-                    part,
-                    scope,
-                    joined=here if keeps_earlier else None,
-                    earlier=earlier,
-                    by_outer=not mixes_outer,
-                )
-            match join.side:
-                case "LEFT":
-                    pass
-                case "RIGHT":
-                    scope.never_all_null = [frozenset({here})]
-                case "FULL":
-                    scope.never_all_null = [found | {here} for found in scope.never_all_null]
-                case _:
-                    scope.never_all_null.append(frozenset({here}))
-
-    def _link(
-        self,
-        condition: exp.Expr,
-        scope: RangeVariables,
-        *,
-        joined: str | None = None,
-        earlier: Collection[str] = (),
-        by_outer: bool = True,
-    ) -> None:
-        """Notes an equality of carriers.
-
-        Args:
-            condition: what holds of each row, or, with `joined`, of each row that has one of `joined`.
-            scope: the range variables.
-            joined: what an outer join adds to rows that stay without it.
-            earlier: the range variables before it.
-            by_outer: whether the row around a subquery can be linked.
-        """
-        condition = condition.unnest()
-        if not isinstance(condition, exp.EQ):
-            return
-        one, other = condition.this, condition.expression
-        for dimension in self._dimensions_of(one, scope) & self._dimensions_of(other, scope):
-            ends = {self._owner(one, scope), self._owner(other, scope)}
-            if OUTER in ends and not by_outer:
-                continue
-            if joined is not None:
-                links_nothing_else = all(
-                    scope.root(dimension, joined) != scope.root(dimension, alias)
-                    for alias in {*earlier, OUTER}
-                )
-                if joined not in ends or not links_nothing_else:
-                    continue
-            if len(ends) > 1:
-                scope.link(dimension, *ends)
 
     def _check_links(self, items: Sequence[exp.Expr], scope: RangeVariables) -> bool:
         """Whether anything that is read is sliced; all that is has to be of one slice."""
@@ -388,10 +356,10 @@ class _Reader:
 
     def _may_be_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
         """Tells dates of slices, also those that an outer join fills with NULL: such rows are of no slice."""
-        return lambda value: DATE in self._dimensions_of(value, scope)
+        return lambda value: DATE in dimensions_of(value, scope)
 
     def _is_date_in(self, scope: RangeVariables) -> Callable[[exp.Expr], bool]:
-        return lambda value: DATE in self._carried(value, scope)
+        return lambda value: DATE in carried(value, scope)
 
     def _unlinked(self, scope: RangeVariables | None, *aliases: str) -> Dimensions:
         """The wanted dimensions in which these are not linked with one another; with `OUTER` alone, those of a query by itself."""
@@ -409,7 +377,7 @@ class _Reader:
         for query in subqueries_of(node):
             membership = query.parent if isinstance(query.parent, exp.In) else None
             if membership is not None and membership.args.get("query") is query:
-                compared = self._carried(membership.this, scope)
+                compared = carried(membership.this, scope)
                 inner = query.this if isinstance(query, exp.Subquery) else query
                 rows = self._query(inner, None) if compared else None
                 if (
@@ -432,7 +400,7 @@ class _Reader:
         for item in group.expressions if group is not None else ():
             number = ordinal(item)
             keys.append(value_of(select.expressions[number - 1]) if number is not None else item)
-        found = frozenset(d for key in keys for d in self._carried(key, scope))
+        found = frozenset(d for key in keys for d in carried(key, scope))
         missing = self._unlinked(scope, OUTER) - found if sliced else NONE
         if missing:
             names = " and ".join(sorted(missing))
@@ -455,7 +423,7 @@ class _Reader:
         for window in within:
             whole = whole_window(window, named)
             by = whole.args.get("partition_by") or []
-            found = frozenset(d for key in by for d in self._carried(key, scope))
+            found = frozenset(d for key in by for d in carried(key, scope))
             missing = self._unlinked(scope, OUTER) - found
             if missing:
                 names = " and ".join(sorted(missing))
@@ -464,45 +432,3 @@ class _Reader:
                     window,
                     reach=reach_of_window(whole, self._is_date_in(scope)),
                 )
-
-    def _carried(self, value: exp.Expr, scope: RangeVariables) -> Dimensions:
-        """The wanted dimensions that the value of an expression carries, for every row."""
-        return self._dimensions_of(value, scope, everywhere=True)
-
-    def _dimensions_of(
-        self, value: exp.Expr, scope: RangeVariables, *, everywhere: bool = False
-    ) -> Dimensions:
-        value = unwrapped(value)
-        if isinstance(value, exp.Coalesce):
-            # The merged column of a FULL JOIN: each side's, where the sides are linked.
-            parts = [unwrapped(part) for part in [value.this, *value.expressions]]
-            owners = [self._owner(part, scope) for part in parts]
-            found = [self._dimensions_of(part, scope) for part in parts]
-            if everywhere and not self._is_never_null(owners, scope):
-                return NONE
-            return frozenset(
-                d for d in frozenset.intersection(*found) if len({scope.root(d, o) for o in owners}) == 1
-            )
-        if not isinstance(value, exp.Column):
-            return NONE
-        alias = value.table.lower()
-        if alias in scope.sources:
-            if everywhere and not self._is_never_null([alias], scope):
-                return NONE
-            return scope.sources[alias].carries(value.name) & self._wanted
-        return (
-            self._dimensions_of(value, scope.outer, everywhere=everywhere)
-            if scope.outer is not None
-            else NONE
-        )
-
-    def _is_never_null(self, owners: Sequence[str], scope: RangeVariables) -> bool:
-        """Whether one of these range variables at least has a row in each row of the joins."""
-        return OUTER in owners or any(found <= set(owners) for found in scope.never_all_null)
-
-    def _owner(self, value: exp.Expr, scope: RangeVariables) -> str:
-        value = unwrapped(value)
-        if isinstance(value, exp.Coalesce):
-            value = unwrapped(value.this)
-        alias = value.table.lower() if isinstance(value, exp.Column) else ""
-        return alias if alias in scope.sources else OUTER

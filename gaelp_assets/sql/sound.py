@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -34,7 +34,7 @@ def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool
 
     Args:
         reading: what the catalogue folders hold.
-        cache: a file that keeps which views are sound; it can be deleted at any time, and need not be writable.
+        cache: a file that keeps which views are sound; it can be deleted at any time, and is written only if its folder is there.
         remember: whether to write it.
 
     Raises:
@@ -75,9 +75,11 @@ def _unsound(
     relations: Sequence[Relation], cache: Path | None, *, remember: bool
 ) -> dict[str, list[Problem]]:
     """What is wrong with each query by itself, by the relation's id; only what is not known to be sound is bound."""
-    from gaelp_assets.sql.views import query_problems, tables_of
+    from gaelp_assets.sql.tables import tables_of
+    from gaelp_assets.sql.views import query_problems
 
     tables = tables_of(relations)
+    read_by_name = {found.id: found for found in relations}
     known = _read(cache) if cache is not None else frozenset()
     release = f"{version('gaelp-assets')} {version('sqlglot')}"
     sound: set[str] = set()
@@ -85,8 +87,8 @@ def _unsound(
     for relation in relations:
         if relation.sql is None:
             continue
-        key = _digest(relation, tables, release)
-        if key not in known and (problems := query_problems(relation, tables)):
+        key = _digest(relation, tables, read_by_name, release)
+        if key not in known and (problems := query_problems(relation, tables, relations)):
             found[relation.id] = problems
             continue
         sound.add(key)
@@ -95,16 +97,37 @@ def _unsound(
     return found
 
 
-def _digest(relation: Relation, tables: Tables, release: str) -> str:
-    """Changes with everything that a query's problems depend on: its text, the columns on both sides, and what judges them."""
-    # By name alone: a relation that the query does not read costs another look at it, and no more.
-    read = {id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in (relation.sql or "")}
-    columns = {
-        id_: [(field.name, str(type_of_field(field)), field.mode) for field in fields or ()]
-        for id_, fields in {**read, "": relation.fields}.items()
-    }
-    text = json.dumps([release, relation.id, relation.kind, relation.sql, sorted(columns.items())])
-    return hashlib.sha256(text.encode()).hexdigest()
+def _digest(relation: Relation, tables: Tables, relations: Mapping[str, Relation], release: str) -> str:
+    """Changes with all that a query's problems depend on: texts and columns, how what it reads is sliced, and what judges them."""
+    parts = []
+    for found in _within(relation, relations):
+        # A view is looked through; of anything else only the columns and the slices matter.
+        sql = found.sql if found is relation or not found.is_stored else ""
+        columns = [
+            (field.name, str(type_of_field(field)), field.mode)
+            for field in (relation.fields if found is relation else tables[found.id] or ())
+        ]
+        by = found.partitioning and found.partitioning.model_dump()
+        parts.append([found.id, found.kind, sql, columns, by])
+    window = relation.reads_slices and relation.reads_slices.model_dump()
+    return hashlib.sha256(json.dumps([release, window, parts]).encode()).hexdigest()
+
+
+def _within(relation: Relation, relations: Mapping[str, Relation]) -> list[Relation]:
+    """The relation, and what its text may read, through plain views too.
+
+    By name alone: a relation that the query does not read costs another look at it, and no more.
+    """
+    found = {relation.id: relation}
+    waiting = [relation]
+    while waiting:
+        text = waiting.pop().sql or ""
+        for id_, other in sorted(relations.items()):
+            if id_ not in found and other.name in text:
+                found[id_] = other
+                if other.sql is not None and not other.is_stored:
+                    waiting.append(other)
+    return list(found.values())
 
 
 def _read(cache: Path) -> frozenset[str]:
@@ -116,8 +139,8 @@ def _read(cache: Path) -> frozenset[str]:
 
 
 def _write(cache: Path, sound: set[str]) -> None:
+    # Only where a home has a cache: looking at an empty home makes nothing there.
     with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(sorted(sound), stream)

@@ -81,7 +81,7 @@ def _fields(record: exp.Expr, node: exp.Expr, scope: Scope, expressions: Express
     """The fields of a STRUCT as columns."""
     value = expressions.resolve(record, scope)
     kind = type_of(value)
-    if kind.name == "ANY" and scope.sources and isinstance(node, exp.Column):
+    if kind.name == "ANY" and scope.sources and isinstance(node, exp.Column) and len(node.parts) == 2:
         return None
     if kind.name != "STRUCT":
         what = "something whose fields are not known" if kind.name == "ANY" else str(kind)

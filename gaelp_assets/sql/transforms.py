@@ -107,6 +107,8 @@ def by_extreme(node: exp.Expr) -> exp.Expr:
 def array_agg(node: exp.Expr) -> exp.Expr:
     """LIMIT and IGNORE NULLS inside ARRAY_AGG."""
     ignore_nulls = isinstance(node, exp.IgnoreNulls)
+    if ignore_nulls and isinstance(node.this, exp.PercentileCont | exp.PercentileDisc):
+        return copied(node.this)
     if ignore_nulls and not isinstance(node.this, exp.ArrayAgg):
         return node
     if not ignore_nulls and isinstance(node.parent, exp.IgnoreNulls):
@@ -258,6 +260,8 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.Literal: literal,
     exp.Neg: negative,
     exp.Null: null,
+    # An array keeps its NULLs unless told otherwise.
+    exp.RespectNulls: lambda node: copied(node.this) if isinstance(node.this, exp.ArrayAgg) else node,
     exp.Select: whole_select,
     exp.Struct: struct,
     exp.Unnest: unnest,

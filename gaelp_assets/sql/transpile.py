@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 from gaelp_assets.catalog.references import NotAQueryError, parsed
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.functions import problems_of
-from gaelp_assets.sql.resolve import resolve
+from gaelp_assets.sql.resolve import Resolved, resolve
 from gaelp_assets.sql.scope import Tables, place
 from gaelp_assets.sql.types import Described, OutputColumn, Type, output_column, type_of, type_of_field, typed
 from gaelp_assets.sql.values import is_always_null
@@ -93,13 +93,25 @@ def bind(sql: str, tables: Tables | None = None) -> Bound:
     >>> [problem.what for problem in bind("SELECT nme, COUNT(*) FROM a.t", {"a.t": ()}).problems]
     ['unrecognised name nme']
     """
-    if tables is None:
-        return _bound(sql, None)
-    # With the relevant ones alone, a large catalogue costs little.
-    relevant = _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
-    found = _bound(sql, relevant)
+    found = _bound(sql, _relevant(sql, tables))
     # The other relations are needed to say which one was meant.
-    return _bound(sql, _Tables(tables)) if found.problems else found
+    return _bound(sql, _Tables(tables)) if found.problems and tables is not None else found
+
+
+def resolved_query(sql: str, tables: Tables) -> Resolved:
+    """The query with every name and type resolved among relations of these fields. All who ask share the tree: nobody may change it.
+
+    Raises:
+        GaelpError: the text is not one query.
+    """
+    return _resolved(sql, _relevant(sql, tables))
+
+
+def _relevant(sql: str, tables: Tables | None) -> _Tables | None:
+    """The relations whose names stand in the text: with them alone, a large catalogue costs little."""
+    if tables is None:
+        return None
+    return _Tables({id_: fields for id_, fields in tables.items() if id_.rpartition(".")[2] in sql})
 
 
 def _bound_or_refused(sql: str, tables: Tables | None) -> Bound:
@@ -136,11 +148,16 @@ class _Tables(Mapping[str, Sequence[Described] | None]):
         return isinstance(other, _Tables) and self._types == other._types
 
 
+@lru_cache(maxsize=512)
+def _resolved(sql: str, tables: _Tables | None) -> Resolved:
+    return resolve(parse(sql), tables)
+
+
 @lru_cache(maxsize=1024)
 def _bound(sql: str, tables: _Tables | None) -> Bound:
     tree = parse(sql)
     refused = problems_of(tree)
-    resolved = resolve(tree, tables)
+    resolved = _resolved(sql, tables)
     problems = list(dict.fromkeys([*refused, *resolved.problems]))
     columns, text = resolved.columns, ""
     if not problems:

@@ -6,16 +6,18 @@ Here, as far as GoogleSQL's rules of names and types tell. What DuckDB says of t
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 
 from gaelp_assets.catalog.load import Catalog
-from gaelp_assets.catalog.model import Field, Relation, stored_fields
+from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.catalog.references import NotAQueryError, parsed, references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.scope import Tables, place
+from gaelp_assets.sql.slicing import slice_problems
+from gaelp_assets.sql.tables import tables_of
 from gaelp_assets.sql.transpile import Bound, BoundColumn, bind
-from gaelp_assets.sql.types import Described, OutputColumn, Type, is_assignable, output_column, type_of_field
+from gaelp_assets.sql.types import Type, is_assignable, output_column, type_of_field
 
 _FITS = {
     "FLOAT64": "FLOAT64, NUMERIC or INT64",
@@ -44,30 +46,19 @@ def problems_of_views(relations: Iterable[Relation]) -> dict[str, list[Problem]]
     """
     known = list(relations)
     tables = tables_of(known)
-    found = {relation.id: query_problems(relation, tables) for relation in known if relation.is_derived}
+    found = {
+        relation.id: query_problems(relation, tables, known) for relation in known if relation.is_derived
+    }
     return {relation_id: problems for relation_id, problems in found.items() if problems}
 
 
-def tables_of(relations: Iterable[Relation]) -> Tables:
-    """The columns of each relation's table by its id, as far as they can be read."""
-    return {relation.id: _columns(relation) for relation in relations}
-
-
-def _columns(relation: Relation) -> Sequence[Described] | None:
-    if "fields" in relation.unread:
-        return None
-    return [
-        field if relation.is_read(field.name) else OutputColumn(field.name, "ANY", "NULLABLE")
-        for field in stored_fields(relation)
-    ]
-
-
-def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
-    """What is wrong with a derived relation's query, and where its columns are not those that the relation declares.
+def query_problems(relation: Relation, tables: Tables, relations: Iterable[Relation]) -> list[Problem]:
+    """What is wrong with a derived relation's query: names, types, columns other than those declared, slices that it cannot be kept in.
 
     Args:
         relation: a derived one.
         tables: the fields of the relations that there are, by id.
+        relations: the relations that there are.
     """
     found = _bound(relation, tables)
     if found is None:
@@ -75,7 +66,16 @@ def query_problems(relation: Relation, tables: Tables) -> list[Problem]:
     file = relation.where(sql=True)
     # Every problem of a query starts with `SQL`; here it is known which.
     own = [replace(problem, where=file + problem.where.removeprefix("SQL")) for problem in found.problems]
-    return [*own, *_parameters(relation), *_differences(relation, found)]
+    problems = [*own, *_parameters(relation), *_differences(relation, found)]
+    return [*problems, *(slice_problems(relations, relation) if _gives_slices(relation, found) else ())]
+
+
+def _gives_slices(relation: Relation, bound: Bound) -> bool:
+    """Whether the query is valid, and has the columns that its relation is sliced by."""
+    by = relation.partitioning
+    given = {column.name.lower() for column in bound.columns or ()}
+    wanted = {name.lower() for name in (by.date, by.environment) if name is not None} if by else set()
+    return not bound.problems and not relation.unread and bound.columns is not None and wanted <= given
 
 
 def _bound(relation: Relation, tables: Tables) -> Bound | None:

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.ledger import LineCounts
+from gaelp_assets.warehouse.ledger import LineCounts, Note
 from gaelp_assets.warehouse.loader import StagedBatch
 
 Known = Mapping[str, tuple[LineCounts, dt.datetime]]
 """The batches that the ledger holds, by id: their fates, and when each was first loaded."""
+
+
+@dataclass(frozen=True)
+class Corrections:
+    """What the ledger says of a slice's revisions and withdrawals, by batch id."""
+
+    revisions: Mapping[str, int]
+    notes: Mapping[str, Note]
+
+    def overtake(self, batches: Sequence[StagedBatch]) -> bool:
+        """Whether the ledger knows a later revision of one of these batches: the same bytes under another name."""
+        return any(self.revisions.get(batch.batch_id, 1) > (batch.revision or 1) for batch in batches)
+
+
+def corrections(rows: Iterable[tuple[str, int | None, str | None, str | None]]) -> Corrections:
+    """Those of the ledger's rows: `batch_id`, `revision`, `corrected_by`, `reason`."""
+    found = list(rows)
+    return Corrections(
+        {batch_id: revision for batch_id, revision, _, _ in found if revision is not None},
+        {batch_id: Note(by, reason or "") for batch_id, _, by, reason in found if by is not None},
+    )
 
 
 def unique_batches(batches: Sequence[StagedBatch], known: Collection[str]) -> list[StagedBatch]:
@@ -46,7 +67,7 @@ def check_balance(batches: Sequence[StagedBatch], counts: Sequence[LineCounts]) 
     """
     unbalanced = [
         Problem(
-            f"{f.lines} lines have {f.loaded + f.duplicate + f.rejected + f.sorted} fates",
+            f"{f.lines} lines have {f.fates} fates",
             b.file,
             "one for each",
         )

@@ -28,7 +28,7 @@ class WriteMode(StrEnum):
 
 @dataclass(frozen=True)
 class LineCounts:
-    """What became of a batch's lines. The accounting law: `lines = loaded + duplicate + rejected + sorted`."""
+    """What became of a batch's lines. The accounting law: `lines` is the sum of all fates."""
 
     batch_id: str
     lines: int
@@ -36,6 +36,8 @@ class LineCounts:
     duplicate: int
     rejected: int
     sorted: int = 0
+    superseded: int = 0
+    withdrawn: int = 0
     already_in_ledger: bool = False
     """The ledger held the batch for this slice, and nothing was written (never so in a rebuild); the counts are the ledger's.
     Also true of a batch that stands in `batches` a second time."""
@@ -43,7 +45,21 @@ class LineCounts:
     @property
     def balanced(self) -> bool:
         """Whether every line has exactly one fate."""
-        return self.lines == self.loaded + self.duplicate + self.rejected + self.sorted
+        return self.lines == self.fates
+
+    @property
+    def fates(self) -> int:
+        """The number of lines whose fate is known."""
+        counted = self.loaded + self.duplicate + self.rejected + self.sorted
+        return counted + self.superseded + self.withdrawn
+
+
+@dataclass(frozen=True)
+class Note:
+    """Who made a correction, and why: free text, which must name no values."""
+
+    corrected_by: str
+    reason: str
 
 
 def slice_query(ledger: Relation, relation: Relation, slice_: Slice) -> tuple[str, dict[str, ParameterValue]]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,20 @@ class StagedBatch:
     size: int
     """In bytes, as stored (compressed where it is)."""
     lines: int
-    """Lines that are not blank. `lines = staged rows + rejected + sorted`."""
+    """Lines that are not blank. `lines = staged rows + rejected + sorted + superseded + withdrawn`."""
     rejected: int
     sorted: int = 0
     """Lines of a raw file that went on, validated and unaltered, into files of one slice each."""
+    superseded: int = 0
+    """Lines in whose place a revision stands."""
+    withdrawn: int = 0
+    """Lines whose rows a withdrawal took out."""
+    revision: int | None = None
+    """The number of the revision or withdrawal that the batch is; None for one that corrects nothing."""
+    superseded_by: str | None = None
+    """The id of the batch in whose favour this one counts no more."""
+    note: Note | None = None
+    """Who made the correction, and why. A rebuild that does not say keeps what the ledger says."""
     rows: tuple[Path, ...] = ()
     """Parquet: the relation's fields (see `validation.schema.arrow_schema`), `_row_hash`, `_line_number`, `_byte_offset`."""
     rejects: tuple[Path, ...] = ()
@@ -56,7 +66,11 @@ class SliceWrite:
 
 
 class SliceChanged(Exception):
-    """A rebuild was overtaken: the ledger holds batches of the slice that the rebuild does not know. Read again, and rebuild."""
+    """The slice is not as the write takes it to be: read again, and rebuild.
+
+    A rebuild was overtaken: the ledger holds batches of the slice that the rebuild does not know. Or an append has met a slice with
+    corrections, in which only a rebuild settles what is in force.
+    """
 
 
 class Loader(Protocol):
@@ -69,7 +83,8 @@ class Loader(Protocol):
     def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction; a fate count for each batch, in their order.
 
-        APPEND skips batches that the ledger holds for the slice. Of the rest, a row whose key is new is loaded (new to the slice or,
+        APPEND skips batches that the ledger holds for the slice; it raises `SliceChanged` if there are others and the ledger holds
+        corrections of the slice (batches with a `revision`). Of the rest, a row whose key is new is loaded (new to the slice or,
         where the key reaches over slices, to the table: see `warehouse.keys`); one whose key and content are there already is a
         duplicate; one with other content is rejected with the reason `key_conflict`, or (where the relation keeps the `latest`)
         replaces the row of the smaller version, whose line then counts as a duplicate of its batch.

@@ -68,6 +68,14 @@ class Ledger:
         if self.definitions - {str(definition_of(relation))}:
             raise DefinitionChanged(relation.id)
 
+    def _corrected(self, batch_id: str, now: LineCounts | None) -> int:
+        """How many more lines of a batch give way to corrections than before: their rows are accounted for, and not lost."""
+        if now is None:
+            return 0
+        before = self.known[batch_id][0] if batch_id in self.known else None
+        gave_way = before.superseded + before.withdrawn if before is not None else 0
+        return max(0, now.superseded + now.withdrawn - gave_way)
+
     def check_losses(
         self,
         relation: Relation,
@@ -88,11 +96,13 @@ class Ledger:
         """
         same_keys = {keys_of(found) for found in self.definitions} <= {definition_of(relation).keys}
         supersedes = isinstance(relation.on_key_conflict, Latest) and same_keys
-        loaded = {counts.batch_id: counts.loaded for counts in written}
+        counted = {counts.batch_id: counts for counts in written}
+        loaded = {batch_id: counts.loaded for batch_id, counts in counted.items()}
         lost: dict[str, int] = {}
         for batch_id in {*held, *self.known}:
             rows = held.get(batch_id, HeldRows(0, 0, 0))
-            lost[batch_id] = rows.gone - (rows.superseded if supersedes else 0)
+            corrected = self._corrected(batch_id, counted.get(batch_id))
+            lost[batch_id] = max(0, rows.gone - (rows.superseded if supersedes else 0) - corrected)
             if batch_id in self.known:
                 # A table that was dropped and made again: what the ledger knows to have been there has to come back.
                 missing = self.known[batch_id][0].loaded - rows.held

@@ -173,13 +173,13 @@ def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(t
     view.write_text(
         json.dumps({"kind": "view", "description": "x", "owner": "team:research", "fields": fields})
     )
-    view.with_suffix(".sql").write_text("SELECT agent FROM training.agents")
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
     code, planned = as_json(tmp_path, "--dry-run")
     assert (code, planned["summary"], len(planned["set_aside"])) == (3, {"create": 15}, 1)
     answer = gaelp(tmp_path, "deploy", "--refresh")
     assert (answer.returncode, "15 made" in answer.stdout) == (3, True), answer.stderr
     assert (
-        "analytics/mine.sql, line 1, column 8: unrecognised name agent, did you mean agent_id?"
+        "analytics/mine.sql, line 1, column 8: unrecognised name agent_idd, did you mean agent_id?"
         in answer.stderr
     )
     assert "analytics.mine is set aside" in answer.stdout
@@ -192,7 +192,7 @@ def test_a_broken_view_used_to_stop_the_deployment_and_the_loads_of_everything(t
     view.with_suffix(".sql").write_text("SELECT agent_id FROM training.agents")
     answer = gaelp(tmp_path, "deploy")
     assert (answer.returncode, answer.stdout.splitlines()[-1]) == (0, "1 made, 15 unchanged"), answer.stderr
-    view.with_suffix(".sql").write_text("SELECT agent FROM training.agents")
+    view.with_suffix(".sql").write_text("SELECT agent_idd FROM training.agents")
     answer = gaelp(tmp_path, "deploy")
     assert (answer.returncode, "does not know" in answer.stdout) == (3, False), (
         "it is the catalogue's all the same"

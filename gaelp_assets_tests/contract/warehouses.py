@@ -361,9 +361,13 @@ def write(
     mode: WriteMode = WriteMode.APPEND,
     loaded_at: dt.datetime = NOW,
     run_id: str = "run",
+    *,
+    accept_loss: bool = False,
 ) -> list[LineCounts]:
     """One write; every fate must be balanced."""
-    counts = warehouse.write(SliceWrite(relation_, slice_, mode, batches, loaded_at, run_id))
+    counts = warehouse.write(
+        SliceWrite(relation_, slice_, mode, batches, loaded_at, run_id, accept_loss=accept_loss)
+    )
     assert [f.batch_id for f in counts] == [b.batch_id for b in batches]
     assert all(f.balanced for f in counts)
     return counts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from gaelp_assets.operations import deploy
 from gaelp_assets.operations.deploy import Result
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery import jobs as job_limits
-from gaelp_assets.warehouse.bigquery import staging, transaction
+from gaelp_assets.warehouse.bigquery import retry, staging, transaction
 from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
 from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets.warehouse.schema.model import Status
@@ -32,6 +33,7 @@ from gaelp_assets_tests.contract.warehouses import (
     encode,
     episode,
     episodes,
+    open_engine,
     rows_of,
     write,
 )
@@ -64,6 +66,18 @@ def test_a_storm_that_passes_is_sat_out(
     assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (4, 0, 1)
     assert proxy.faults[0].met == fault.times
     assert len(rows_of(warehouse, EPISODES)) == 4
+
+
+def test_the_same_bytes_vanished_from_a_second_warehouse_of_the_project(
+    stage: Stager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Load jobs were named after the bytes alone, and so were one for all warehouses of the project."""
+    monkeypatch.setattr(retry, "WRITE_ROUNDS", 1)
+    batch = stage(EPISODES, encode(episodes(range(4))))
+    for name in ("one", "other"):
+        warehouse = open_engine("bigquery", tmp_path / name)
+        warehouse.ensure(RELATIONS)
+        assert counts(write(warehouse, EPISODES, [batch], CARTPOLE)[0]) == (4, 0, 0)
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before it arrived", "before its answer arrived"])

@@ -14,11 +14,13 @@ from typing import Any
 
 from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets.ingest import load, sort
+from gaelp_assets.operations.correct import revise, withdraw_batch, withdraw_key
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
+from gaelp_assets.warehouse.ledger import Note
 from gaelp_assets_tests.chaos.workers import mended
-from gaelp_assets_tests.platforms import platform_in
+from gaelp_assets_tests.platforms import TABLE, checkpoint, ndjson, platform_in
 
 STEPS = (
     (LocalStore, ("create", "move", "delete")),
@@ -63,6 +65,17 @@ def replay_everything(platform: Platform) -> None:
     platform = mended(platform)
     replay(platform, rule="date_out_of_range")
     load_everything(platform)
+
+
+def correct_everything(platform: Platform) -> None:
+    """Loads a revision that came into `raw/`, then revises and withdraws by command."""
+    load_everything(platform)
+    relation, note = platform.catalog[TABLE], Note("ada", "counted twice")
+    file = platform.settings.home / "again.ndjson"
+    file.write_bytes(ndjson([checkpoint(6, bytes=6), checkpoint(8, bytes=8)]))
+    revise(platform, relation, file, note, batch="week")
+    withdraw_key(platform, relation, {"checkpoint_id": "checkpoint-8"}, note)
+    withdraw_batch(platform, relation, "month", note)
 
 
 def run(home: Path, work: Callable[[Platform], None], fatal_step: int | None, steps: Path) -> None:

@@ -20,7 +20,7 @@ from polars.testing import assert_frame_equal
 from gaelp_assets.cli.main import EXIT_REJECTED
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.ingest import killed_loader
-from gaelp_assets_tests.ingest.killed_loader import load_everything, replay_everything
+from gaelp_assets_tests.ingest.killed_loader import correct_everything, load_everything, replay_everything
 from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, drop, ndjson, platform_in, state
 
 # A process for each kill, forked from one that has imported everything and has started no thread yet.
@@ -68,8 +68,32 @@ def replayable_gateway(full_gateway: Path) -> Path:
     return full_gateway
 
 
+@pytest.fixture
+def correctable_gateway(tmp_path: Path) -> Path:
+    """A home with three files loaded, the revision of one in `raw/`, and a file that is set aside."""
+    home = tmp_path / "correctable"
+    platform = platform_in(home)
+    raw = "raw/training/checkpoints"
+    taxi = checkpoint(7, environment_id="Taxi-v4")
+    for name, lines in {
+        "day": [checkpoint(1), checkpoint(2)],
+        "week": [checkpoint(6), taxi, checkpoint(8)],
+        "month": [checkpoint(9)],
+    }.items():
+        drop(platform, f"{raw}/{name}.ndjson", ndjson(lines))
+    load_everything(platform)
+    drop(platform, f"{raw}/day.rev-2.ndjson", ndjson([checkpoint(1, bytes=7)]))
+    drop(platform, f"{raw}/lost.rev-2.ndjson", ndjson([checkpoint(3, bytes=-1)]))
+    return home
+
+
 @pytest.mark.parametrize(
-    ("gateway", "work"), [("full_gateway", load_everything), ("replayable_gateway", replay_everything)]
+    ("gateway", "work"),
+    [
+        ("full_gateway", load_everything),
+        ("replayable_gateway", replay_everything),
+        ("correctable_gateway", correct_everything),
+    ],
 )
 def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_run(
     gateway: str, work: Work, tmp_path: Path, request: pytest.FixtureRequest

@@ -10,6 +10,7 @@ import pytest
 from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.operations.catalog_problems import validate_catalog
 from gaelp_assets_tests.catalog.test_catalog_files import write
+from gaelp_assets_tests.zetasql_gate import CACHE
 
 ABOUT: dict[str, Any] = {"description": "A case.", "owner": "team:lab"}
 RUNS: dict[str, Any] = {
@@ -161,3 +162,9 @@ def test_a_sound_folder_is_counted_with_the_shipped_relations(tmp_path: Path) ->
     write(tmp_path, "lab.runs", RUNS)
     write(tmp_path, "marts.v", derived("n INTEGER"), "SELECT COUNT(*) AS n FROM lab.runs")
     assert validate_catalog([tmp_path]) == (shipped + 2, [])
+
+
+def test_googles_analyzer_is_asked_where_its_code_is_kept(tmp_path: Path) -> None:
+    write(tmp_path, "lab.runs", RUNS)
+    write(tmp_path, "marts.v", derived("n INTEGER"), "SELECT COUNT(*) AS n FROM lab.runs")
+    assert validate_catalog([tmp_path], analyzer_cache=CACHE).problems == []

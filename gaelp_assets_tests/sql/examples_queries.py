@@ -180,6 +180,18 @@ RELATIONS: Final = [
         "SELECT x, SUM(x) OVER (ORDER BY x RANGE BETWEEN 1 PRECEDING AND CURRENT ROW) AS y FROM UNNEST([1, 2, 4, NULL, 2]) AS x",
         "SELECT x, COUNT(*) OVER (ORDER BY x DESC RANGE BETWEEN 0.5 PRECEDING AND 1.5 FOLLOWING) AS y FROM UNNEST([1.0, 1.5, 3, 9]) AS x",
     ),
+    *_queries(
+        "IgnoreNulls",
+        "SELECT PERCENTILE_CONT(x, 0.5 IGNORE NULLS) OVER () AS y FROM UNNEST([1.0, NULL]) AS x",
+        "SELECT ARRAY_LENGTH(ARRAY_AGG(x IGNORE NULLS)) AS y FROM UNNEST([1.0, NULL]) AS x",
+        "SELECT NTH_VALUE(x, 1 IGNORE NULLS) OVER (ORDER BY x ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS y"
+        " FROM UNNEST([1.0, NULL, 2]) AS x",
+    ),
+    *_queries(
+        "RespectNulls",
+        "SELECT FIRST_VALUE(x RESPECT NULLS) OVER (ORDER BY x) AS y FROM UNNEST([1.0, NULL]) AS x",
+    ),
+    *_errors("IgnoreNulls", "SELECT MAX(x IGNORE NULLS) AS y FROM UNNEST([1.0, NULL]) AS x"),
     *_queries("Union", "SELECT DATE '2024-01-01' AS x UNION ALL SELECT '2024-01-02'"),
     *_errors(
         "Union",

@@ -41,6 +41,12 @@ def catalog(sql: str, partitioning: dict[str, str] | None = None, **keys: Any) -
         relation("daily", fields=[DAY, *OTHERS], partitioning=BY_DATE, primary_key=["id"]),
         relation("events", fields=[moment, *OTHERS], partitioning={"date": "at"}, primary_key=["id"]),
         relation("agents", fields=OTHERS, primary_key=["id"]),
+        relation(
+            "board",
+            kind="derived_table",
+            fields=OTHERS[:2],
+            sql="SELECT id, SUM(n) AS n FROM lab.a GROUP BY id",
+        ),
         relation("plain", kind="view", fields=[DAY, ENV, *OTHERS], sql="SELECT * FROM lab.a WHERE n > 1"),
         relation(
             "total",
@@ -208,6 +214,32 @@ def test_environments_are_slices_too() -> None:
     assert "lab.daily is kept by date alone" in problem.what
 
 
+@pytest.mark.parametrize("declared", [{}, {"reads_slices": {"before": "all", "after": "all"}}])
+def test_a_board_of_all_slices_was_taken_for_a_dimension(declared: dict[str, Any]) -> None:
+    joined = "SELECT a.date, board.n FROM lab.a AS a JOIN lab.board AS board ON board.id = a.id"
+    [problem] = slice_problems(*catalog(joined, **declared))
+    assert "lab.board is one slice" in problem.what
+
+
 def test_no_shipped_relation_reads_other_slices_undeclared() -> None:
     shipped = load_catalog()
     assert [problem for relation in shipped.derived for problem in slice_problems(shipped, relation)] == []
+
+
+def test_views_that_read_one_another_in_a_circle_are_left_to_the_catalogue() -> None:
+    circle = [
+        relation(name, kind="view", fields=[DAY], sql=f"SELECT date FROM lab.{other}")
+        for name, other in (("one", "two"), ("two", "one"))
+    ]
+    made = relation(
+        "made", kind="derived_table", fields=[DAY], partitioning=BY_DATE, sql="SELECT date FROM lab.one"
+    )
+    assert [problem.what for problem in slice_problems(Catalog([*circle, made]), made)] == [
+        "reads nothing that is kept in slices: no slice of it is ever due"
+    ]
+
+
+def test_the_columns_that_a_load_adds_are_known() -> None:
+    sql = "SELECT date, MAX(_loaded_at) OVER () AS n FROM lab.a"
+    assert slice_problems(*catalog(sql))
+    assert not slice_problems(*catalog("SELECT date, _batch_id AS id FROM lab.a"))

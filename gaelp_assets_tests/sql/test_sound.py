@@ -138,6 +138,9 @@ def test_sound_views_are_remembered_until_what_they_depend_on_changes(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cache = tmp_path / "cache" / "sound.json"
+    read(folder, cache=cache)
+    assert not cache.parent.exists(), "looking at an empty home makes nothing there"
+    cache.parent.mkdir()
     read(folder, cache=cache, remember=False)
     assert not cache.exists()
     read(folder, cache=cache)

@@ -8,13 +8,14 @@ from typing import get_args
 import pytest
 
 from gaelp_assets.catalog import Catalog, Field, Kind, Relation, load_catalog
-from gaelp_assets.catalog.model import FieldType
+from gaelp_assets.catalog.model import FieldType, Partitioning
 from gaelp_assets.catalog.validate import upstream_of
+from gaelp_assets.sql.analyzer import analyzer_problems
 from gaelp_assets.sql.transpile import bind
 from gaelp_assets.sql.types import is_assignable, type_of_field
 from gaelp_assets.sql.views import view_problems
 from gaelp_assets.warehouse.duckdb.binding import duckdb_problems
-from gaelp_assets_tests.zetasql_gate import Gate
+from gaelp_assets_tests.zetasql_gate import CACHE, Gate
 
 SHIPPED = load_catalog()
 SCALARS = [type_ for type_ in get_args(FieldType) if type_ != "RECORD"]
@@ -144,13 +145,17 @@ COLUMNS = [
 def test_what_a_field_takes_is_what_googles_analyzer_lets_be_inserted() -> None:
     """Except that records whose fields have other names are refused, which BigQuery pairs by place, and DuckDB by name."""
     table = Relation(dataset="lab", name="t", description="All types.", owner="team:a", fields=tuple(COLUMNS))
-    gate = Gate([table])  # type: ignore[arg-type]
-    given = [
-        *((field.name, field.name) for field in COLUMNS),
-        *((sql, sql) for sql in ("NULL", "1", "'x'", "[]")),
-    ]
+    gate = Gate(Catalog([table]))
+    scalars, nested = COLUMNS[: len(SCALARS)], COLUMNS[len(SCALARS) :]
+    literals = [(sql, sql) for sql in ("NULL", "1", "'x'", "[]")]
     differ = []
-    for (name, sql), field in product(given, COLUMNS):
+    pairs = [
+        *product([*((field.name, field.name) for field in scalars), *literals], scalars),
+        *product(
+            [*((field.name, field.name) for field in nested), *literals, ("c_string", "c_string")], nested
+        ),
+    ]
+    for (name, sql), field in pairs:
         [column] = bind(f"SELECT {sql} AS x FROM lab.t", {"lab.t": COLUMNS}).columns or ()
         query = f"INSERT INTO lab.t ({field.name}) SELECT x FROM (SELECT {sql} AS x FROM lab.t)"
         try:
@@ -259,3 +264,37 @@ def test_duckdb_tells_of_each_view_what_it_would_cast_or_refuse() -> None:
     problems = duckdb_problems([*SHIPPED, *views], views)
     assert "DuckDB gives DOUBLE, the field is declared as INTEGER" in str(problems["analytics.casts"][0])
     assert problems.keys() == {"analytics.casts", "analytics.reads"}
+
+
+def test_googles_analyzer_is_asked_of_each_view() -> None:
+    views = [
+        view("casts", "SELECT AVG(seed) AS m FROM training.episodes", "m INTEGER"),
+        view("reads", "SELECT nothing AS m FROM training.agents", "m INTEGER"),
+        view("right", "SELECT COUNT(*) AS m FROM training.episodes;", "m FLOAT"),
+    ]
+    problems = analyzer_problems(SHIPPED.relations, views, CACHE)
+    assert {relation_id: str(found[0]) for relation_id, found in problems.items()} == {
+        "analytics.casts": "analytics/casts.sql: Google's analyzer: Query column 1 has type FLOAT64 which cannot be inserted into"
+        " column m, which has type INT64; expected a query that BigQuery takes",
+        "analytics.reads": "analytics/reads.sql: Google's analyzer: Unrecognized name: nothing; expected a query that BigQuery takes",
+    }
+
+
+def test_other_slices_and_other_types_were_told_one_after_the_other() -> None:
+    sql = "SELECT date, SUM(COUNT(*)) OVER (ORDER BY date) AS n FROM training.episodes WHERE date >= DATE '2000-01-01' GROUP BY date"
+    sliced = {"partitioning": Partitioning(date="date")}
+    both = view("v", sql, "date DATE", "n STRING").model_copy(update=sliced)
+    text = "\n".join(found(both)["v"])
+    assert "field n: the query gives INT64" in text
+    assert "reads other slices: a window over several slices" in text
+    without = view("v", sql.replace("SELECT date", "SELECT date AS day"), "date DATE", "n INTEGER")
+    text = "\n".join(found(without.model_copy(update=sliced))["v"])
+    assert "the query gives no column date" in text
+
+
+def test_a_view_that_reads_the_platforms_columns_is_looked_at_for_slices() -> None:
+    """Its columns were not found among those that are sliced, and it passed."""
+    sql = "SELECT date, MAX(_loaded_at) OVER () AS t FROM training.episodes WHERE date >= DATE '2000-01-01'"
+    relation = view("v", sql, "date DATE", "t TIMESTAMP")
+    text = str(found(relation.model_copy(update={"partitioning": Partitioning(date="date")}))["v"])
+    assert "reads other slices" in text

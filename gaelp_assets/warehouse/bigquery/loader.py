@@ -37,6 +37,7 @@ from gaelp_assets.warehouse.bigquery.merge import (
     displaced_entries,
     fates_of,
     known_batches,
+    known_corrections,
     ledger_entry,
 )
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
@@ -151,10 +152,11 @@ class BigQueryLoader(BigQueryEngine):
 
     def _write(self, write: SliceWrite, folder: Path, *, across: bool = False) -> list[LineCounts]:
         held = self._ledger(write)
-        known = known_batches(held)
+        known, corrected = known_batches(held), known_corrections(held)
         seen = Ledger(known, frozenset(held["definition"].drop_nulls()))
         rebuilds = write.mode is WriteMode.REBUILD
-        if rebuilds and known.keys() - {batch.batch_id for batch in write.batches}:
+        unknown = known.keys() - {batch.batch_id for batch in write.batches}
+        if rebuilds and (unknown or corrected.overtake(write.batches)):
             raise SliceChanged(
                 f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
             )
@@ -163,6 +165,8 @@ class BigQueryLoader(BigQueryEngine):
             return [known[batch.batch_id][0] for batch in write.batches]
         if write.mode is WriteMode.APPEND:
             seen.check_definition(write.relation)
+            if corrected.revisions:
+                raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
         script = transaction.WriteScript(
             self._names,
             write,
@@ -211,6 +215,7 @@ class BigQueryLoader(BigQueryEngine):
                 fate,
                 known[batch.batch_id][1] if batch.batch_id in known else write.loaded_at,
                 position,
+                batch.note or corrected.notes.get(batch.batch_id),
             )
             for position, (batch, fate) in enumerate(zip(new, counts, strict=True), start=first)
         ]
@@ -286,8 +291,10 @@ class BigQueryLoader(BigQueryEngine):
         """Loads a staged file into the table that its bytes name, once: a second load of the same bytes finds the table."""
         name = f"{kind}_{staging.digest([staging.digest_of(file), json.dumps(schema)])[:40]}"
         table = self._names.staged_id(name)
+        # Jobs are a project's, and tables a dataset's: the same bytes may be loaded into several warehouses of one project.
+        job = f"gaelp_{kind}_{staging.digest([table])[:40]}"
         for attempt in range(retry.WRITE_ROUNDS):
-            self._jobs.load(file, table, schema, f"gaelp_{name}_{attempt}", labels)
+            self._jobs.load(file, table, schema, f"{job}_{attempt}", labels)
             if self._jobs.call("look up a staged table", self._jobs.client.get_table, table) is not None:
                 return table
         raise TransientError(

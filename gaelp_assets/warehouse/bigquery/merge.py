@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from gaelp_assets.catalog import Slice
-from gaelp_assets.warehouse.batches import Known
+from gaelp_assets.warehouse.batches import Corrections, Known, corrections
 from gaelp_assets.warehouse.keys import Displaced
-from gaelp_assets.warehouse.ledger import LineCounts
+from gaelp_assets.warehouse.ledger import LineCounts, Note
 from gaelp_assets.warehouse.loader import StagedBatch
 
 
@@ -41,6 +41,8 @@ def known_batches(ledger: pl.DataFrame) -> Known:
                 row["duplicate"],
                 row["rejected"],
                 row["sorted"],
+                row["superseded"] or 0,
+                row["withdrawn"] or 0,
                 already_in_ledger=True,
             ),
             row["loaded_at"],
@@ -60,12 +62,14 @@ def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult
         duplicate=duplicate,
         rejected=batch.rejected + refused,
         sorted=batch.sorted,
+        superseded=batch.superseded,
+        withdrawn=batch.withdrawn,
     )
 
 
 def ledger_entry(
-    batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int
-) -> dict[str, str | int]:
+    batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int, note: Note | None
+) -> dict[str, str | int | None]:
     """The ledger\'s row of a batch, as the parameter `ledger` of `transaction` holds it."""
     return {
         "batch_id": batch.batch_id,
@@ -78,6 +82,12 @@ def ledger_entry(
         "sorted": counts.sorted,
         "loaded_at": loaded_at.astimezone(dt.UTC).isoformat(),
         "position": position,
+        "superseded": counts.superseded,
+        "withdrawn": counts.withdrawn,
+        "revision": batch.revision,
+        "superseded_by": batch.superseded_by,
+        "corrected_by": note.corrected_by if note else None,
+        "reason": note.reason if note else None,
     }
 
 
@@ -88,3 +98,8 @@ def displaced_entries(displaced: Displaced) -> str:
         for (slice_, batch_id), rows in displaced.items()
     ]
     return json.dumps(entries)
+
+
+def known_corrections(ledger: pl.DataFrame) -> Corrections:
+    """What a ledger's rows say of revisions and withdrawals."""
+    return corrections(ledger.select("batch_id", "revision", "corrected_by", "reason").iter_rows())

@@ -172,9 +172,10 @@ def fingerprint(ledger: pl.DataFrame) -> str:
     rows = sorted(
         (
             row["batch_id"],
-            f"{row['batch_id']} {row['position']} {row['mode']} {row['loaded']} {row['run_id']}",
+            f"{row['batch_id']} {row['position']} {row['mode']} {row['loaded']} {row['run_id']} "
+            f"{row['corrected_by'] or ''} {row['reason'] or ''}",
         )
-        for row in ledger.select("batch_id", "position", "mode", "loaded", "run_id").to_dicts()
+        for row in ledger.to_dicts()
     )
     return digest([text for _, text in rows])
 

@@ -222,7 +222,8 @@ class WriteScript:
         """A query of one text that differs whenever the ledger of the slice does; see `bigquery_stage.fingerprint`."""
         return (
             "SELECT TO_HEX(SHA256(COALESCE(STRING_AGG(CONCAT(batch_id, ' ', CAST(position AS STRING), ' ', mode, ' ', "
-            "CAST(loaded AS STRING), ' ', run_id), '\\n' ORDER BY batch_id), ''))) "
+            "CAST(loaded AS STRING), ' ', run_id, ' ', COALESCE(corrected_by, ''), ' ', "
+            "COALESCE(reason, '')), '\\n' ORDER BY batch_id), ''))) "
             f"FROM {self.names.table(self.ledger)} WHERE {self._of_slice()}"
         )
 
@@ -326,21 +327,25 @@ class WriteScript:
 
     def _insert_ledger(self) -> str:
         relation = self.write.relation
-        counts = ", ".join(
-            f"CAST(JSON_VALUE(item, '$.{name}') AS INT64)"
-            for name in ("bytes", "lines", "loaded", "duplicate", "rejected", "sorted", "position")
+        counts = ", ".join(f"CAST(JSON_VALUE(item, '$.{name}') AS INT64)" for name in _LEDGER_COUNTS)
+        corrections = ", ".join(
+            f"JSON_VALUE(item, '$.{name}')" for name in ("superseded_by", "corrected_by", "reason")
         )
         return (
             f"INSERT INTO {self.names.table(self.ledger)} (batch_id, dataset, `table`, slice_date, slice_environment, file, mode, "
-            "loaded_at, written_at, run_id, definition, bytes, `lines`, loaded, duplicate, rejected, sorted, position) "
+            "loaded_at, written_at, run_id, definition, bytes, `lines`, loaded, duplicate, rejected, sorted, position, "
+            "superseded, withdrawn, revision, superseded_by, corrected_by, reason) "
             f"SELECT JSON_VALUE(item, '$.batch_id'), {literal(relation.dataset)}, {literal(relation.name)}, "
             f"CAST({literal(self._slice.date)} AS DATE), CAST({literal(self._slice.environment)} AS STRING), "
             f"JSON_VALUE(item, '$.file'), {literal(self.write.mode.value)}, CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP), "
-            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts} "
+            f"CURRENT_TIMESTAMP(), @run_id, {literal(str(definition_of(relation)))}, {counts}, {corrections} "
             "FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"
         )
 
 
+_LEDGER_COUNTS = (
+    "bytes", "lines", "loaded", "duplicate", "rejected", "sorted", "position", "superseded", "withdrawn", "revision",
+)  # fmt: skip
 _BATCHES = (
     "SELECT JSON_VALUE(item, '$.batch_id') AS batch_id, JSON_VALUE(item, '$.file') AS file, "
     "CAST(JSON_VALUE(item, '$.loaded_at') AS TIMESTAMP) AS loaded_at FROM UNNEST(JSON_QUERY_ARRAY(@ledger)) AS item"

@@ -13,13 +13,13 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.batches import check_balance
+from gaelp_assets.warehouse.batches import Corrections, check_balance, corrections
 from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
 from gaelp_assets.warehouse.keys import conflict_message
-from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
 from gaelp_assets.warehouse.losses import Ledger
 
@@ -43,6 +43,12 @@ _LEDGER_SCHEMA: Final[dict[str, pl.DataType]] = {
     "sorted": pl.Int64(),
     "loaded_at": pl.Datetime("us", "UTC"),
     "position": pl.Int64(),
+    "superseded": pl.Int64(),
+    "withdrawn": pl.Int64(),
+    "revision": pl.Int64(),
+    "superseded_by": pl.String(),
+    "corrected_by": pl.String(),
+    "reason": pl.String(),
 }
 
 
@@ -62,17 +68,22 @@ class SliceLedger:
     def read(self) -> Ledger:
         """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were."""
         rows = self._con.execute(
-            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, loaded_at, definition "
-            f"FROM {self._ledger} WHERE {self._of_slice}"
+            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, coalesce(superseded, 0), coalesce(withdrawn, 0), loaded_at, "
+            f"definition FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
         known = {
-            batch_id: (
-                LineCounts(batch_id, lines, loaded, duplicate, rejected, sorted_, already_in_ledger=True),
-                loaded_at,
-            )
-            for batch_id, lines, loaded, duplicate, rejected, sorted_, loaded_at, _ in rows
+            row[0]: (LineCounts(*row[:8], already_in_ledger=True), row[8])  # type: ignore[misc]
+            for row in rows
         }
         return Ledger(known, frozenset(row[-1] for row in rows if row[-1] is not None))
+
+    def corrections(self) -> Corrections:
+        """What the ledger says of revisions and withdrawals."""
+        rows = self._con.execute(
+            f"SELECT batch_id, revision, corrected_by, reason FROM {self._ledger} WHERE {self._of_slice} "
+            "AND coalesce(revision::VARCHAR, corrected_by) IS NOT NULL"
+        ).fetchall()
+        return corrections(rows)
 
     def clear(self) -> None:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
@@ -128,9 +139,15 @@ class SliceLedger:
             )
 
     def add_batches(
-        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], settled: MergeResult
+        self,
+        batches: Sequence[StagedBatch],
+        moments: Sequence[dt.datetime],
+        settled: MergeResult,
+        notes: Mapping[str, Note],
     ) -> list[LineCounts]:
         """Adds the ledger's rows of the batches and takes back what they replaced; the fates, in the batches' order.
+
+        `notes` are those that the ledger held: a batch without one of its own keeps them.
 
         Raises:
             GaelpError: a batch's lines do not add up.
@@ -150,7 +167,7 @@ class SliceLedger:
                 f"WHERE {_of_slice(self._write.relation, slice_)} AND batch_id = $batch_id",
                 {"count": count, "batch_id": batch_id},
             )
-        self._insert_ledger_rows(batches, moments, counts)
+        self._insert_ledger_rows(batches, moments, counts, [b.note or notes.get(b.batch_id) for b in batches])
         return counts
 
     def has_other_slices(self) -> bool:
@@ -205,7 +222,11 @@ class SliceLedger:
         self._con.unregister("_conflict")
 
     def _insert_ledger_rows(
-        self, batches: Sequence[StagedBatch], moments: Sequence[dt.datetime], counts: Sequence[LineCounts]
+        self,
+        batches: Sequence[StagedBatch],
+        moments: Sequence[dt.datetime],
+        counts: Sequence[LineCounts],
+        notes: Sequence[Note | None],
     ) -> None:
         # Clocks differ between processes, and a load can wait for its lock: the position, not the time, is the order.
         first = scalar(
@@ -224,8 +245,16 @@ class SliceLedger:
                 f.sorted,
                 moment,
                 position,
+                f.superseded,
+                f.withdrawn,
+                b.revision,
+                b.superseded_by,
+                note and note.corrected_by,
+                note and note.reason,
             )
-            for position, (b, moment, f) in enumerate(zip(batches, moments, counts, strict=True), start=first)
+            for position, (b, moment, f, note) in enumerate(
+                zip(batches, moments, counts, notes, strict=True), start=first
+            )
         ]
         frame = pl.DataFrame(rows, schema=_LEDGER_SCHEMA, orient="row")
         self._con.register("_ledger_row", frame.to_arrow())
@@ -282,4 +311,6 @@ def _fates(batch: StagedBatch, index: int, settled: MergeResult) -> LineCounts:
         duplicate=settled.duplicate.get(index, 0),
         rejected=batch.rejected + len(settled.conflicts.get(index, ())),
         sorted=batch.sorted,
+        superseded=batch.superseded,
+        withdrawn=batch.withdrawn,
     )

@@ -31,10 +31,11 @@ class DuckDBLoader(DuckDBEngine):
         """Carries out a `SliceWrite` in one transaction."""
         with self._file.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
             ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
-            held = ledger.read()
+            held, corrected = ledger.read(), ledger.corrections()
             known = held.known
             if write.mode is WriteMode.REBUILD:
-                if known.keys() - {batch.batch_id for batch in write.batches}:
+                unknown = known.keys() - {batch.batch_id for batch in write.batches}
+                if unknown or corrected.overtake(write.batches):
                     raise SliceChanged(
                         f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
                     )
@@ -45,6 +46,8 @@ class DuckDBLoader(DuckDBEngine):
                 con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
             else:
                 new = unique_batches(write.batches, known.keys())
+                if new and write.mode is WriteMode.APPEND and corrected.revisions:
+                    raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
             if not new and write.mode is not WriteMode.REBUILD:
                 return [known[batch.batch_id][0] for batch in write.batches]
             if write.mode is WriteMode.APPEND:
@@ -52,7 +55,10 @@ class DuckDBLoader(DuckDBEngine):
             moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
             settled = self._settle(con, write, ledger, new, moments)
             ledger.add_dead_letters(new, moments, settled)
-            written = {counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled)}
+            written = {
+                counts.batch_id: counts
+                for counts in ledger.add_batches(new, moments, settled, corrected.notes)
+            }
             if write.mode is WriteMode.REBUILD and not write.accept_loss:
                 rows = held_rows(con, write.relation, predicate, known.keys())
                 staged = {batch.batch_id: settled.staged.get(index, 0) for index, batch in enumerate(new)}

@@ -19,11 +19,12 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.bigquery import ledger as ledger_sql
 from gaelp_assets.warehouse.bigquery import transaction
 from gaelp_assets.warehouse.bigquery.dialect import Names, literal, selected
+from gaelp_assets.warehouse.bigquery.losses import held_query
 from gaelp_assets.warehouse.bigquery.resources import (
     clean_labels,
     table_resource,
 )
-from gaelp_assets.warehouse.bigquery.schema import widening_statements
+from gaelp_assets.warehouse.bigquery.schema import altered_query, renaming_statements, widening_statements
 from gaelp_assets.warehouse.bigquery.staging import dead_letter_schema, row_schema
 from gaelp_assets.warehouse.protocol import DEAD_LETTER, LEDGER, REFRESHES, SliceWrite, WriteMode
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, forget_statement, stale_query
@@ -227,6 +228,21 @@ def test_google_accepts_the_widening_of_columns() -> None:
         _analyze(_write_gate(EPISODES), statement)
     with pytest.raises(Exception, match="INT64"):
         _analyze(_write_gate(EPISODES), statements[0].replace("NUMERIC", "DATE"))
+
+
+def test_google_accepts_what_counts_lost_rows_and_altered_values() -> None:
+    for relation_, slice_ in ((EPISODES, CARTPOLE), (VERSIONS, WHOLE)):
+        whole = _script(relation_, slice_, WriteMode.REBUILD)
+        for script in (whole, replace(whole, counts=None), replace(whole, counts=None, rows=None)):
+            _analyze(_write_gate(relation_), held_query(script))
+    for relation_, path in ((EPISODES, "step"), (EPISODES, "table.order"), (EVERY_TYPE, "numeric_value")):
+        _analyze(_write_gate(relation_), altered_query(NAMES.table(relation_), relation_, path))
+
+
+def test_google_accepts_the_renaming_of_a_column() -> None:
+    change = Change(Action.RENAME, "points", "score", "points")
+    (statement,) = renaming_statements("project.pre_lab.episodes", [change])
+    _analyze(_write_gate(EPISODES), statement)
 
 
 def test_a_wrong_statement_does_not_pass_the_gate() -> None:
