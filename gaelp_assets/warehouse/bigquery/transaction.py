@@ -261,7 +261,7 @@ class WriteScript:
         anti, condition = self._loaded_rows()
         staged = f"SELECT {self._key('_s.', staged=True)} AS _key FROM {quote(self.rows or '')} AS _s{anti}{condition}"
         held = self._keys_held(keys.elsewhere(self.write.relation, self.write.slice, "_t."), staged)
-        return f"ASSERT NOT EXISTS ({held}) AS {literal(KEY_ELSEWHERE)}"
+        return f"ASSERT (SELECT COUNT(*) FROM ({held}) AS _h) = 0 AS {literal(KEY_ELSEWHERE)}"
 
     def _loaded_rows(self) -> tuple[str, str]:
         """The join and the condition that leave, of the staged rows `_s`, those that are loaded."""
