@@ -51,7 +51,7 @@ def statements() -> Iterator[list[str]]:
         yield sent
 
 
-@pytest.fixture(scope="module", params=(1, 2))
+@pytest.fixture(scope="module", params=(1,))
 def platforms(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, statements: list[str]
 ) -> tuple[Platform, Platform]:
