@@ -21,7 +21,7 @@ from gaelp_assets.gateway.corrections import Version, version
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest.staging import StagedFile
 from gaelp_assets.ingest.withdrawals import EVERY_ROW_OF
-from gaelp_assets.warehouse.ledger import LineCounts, Note
+from gaelp_assets.warehouse.ledger import Note
 from gaelp_assets.warehouse.protocol import StagedBatch
 
 _NUMBER: Final = "_number"
@@ -196,24 +196,6 @@ def too_many_rejected(rejected: int, before: int) -> Problem | None:
         expected="a revision that loses no row",
         remedy="Mend the lines, or leave them out, and send it again; what it revises stays in force.",
     )
-
-
-def known_counts(ledger: pl.DataFrame) -> list[LineCounts]:
-    """The fates that the ledger holds, of batches that need not be written again."""
-    return [
-        LineCounts(
-            row["batch_id"],
-            row["lines"],
-            row["loaded"],
-            row["duplicate"],
-            row["rejected"],
-            row["sorted"],
-            row["superseded"] or 0,
-            row["withdrawn"] or 0,
-            already_in_ledger=True,
-        )
-        for row in ledger.to_dicts()
-    ]
 
 
 def is_known(staged: StagedFile, ledger: pl.DataFrame) -> bool:

@@ -30,7 +30,7 @@ from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage
 from gaelp_assets.ingest.validate import Validator, Validators
 from gaelp_assets.ingest.withdrawals import stage_withdrawal
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.ledger import Note
+from gaelp_assets.warehouse.ledger import Note, counts_in
 from gaelp_assets.warehouse.losses import DefinitionChanged, RowsLost
 from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite, StagedBatch, WriteMode
 
@@ -189,7 +189,7 @@ class _Load:
                     try:
                         with suppress(SliceChanged, ObjectChanged):
                             if not always and all(in_force.is_known(s, ledger) for s in ordered):
-                                counts = in_force.known_counts(ledger)
+                                counts = [counts_in(row) for row in ledger.to_dicts()]
                             else:
                                 counts = self._write(found.batches(folder, self._notes), WriteMode.REBUILD)
                             self._finish(ordered, counts)

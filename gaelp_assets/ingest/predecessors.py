@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.gateway.corrections import version
 from gaelp_assets.platform_reader import PlatformReader
-from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
+from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,10 @@ class Predecessors:
             stem: what the producer calls the file.
             below: only versions below this number; all by default.
         """
-        rows = [row for row in ledger_rows(platform, relation) if _is_earlier(row["file"], stem, below)]
-        loads = [row for row in rows if row["mode"] != WriteMode.SORT.value]
+        rows = [
+            row for row in ledger_rows(platform.warehouse, relation) if _is_earlier(row["file"], stem, below)
+        ]
+        loads = [row for row in rows if is_load(row)]
         queued = {
             file.slice
             for file in platform.gateway.pending().files
@@ -46,21 +47,6 @@ class Predecessors:
             frozenset({slice_of(row) for row in loads} | queued),
             sum(row["rejected"] for row in rows),
         )
-
-
-def slice_of(row: dict[str, Any]) -> Slice:
-    """The slice that a row of the ledger is of."""
-    return Slice(row["slice_date"], row["slice_environment"])
-
-
-def ledger_rows(platform: PlatformReader, relation: Relation) -> list[dict[str, Any]]:
-    """What the ledger says of a table's files: `batch_id`, `file`, `mode`, slice, and what corrections made of them."""
-    return platform.warehouse.query(
-        "SELECT batch_id, file, mode, slice_date, slice_environment, rejected, superseded, withdrawn, superseded_by, corrected_by "
-        f"FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name ORDER BY slice_date, slice_environment, file, batch_id",
-        {"dataset": relation.dataset, "table_name": relation.name},
-        labels={"asset": LEDGER},
-    ).frame.to_dicts()
 
 
 def _is_earlier(path: str, stem: str, below: int | None) -> bool:

@@ -24,14 +24,15 @@ from gaelp_assets.gateway.paths import Stage, folder, split_name, times_replayed
 from gaelp_assets.ingest.compiled import slice_columns
 from gaelp_assets.ingest.in_force import too_many_rejected
 from gaelp_assets.ingest.load import load_slice
-from gaelp_assets.ingest.predecessors import Predecessors, ledger_rows, slice_of
+from gaelp_assets.ingest.predecessors import Predecessors
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.sort import SliceFiles, digest, sort_file
 from gaelp_assets.ingest.staging import staging_folder
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.ingest.withdrawals import every_row, key_relation
 from gaelp_assets.platform import Platform
-from gaelp_assets.warehouse.ledger import LEDGER, Note, WriteMode
+from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
+from gaelp_assets.warehouse.ledger import LEDGER, Note
 from gaelp_assets.warehouse.parameters import ParameterValue
 
 # A part of a batch's id as short as this is not taken for one.
@@ -68,7 +69,7 @@ def revise(platform: Platform, relation: Relation, file: Path, note: Note, *, ba
             slices in which it has none. Nothing has changed then.
     """
     _check_loaded(relation)
-    history = ledger_rows(platform, relation)
+    history = ledger_rows(platform.warehouse, relation)
     stem = _stem(relation, history, batch or file.name)
     validators = Validators.for_run(platform)
     before = Predecessors.of(platform, relation, stem)
@@ -121,7 +122,7 @@ def withdraw_batch(platform: Platform, relation: Relation, batch: str, note: Not
         GaelpError: nothing of that name is loaded, or several files are.
     """
     _check_loaded(relation)
-    history = ledger_rows(platform, relation)
+    history = ledger_rows(platform.warehouse, relation)
     stem = _stem(relation, history, batch)
     before = Predecessors.of(platform, relation, stem)
     if not before.slices:
@@ -157,10 +158,10 @@ def withdraw_key(platform: Platform, relation: Relation, key: Mapping[str, str],
         + b"\n"
     )
     slices = _slices_with(platform, relation, content)
-    history = ledger_rows(platform, relation)
+    history = ledger_rows(platform.warehouse, relation)
     batch_id = _digest(content)
     if not slices:
-        before = {slice_of(row) for row in history if row["batch_id"] == batch_id and _is_load(row)}
+        before = {slice_of(row) for row in history if row["batch_id"] == batch_id and is_load(row)}
         if before:
             _note_missing(platform, relation, Validators.for_run(platform), {batch_id: note})
             return Corrected(relation.id, _ordered(before), changed=False)
@@ -225,10 +226,10 @@ def _note_missing(
     """Writes the note of corrections that are in force without one: a sensor was faster, or an earlier call was killed."""
     slices = {
         slice_of(row)
-        for row in ledger_rows(platform, relation)
+        for row in ledger_rows(platform.warehouse, relation)
         if row["batch_id"] in notes
         and row["corrected_by"] is None
-        and _is_load(row)
+        and is_load(row)
         and version(row["file"]).corrects
     }
     for slice_ in _ordered(slices):
@@ -242,17 +243,13 @@ def _check_loaded(relation: Relation) -> None:
         )
 
 
-def _is_load(row: Mapping[str, Any]) -> bool:
-    return bool(row["mode"] != WriteMode.SORT.value)
-
-
 def _stem(relation: Relation, history: list[dict[str, Any]], named: str) -> str:
     """What the producer calls the file that is meant by its name or by the first digits of its batch's id.
 
     Raises:
         GaelpError: nothing of that name is loaded, or several files of one slice are.
     """
-    loads = [row for row in history if _is_load(row) and not version(row["file"]).withdraws]
+    loads = [row for row in history if is_load(row) and not version(row["file"]).withdraws]
     stems = {version(row["file"]).stem for row in loads}
     by_id = {
         version(row["file"]).stem
@@ -315,7 +312,7 @@ def _in_force(history: list[dict[str, Any]], stem: str, slice_: Slice, batch_id:
         row["batch_id"] == batch_id
         and slice_of(row) == slice_
         and version(row["file"]).stem == stem
-        and _is_load(row)
+        and is_load(row)
         and row["superseded_by"] is None
         and not (row["superseded"] or row["withdrawn"])
         for row in history

@@ -21,6 +21,7 @@ from gaelp_assets.ingest.decode.chunks import row_hash
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.platform_reader import PlatformReader
+from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
 from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
 from gaelp_assets.warehouse.reader import Reader
 
@@ -108,16 +109,12 @@ def check_kept(platform: PlatformReader, relation: Relation) -> None:
     """
     if not relation.is_loaded:
         return
-    held = platform.warehouse.query(
-        f"SELECT DISTINCT slice_date, slice_environment FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name "
-        "AND mode <> @sort AND loaded > 0 ORDER BY slice_date, slice_environment",
-        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
-        labels={"asset": LEDGER},
-    ).frame
+    rows = ledger_rows(platform.warehouse, relation)
+    slices = dict.fromkeys(slice_of(row) for row in rows if is_load(row) and row["loaded"] > 0)
     files = (
-        (Slice(*dimensions), file)
-        for dimensions in held.iter_rows()
-        for file in platform.gateway.slice_files(relation, Slice(*dimensions), Stage.SENT)
+        (slice_, file)
+        for slice_ in slices
+        for file in platform.gateway.slice_files(relation, slice_, Stage.SENT)
     )
     refuse_losses(relation, losses_of(platform, relation, files), "making it again")
 
@@ -160,16 +157,12 @@ def refuse_other_keys(warehouse: Reader, relation: Relation) -> None:
             f"WHERE {_any_day(relation)} GROUP BY {keys} HAVING COUNT(*) > 1)",
             labels={"asset": relation.id},
         ).frame.item()
-    met = warehouse.query(
-        f"SELECT COALESCE(SUM(duplicate + rejected), 0) AS n FROM {LEDGER} WHERE dataset = @dataset "
-        "AND `table` = @table_name AND mode <> @sort",
-        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
-        labels={"asset": LEDGER},
-    ).frame.item()
+    rows = ledger_rows(warehouse, relation)
+    met = sum(row["duplicate"] + row["rejected"] for row in rows if is_load(row))
     if clashing or met:
         raise GaelpError(
             Problem(
-                f"by another key, other rows may stay: {int(clashing):,} rows share a key by now, and {int(met):,} lines were duplicates "
+                f"by another key, other rows may stay: {int(clashing):,} rows share a key by now, and {met:,} lines were duplicates "
                 "or rejected",
                 relation.id,
                 "the key and the conflict rule by which the rows were loaded",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+from typing import Any
+
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Stage
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.platform_reader import PlatformReader
-from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
+from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
 
 
 def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
@@ -18,17 +21,13 @@ def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
     """
     if not relation.is_loaded:
         return
-    ledger = platform.warehouse.query(
-        f"SELECT slice_date, slice_environment, batch_id, file, loaded, revision FROM {LEDGER} WHERE dataset = @dataset "
-        "AND `table` = @table_name AND mode <> @sort AND (loaded > 0 OR revision IS NOT NULL) ORDER BY slice_date, slice_environment, file",
-        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
-        labels={"asset": LEDGER},
-    ).frame
+    rows = ledger_rows(platform.warehouse, relation)
+    batches: dict[Slice, list[dict[str, Any]]] = {}
+    for row in rows:
+        if is_load(row) and (row["loaded"] > 0 or row["revision"] is not None):
+            batches.setdefault(slice_of(row), []).append(row)
     problems = []
-    for (date, environment), batches in ledger.group_by(
-        "slice_date", "slice_environment", maintain_order=True
-    ):
-        slice_ = Slice(date, environment)
+    for slice_, held in sorted(batches.items(), key=lambda found: found[0].sort_key):
         files = platform.gateway.slice_files(relation, slice_, Stage.SENT)
         problems += [
             Problem(
@@ -39,7 +38,7 @@ def check_rebuildable(platform: PlatformReader, relation: Relation) -> None:
                 "the file in sent/, from which a rebuild takes them",
                 "Bring the file back, or keep the table as it is.",
             )
-            for row in batches.to_dicts()
+            for row in sorted(held, key=itemgetter("file"))
             if not any(archived_name(file, row["batch_id"]) == file.stored.name for file in files)
         ]
     if problems:

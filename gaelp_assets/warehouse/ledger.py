@@ -5,9 +5,10 @@ They are the only catalogue names that code knows.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.warehouse.parameters import ParameterValue
@@ -52,6 +53,21 @@ class LineCounts:
         """The number of lines whose fate is known."""
         counted = self.loaded + self.duplicate + self.rejected + self.sorted
         return counted + self.superseded + self.withdrawn
+
+
+def counts_in(row: Mapping[str, Any]) -> LineCounts:
+    """The fates that a row of the ledger holds, of a batch that need not be written again."""
+    return LineCounts(
+        row["batch_id"],
+        row["lines"],
+        row["loaded"],
+        row["duplicate"],
+        row["rejected"],
+        row["sorted"],
+        row["superseded"] or 0,
+        row["withdrawn"] or 0,
+        already_in_ledger=True,
+    )
 
 
 @dataclass(frozen=True)

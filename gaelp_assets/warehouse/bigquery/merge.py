@@ -12,7 +12,7 @@ import polars as pl
 from gaelp_assets.catalog import Slice
 from gaelp_assets.warehouse.batches import Corrections, Known, corrections
 from gaelp_assets.warehouse.keys import Displaced
-from gaelp_assets.warehouse.ledger import LineCounts, Note
+from gaelp_assets.warehouse.ledger import LineCounts, Note, counts_in
 from gaelp_assets.warehouse.loader import StagedBatch
 
 
@@ -32,27 +32,11 @@ class MergeResult:
 
 def known_batches(ledger: pl.DataFrame) -> Known:
     """The batches of a ledger's rows."""
-    return {
-        row["batch_id"]: (
-            LineCounts(
-                row["batch_id"],
-                row["lines"],
-                row["loaded"],
-                row["duplicate"],
-                row["rejected"],
-                row["sorted"],
-                row["superseded"] or 0,
-                row["withdrawn"] or 0,
-                already_in_ledger=True,
-            ),
-            row["loaded_at"],
-        )
-        for row in ledger.to_dicts()
-    }
+    return {row["batch_id"]: (counts_in(row), row["loaded_at"]) for row in ledger.to_dicts()}
 
 
 def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult) -> LineCounts:
-    """What became of a batch\'s lines, given how many of its rows were staged, by batch id."""
+    """What became of a batch's lines, given how many of its rows were staged, by batch id."""
     duplicate = settled.duplicate.get(batch.batch_id, 0)
     refused = len(settled.refused.get(batch.batch_id, ()))
     return LineCounts(

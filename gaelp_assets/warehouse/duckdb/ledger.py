@@ -19,12 +19,15 @@ from gaelp_assets.warehouse.duckdb.ddl import table_name
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, stage_files
 from gaelp_assets.warehouse.keys import conflict_message
-from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode
+from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode, counts_in
 from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
 from gaelp_assets.warehouse.losses import Ledger
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
+_HELD: Final = (
+    "batch_id", "lines", "loaded", "duplicate", "rejected", "sorted", "superseded", "withdrawn", "loaded_at", "definition",
+)  # fmt: skip
 _DEAD_LETTER_SCHEMA: Final[dict[str, pl.DataType]] = {
     "_batch": pl.Int64(),
     "line_number": pl.Int64(),
@@ -67,15 +70,12 @@ class SliceLedger:
 
     def read(self) -> Ledger:
         """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were."""
-        rows = self._con.execute(
-            "SELECT batch_id, lines, loaded, duplicate, rejected, sorted, coalesce(superseded, 0), coalesce(withdrawn, 0), loaded_at, "
-            f"definition FROM {self._ledger} WHERE {self._of_slice}"
+        found = self._con.execute(
+            f"SELECT {', '.join(_HELD)} FROM {self._ledger} WHERE {self._of_slice}"
         ).fetchall()
-        known = {
-            row[0]: (LineCounts(*row[:8], already_in_ledger=True), row[8])  # type: ignore[misc]
-            for row in rows
-        }
-        return Ledger(known, frozenset(row[-1] for row in rows if row[-1] is not None))
+        rows = [dict(zip(_HELD, row, strict=True)) for row in found]
+        known = {row["batch_id"]: (counts_in(row), row["loaded_at"]) for row in rows}
+        return Ledger(known, frozenset(row["definition"] for row in rows if row["definition"] is not None))
 
     def corrections(self) -> Corrections:
         """What the ledger says of revisions and withdrawals."""
