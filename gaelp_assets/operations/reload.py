@@ -8,11 +8,12 @@ killed leaves a table that is whole, and another call does all of it again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import GatewayFile, Stage
@@ -21,8 +22,8 @@ from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.staging import staging_folder
 from gaelp_assets.operations.losses import losses_of, refuse_losses, refuse_other_keys
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
 from gaelp_assets.warehouse.layout import laid_out_otherwise
-from gaelp_assets.warehouse.ledger import LEDGER, WriteMode
 
 _BLOCK = 1 << 20
 
@@ -43,10 +44,10 @@ def reload_table(platform: Platform, relation: Relation, *, accept_loss: bool = 
     Args:
         platform: its gateway keeps the files.
         relation: the table, loaded by another partitioning or key.
-        accept_loss: whether rows may be lost whose lines are rejected by now, or whose key is another row's.
+        accept_loss: whether rows may be lost whose lines are rejected by now, or whose key is another row's, and corrections undone.
 
     Raises:
-        GaelpError: the table was loaded by this partitioning and key; files are gone; rows would be lost.
+        GaelpError: the table was loaded by this partitioning and key; files are gone; rows would be lost, or corrections undone.
     """
     if relation.id not in laid_out_otherwise(platform.warehouse, [relation]):
         raise GaelpError(
@@ -56,12 +57,14 @@ def reload_table(platform: Platform, relation: Relation, *, accept_loss: bool = 
                 "a table whose partitioning or key changed since rows were loaded",
             )
         )
-    files = _archived(platform, relation)
+    rows = ledger_rows(platform.warehouse, relation)
+    files = _archived(platform, relation, rows)
     if not accept_loss:
+        _refuse_corrections(relation, rows)
         losses = losses_of(platform, relation, ((WHOLE, file) for file in files))
         refuse_losses(relation, losses, "loading it again")
         refuse_other_keys(platform.warehouse, relation)
-    sorted_before = _sorted_batches(platform, relation)
+    sorted_before = {row["batch_id"] for row in rows if not is_load(row)}
     with staging_folder(platform) as place:
         for number, file in enumerate(files):
             copy = place / "copy.ndjson"
@@ -73,18 +76,31 @@ def reload_table(platform: Platform, relation: Relation, *, accept_loss: bool = 
     return Reloaded(relation.id, len(files))
 
 
-def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
+def _refuse_corrections(relation: Relation, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Nothing, if no file corrects others: by its name it does so in its own slice alone.
+
+    Raises:
+        GaelpError: some do.
+    """
+    corrections = {row["batch_id"] for row in rows if is_load(row) and row["revision"] is not None}
+    if corrections:
+        raise GaelpError(
+            Problem(
+                f"loading it again would undo {len(corrections)} revisions and withdrawals",
+                relation.id,
+                "a table without corrections: a file's name says what it corrects in its own slice",
+                "Put the partitioning and the key back in the catalogue; or add --accept-loss, and correct the rows once more "
+                "when they are loaded (gaelp revise, gaelp withdraw).",
+            )
+        )
+
+
+def _archived(platform: Platform, relation: Relation, rows: Sequence[Mapping[str, Any]]) -> list[GatewayFile]:
     """The files in `sent/` of the batches that the ledger holds for the table's slices, each once, in order of loading.
 
     Raises:
         GaelpError: some are gone.
     """
-    ledger = platform.warehouse.query(
-        f"SELECT batch_id, slice_date, slice_environment, file, `lines` FROM {LEDGER} WHERE dataset = @dataset "
-        "AND `table` = @table_name AND mode <> @sort ORDER BY loaded_at, slice_date, slice_environment, position",
-        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
-        labels={"asset": LEDGER},
-    ).frame
     prefix = f"{Stage.SENT}/{folder(relation, WHOLE)}/"
     by_batch = {}
     for stored in platform.gateway.store.list(prefix):
@@ -93,8 +109,8 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
             by_batch[stored.name.rpartition("/")[0], stem.rpartition("~")[2]] = stored
     found: dict[str, GatewayFile] = {}
     problems = []
-    for row in ledger.to_dicts():
-        slice_ = Slice(row["slice_date"], row["slice_environment"])
+    for row in filter(is_load, rows):
+        slice_ = slice_of(row)
         at = f"{Stage.SENT}/{folder(relation, slice_)}"
         archived = by_batch.get((at, row["batch_id"][:12]))
         if archived is None:
@@ -114,15 +130,6 @@ def _archived(platform: Platform, relation: Relation) -> list[GatewayFile]:
     if problems:
         raise GaelpError(*problems)
     return list(found.values())
-
-
-def _sorted_batches(platform: Platform, relation: Relation) -> set[str]:
-    frame = platform.warehouse.query(
-        f"SELECT batch_id FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name AND mode = @sort",
-        {"dataset": relation.dataset, "table_name": relation.name, "sort": WriteMode.SORT.value},
-        labels={"asset": LEDGER},
-    ).frame
-    return set(frame["batch_id"])
 
 
 def _copy(platform: Platform, file: GatewayFile, copy: Path, sorted_before: set[str]) -> str:

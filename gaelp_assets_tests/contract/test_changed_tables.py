@@ -280,6 +280,29 @@ def test_all_files_are_loaded_again_by_a_command_for_another_partitioning_and_ba
             reload_table(platform, platform.catalog[TABLE])
 
 
+def test_corrections_were_undone_when_a_table_was_loaded_again_by_another_partitioning(
+    engine: str, tmp_path: Path
+) -> None:
+    """A revision's name says which file of its slice it corrects; among files of other slices it would be one like any other."""
+    by_date, whole = (_sliced(by) for by in (BY_DATE, None))
+    laboratory = Laboratory(engine, tmp_path / "home")
+    old, new = laboratory.platform(by_date), laboratory.platform(whole)
+    old.gateway.prepare()
+    corrected = [{**SLICED[0], "n": 7}]
+    for name, lines in {"first.ndjson": SLICED[:1], "first.rev-2.ndjson": corrected}.items():
+        laboratory.send(old, name, lines)
+        laboratory.load(old, lines)
+    before = everything(old)
+    with pytest.raises(GaelpError, match="would undo 1 revisions and withdrawals"):
+        reload_table(new, whole)
+    assert all(map(pl.DataFrame.equals, everything(old), before))
+    reload_table(new, whole, accept_loss=True)
+    sort_raw(new, run_id="sort")
+    laboratory.load(new, corrected)
+    (reasons,) = new.warehouse.query("SELECT reasons FROM ops.dead_letter").frame["reasons"]
+    assert [reason["rule"] for reason in reasons] == ["key_conflict"], "to be sent once more"
+
+
 def test_another_key_of_a_sliced_table_is_refused_until_all_files_are_loaded_again(
     engine: str, tmp_path: Path
 ) -> None:

@@ -54,7 +54,7 @@ def fates_of(batch: StagedBatch, counts: Mapping[str, int], settled: MergeResult
 def ledger_entry(
     batch: StagedBatch, counts: LineCounts, loaded_at: dt.datetime, position: int, note: Note | None
 ) -> dict[str, str | int | None]:
-    """The ledger\'s row of a batch, as the parameter `ledger` of `transaction` holds it."""
+    """The ledger's row of a batch, as the parameter `ledger` of `transaction` holds it."""
     return {
         "batch_id": batch.batch_id,
         "file": batch.file,
