@@ -47,7 +47,7 @@ def chart_frame(platform: PlatformReader, relation: Relation, environment: str |
     condition, parameters = scope.condition(relation, "t")
     columns = ", ".join(f"t.`{name}`" for name in _columns(chart))
     return platform.warehouse.query(
-        f"SELECT {columns} FROM `{relation.dataset}`.`{relation.name}` AS t "
+        f"SELECT {columns} FROM {relation.quoted_id} AS t "
         f"WHERE {condition} AND t.`{chart.x}` IS NOT NULL AND t.`{chart.y}` IS NOT NULL ORDER BY t.`{chart.x}`",
         parameters,
         labels={"asset": relation.id, "purpose": "chart"},

@@ -159,7 +159,7 @@ def schema_conformance(
         for scope in covered:
             condition, parameters = scope.condition(relation, "t")
             frame = platform.warehouse.query(
-                f"SELECT {names} FROM {_quoted(relation)} AS t WHERE {condition}",
+                f"SELECT {names} FROM {relation.quoted_id} AS t WHERE {condition}",
                 parameters,
                 labels={"asset": relation.id, "purpose": "schema_conformance"},
                 row_limit=SAMPLE_ROWS,
@@ -272,8 +272,8 @@ def _missing(
     keys = ", ".join(f"t.`{name}`" for _, name in pairs)
     joined = " AND ".join(f"p.`{target_name}` = c.`{name}`" for name, target_name in pairs)
     frame = platform.warehouse.query(
-        f"SELECT COUNT(*) AS missing FROM {_quoted(relation)} AS c "
-        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {_quoted(target)} AS t WHERE {target_condition}) AS p ON {joined} "
+        f"SELECT COUNT(*) AS missing FROM {relation.quoted_id} AS c "
+        f"LEFT JOIN (SELECT DISTINCT {keys} FROM {target.quoted_id} AS t WHERE {target_condition}) AS p ON {joined} "
         f"WHERE {condition} AND {present} AND p.`{pairs[0][1]}` IS NULL",
         {**parameters, **target_parameters},
         labels={"asset": relation.id, "purpose": "foreign_keys"},
@@ -315,7 +315,7 @@ def _going_on(
     order = f"t.`{sequence.order_by}`"
     ended = " OR ".join(f"t.`{name}`" for name in sequence.ends_where)
     frame = platform.warehouse.query(
-        f"SELECT COUNT(*) AS too_long FROM (SELECT MAX({order}) AS last FROM {_quoted(relation)} AS t WHERE {condition} "
+        f"SELECT COUNT(*) AS too_long FROM (SELECT MAX({order}) AS last FROM {relation.quoted_id} AS t WHERE {condition} "
         f"GROUP BY {keys} HAVING MAX({order}) > MIN(IF({ended}, {order}, NULL))) AS s",
         parameters,
         labels={"asset": relation.id, "purpose": "sequences"},
@@ -332,7 +332,3 @@ def _check_there(platform: "PlatformReader", relation: Relation) -> None:
         raise GaelpError(
             Problem("is not in the warehouse", relation.id, "a table", "Load it, or run `gaelp deploy`.")
         )
-
-
-def _quoted(relation: Relation) -> str:
-    return f"`{relation.dataset}`.`{relation.name}`"

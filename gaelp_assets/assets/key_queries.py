@@ -31,21 +31,19 @@ def repeated_keys(
     Returns:
         The query, and the values of its parameters.
     """
-    within, parameters = _any_of(relation, covered, "t")
     parts = [f"t.`{name}`" for name in relation.primary_key]
     if not spans_slices(relation):
         parts += _slice_parts(relation)
+        within, parameters = _any_of(relation, covered, "t")
         return f"{_grouped(relation, parts)} WHERE {within} {_several(len(parts))}", parameters
-    condition, bounds = everywhere.condition(relation, "t")
+    condition, parameters = everywhere.condition(relation, "t")
     joined = ""
     if list(covered) != [everywhere]:
-        inner, parameters = _any_of(relation, covered, "o")
+        inner, bounds = _any_of(relation, covered, "o")
         names = ", ".join(f"o.`{name}`" for name in relation.primary_key)
         same = " AND ".join(f"c.`{name}` = t.`{name}`" for name in relation.primary_key)
-        joined = f" INNER JOIN (SELECT DISTINCT {names} FROM {_quoted(relation)} AS o WHERE {inner}) AS c ON {same}"
+        joined = f" INNER JOIN (SELECT DISTINCT {names} FROM {relation.quoted_id} AS o WHERE {inner}) AS c ON {same}"
         parameters = {**parameters, **bounds}
-    else:
-        parameters = bounds
     return f"{_grouped(relation, parts)}{joined} WHERE {condition} {_several(len(parts))}", parameters
 
 
@@ -65,7 +63,7 @@ def slices_of_repeated_keys(
     same = " AND ".join(f"r.k{index} = {part}" for index, part in enumerate(parts))
     name = ", '|', ".join((f"CAST({date} AS STRING)", *environment))
     return (
-        f"SELECT CONCAT({name}) AS slice, COUNT(*) AS n FROM {_quoted(relation)} AS t INNER JOIN ({repeated}) AS r ON {same} "
+        f"SELECT CONCAT({name}) AS slice, COUNT(*) AS n FROM {relation.quoted_id} AS t INNER JOIN ({repeated}) AS r ON {same} "
         f"WHERE {condition} GROUP BY slice ORDER BY n DESC, slice LIMIT {SLICES_NAMED}",
         {**parameters, **bounds},
     )
@@ -73,7 +71,7 @@ def slices_of_repeated_keys(
 
 def _grouped(relation: Relation, parts: Sequence[str]) -> str:
     names = ", ".join(f"{part} AS k{index}" for index, part in enumerate(parts))
-    return f"SELECT {names}, COUNT(*) AS n FROM {_quoted(relation)} AS t"
+    return f"SELECT {names}, COUNT(*) AS n FROM {relation.quoted_id} AS t"
 
 
 def _several(parts: int) -> str:
@@ -102,7 +100,3 @@ def _any_of(
         conditions.append(f"({condition})")
         parameters |= bounds
     return f"{within} AND ({' OR '.join(conditions)})", parameters
-
-
-def _quoted(relation: Relation) -> str:
-    return f"`{relation.dataset}`.`{relation.name}`"

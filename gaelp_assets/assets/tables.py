@@ -227,7 +227,7 @@ def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> Metada
     scope = PartitionRange(date, slice_.date or platform.last_date, slice_.environment)
     condition, parameters = scope.condition(relation, "t")
     result = platform.warehouse.query(
-        f"SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t WHERE {condition}",
+        f"SELECT COUNT(*) AS n FROM {relation.quoted_id} AS t WHERE {condition}",
         parameters,
         labels={"asset": relation.id, "purpose": "row_count"},
     )

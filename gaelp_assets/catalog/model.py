@@ -237,6 +237,11 @@ class Relation(CatalogModel):
         return f"{self.dataset}.{self.name}"
 
     @property
+    def quoted_id(self) -> str:
+        """Its name in GoogleSQL, in quotes."""
+        return f"`{self.dataset}`.`{self.name}`"
+
+    @property
     def is_loaded(self) -> bool:
         """Whether its rows come from gateway files."""
         return self.kind is Kind.TABLE

@@ -57,22 +57,16 @@ class InForce:
             last = max(same, key=lambda s: version(s.file.path).number)
             self._items.append(_item(relation, last))
         self._heads = [item for item in self._items if item.whole]
-        not_staged = [row for row in ledger.to_dicts() if row["batch_id"] not in by_batch]
+        rows = ledger.to_dicts()
+        not_staged = [row for row in rows if row["batch_id"] not in by_batch]
         self._unread = [row for row in not_staged if self._head(version(row["file"])) is not None]
         numbers = {item.batch.batch_id: item.version.number for item in self._items}
         found = {row["batch_id"] for row in self._unread} | {
-            row["batch_id"]
-            for row in ledger.to_dicts()
-            if numbers.get(row["batch_id"], 0) >= (row["revision"] or 1)
+            row["batch_id"] for row in rows if numbers.get(row["batch_id"], 0) >= (row["revision"] or 1)
         }
         self.missing: Final = ledger.filter(~pl.col("batch_id").is_in(list(found)))
         """The ledger's rows of batches that are neither staged, as the revisions that they are, nor superseded: a rebuild would lose what
         they say."""
-
-    @property
-    def corrected(self) -> bool:
-        """Whether any batch corrects others."""
-        return any(item.version.corrects for item in self._items)
 
     def batches(self, folder: Path, notes: Mapping[str, Note]) -> list[StagedBatch]:
         """What a rebuild writes, in order: every batch, also those that contribute no row.

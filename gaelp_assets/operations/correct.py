@@ -369,7 +369,7 @@ def _slices_with(platform: Platform, relation: Relation, content: bytes) -> list
         parameters |= {"first": days[0], "after": days[1]}
     selected = ", ".join(f"t.`{name}`" for name in names) or "1 AS found"
     frame = platform.warehouse.query(
-        f"SELECT DISTINCT {selected} FROM `{relation.dataset}`.`{relation.name}` AS t WHERE {' AND '.join(conditions)}",
+        f"SELECT DISTINCT {selected} FROM {relation.quoted_id} AS t WHERE {' AND '.join(conditions)}",
         parameters,
     ).frame
     columns = slice_columns(relation)

@@ -153,7 +153,7 @@ def refuse_other_keys(warehouse: Reader, relation: Relation) -> None:
     columns = getattr(warehouse.describe(relation), "columns", {})
     if all(name in columns for name in relation.primary_key):
         clashing = warehouse.query(
-            f"SELECT COALESCE(SUM(n), 0) AS n FROM (SELECT COUNT(*) AS n FROM `{relation.dataset}`.`{relation.name}` AS t "
+            f"SELECT COALESCE(SUM(n), 0) AS n FROM (SELECT COUNT(*) AS n FROM {relation.quoted_id} AS t "
             f"WHERE {_any_day(relation)} GROUP BY {keys} HAVING COUNT(*) > 1)",
             labels={"asset": relation.id},
         ).frame.item()
@@ -207,7 +207,7 @@ def _held(warehouse: Reader, relation: Relation, batches: Sequence[str]) -> pl.D
         among = ", ".join(f"@{name}" for name in parameters)
         found.append(
             warehouse.query(
-                f"SELECT t._batch_id, t._row_hash FROM `{relation.dataset}`.`{relation.name}` AS t "
+                f"SELECT t._batch_id, t._row_hash FROM {relation.quoted_id} AS t "
                 f"WHERE {_any_day(relation)} AND t._batch_id IN ({among})",
                 parameters,
                 labels={"asset": relation.id},

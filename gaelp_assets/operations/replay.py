@@ -138,7 +138,7 @@ def _still_in_conflict(platform: Platform, relation: Relation, rows: pl.DataFram
         among = ", ".join(f"@{name}" for name in parameters)
         found.append(
             platform.warehouse.query(
-                f"SELECT {selected} FROM `{relation.dataset}`.`{relation.name}` AS t "
+                f"SELECT {selected} FROM {relation.quoted_id} AS t "
                 f"WHERE {condition} AND t.`{keys[0]}` IN ({among})",
                 {**parameters, **bounds},
             ).frame

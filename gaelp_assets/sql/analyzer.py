@@ -183,9 +183,7 @@ def analyzer_problems(
         read = [relations[id_] for id_ in sorted(references(view.sql or "") - {view.id})]
         columns = ", ".join(f"`{field.name}`" for field in view.fields)
         query = (view.sql or "").strip().rstrip(";")
-        statement = (
-            f"INSERT INTO `{view.dataset}`.`{view.name}` ({columns}) SELECT {columns} FROM (\n{query}\n)"
-        )
+        statement = f"INSERT INTO {view.quoted_id} ({columns}) SELECT {columns} FROM (\n{query}\n)"
         analyzer = Analyzer({each.id: stored_fields(each) for each in (*read, view)}, cache)
         from zetasql.core.exceptions import ServerError
 
