@@ -1,11 +1,12 @@
-"""The earlier versions of a file, wherever they are: in the ledger, loaded or sorted, or still in the load queue."""
+"""The other versions of a file, wherever they are: in the ledger, loaded or sorted, or still in the load queue."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.gateway.corrections import version
+from gaelp_assets.gateway import GatewayFile
+from gaelp_assets.gateway.corrections import Version, version
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.history import is_load, ledger_rows, slice_of
 
@@ -37,16 +38,43 @@ class Predecessors:
             row for row in ledger_rows(platform.warehouse, relation) if _is_earlier(row["file"], stem, below)
         ]
         loads = [row for row in rows if is_load(row)]
-        queued = {
-            file.slice
-            for file in platform.gateway.pending().files
-            if file.relation.id == relation.id and _is_earlier(file.path, stem, below)
-        }
+        queued = {file.slice for file in _queued(platform, relation) if _is_earlier(file.path, stem, below)}
         return cls(
             frozenset({slice_of(row) for row in loads if row["superseded_by"] is None} | queued),
             frozenset({slice_of(row) for row in loads} | queued),
             sum(row["rejected"] for row in rows),
         )
+
+
+@dataclass(frozen=True)
+class Successor:
+    """The raw revision that has the last word on a file that comes after it."""
+
+    number: int
+    slices: frozenset[Slice]
+    """The slices in which a later version of the file is already."""
+
+    @classmethod
+    def of(cls, platform: PlatformReader, relation: Relation, own: Version) -> Successor | None:
+        """The last of the revisions that were sorted before; None if there is none.
+
+        Args:
+            platform: where ledger and queue are.
+            relation: the table.
+            own: the version that is being sorted.
+        """
+        later = [
+            row for row in ledger_rows(platform.warehouse, relation) if version(row["file"]).supersedes(own)
+        ]
+        sorted_ = [version(row["file"]).number for row in later if not is_load(row)]
+        if not sorted_:
+            return None
+        queued = {file.slice for file in _queued(platform, relation) if version(file.path).supersedes(own)}
+        return cls(max(sorted_), frozenset({slice_of(row) for row in later if is_load(row)} | queued))
+
+
+def _queued(platform: PlatformReader, relation: Relation) -> list[GatewayFile]:
+    return [file for file in platform.gateway.pending().files if file.relation.id == relation.id]
 
 
 def _is_earlier(path: str, stem: str, below: int | None) -> bool:

@@ -24,7 +24,7 @@ from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.corrections import version, withdrawal_name
 from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.in_force import too_many_rejected
-from gaelp_assets.ingest.predecessors import Predecessors
+from gaelp_assets.ingest.predecessors import Predecessors, Successor
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
 from gaelp_assets.ingest.validate import ValidatedChunk, Validators
@@ -96,7 +96,6 @@ def _sort_claimed(
         staged = stage_file(
             platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
         )
-        left: frozenset[Slice] = frozenset()
         if own.withdraws and staged.batch.rejected:
             raise GaelpError(not_keys(file.relation, staged.batch.rejected))
         if own.corrects and not own.withdraws:
@@ -104,18 +103,37 @@ def _sort_claimed(
             problem = too_many_rejected(staged.batch.rejected, before.rejected)
             if problem is not None:
                 raise GaelpError(problem)
-            left = before.slices - sorter.files.keys()
         for slice_, path in sorter.files.items():
             name = sorted_name(file, digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))
-        for slice_ in sorted(left, key=lambda s: s.sort_key):
-            # The revision has no row of this slice any more: so no earlier version has.
-            content = every_row(own.stem)
-            name = withdrawal_name(own.stem, own.number)
-            platform.gateway.publish(file.relation, slice_, name, [content])
         counts = _record(platform, staged, run_id)
+        _take_out(platform, file, frozenset(sorter.files))
     platform.gateway.archive_raw(file, staged.batch.batch_id)
     return FileReport(file.path, staged.batch.size, counts), staged.reasons
+
+
+def _take_out(platform: Platform, file: GatewayFile, slices: frozenset[Slice]) -> None:
+    """Withdraws what a revision has no row of any more: earlier versions in other slices, and the file itself if its revision came first.
+
+    It looks at the other versions after it has published and noted its own: of two that are sorted at once, one sees the other.
+
+    Args:
+        platform: the gateway and the warehouse.
+        file: what is sorted.
+        slices: those that its rows are of.
+    """
+    own = version(file.path)
+    if own.withdraws:
+        return
+    gone: dict[Slice, int] = {}
+    if own.corrects:
+        before = Predecessors.of(platform, file.relation, own.stem, below=own.number)
+        gone |= dict.fromkeys(before.slices - slices, own.number)
+    if (after := Successor.of(platform, file.relation, own)) is not None:
+        gone |= dict.fromkeys(slices - after.slices, after.number)
+    content = every_row(own.stem)
+    for slice_ in sorted(gone, key=lambda s: s.sort_key):
+        platform.gateway.publish(file.relation, slice_, withdrawal_name(own.stem, gone[slice_]), [content])
 
 
 def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:

@@ -15,18 +15,22 @@ _COLUMNS: Final = (
 )
 
 
-def ledger_rows(warehouse: Reader, relation: Relation) -> list[dict[str, Any]]:
+def ledger_rows(
+    warehouse: Reader, relation: Relation, *, only_corrections: bool = False
+) -> list[dict[str, Any]]:
     """The ledger's rows of a table, those of sorted raw files too, in order of loading.
 
     Args:
         warehouse: asked once.
         relation: the table.
+        only_corrections: whether to leave out files that correct nothing.
 
     Returns:
         A row for each batch and slice: its counts, and what corrections made of it.
     """
+    corrections = "AND revision IS NOT NULL " if only_corrections else ""
     return warehouse.query(
-        f"SELECT {_COLUMNS} FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name "
+        f"SELECT {_COLUMNS} FROM {LEDGER} WHERE dataset = @dataset AND `table` = @table_name {corrections}"
         "ORDER BY loaded_at, slice_date, slice_environment, position, file, batch_id",
         {"dataset": relation.dataset, "table_name": relation.name},
         labels={"asset": LEDGER},

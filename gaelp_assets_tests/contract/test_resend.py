@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gaelp_assets.warehouse.protocol import Warehouse
+from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
 from gaelp_assets_tests.contract.test_warehouse_contract import version_line
 from gaelp_assets_tests.contract.warehouses import (
     CARTPOLE,
@@ -52,3 +52,15 @@ def test_lines_of_versions_that_a_slice_holds_are_duplicates_and_older_ones_too(
     mixed = stage(VERSIONS, [version_line(2), version_line(1), version_line(3)])
     assert counts(write(warehouse, VERSIONS, [mixed])[0]) == (1, 2, 0)
     assert [row[1] for row in rows_of(warehouse, VERSIONS)] == [3]
+
+
+def test_a_rebuild_by_another_order_of_files_loses_no_line_that_two_files_bring(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    first = stage(EPISODES, encode([episode(1), episode(2)]))
+    second = stage(EPISODES, encode([episode(2), episode(3)]))
+    write(warehouse, EPISODES, [first], CARTPOLE)
+    write(warehouse, EPISODES, [second], CARTPOLE)
+    rebuilt = write(warehouse, EPISODES, [second, first], CARTPOLE, WriteMode.REBUILD)
+    assert [counts(f) for f in rebuilt] == [(2, 0, 0), (1, 1, 0)]
+    assert len(rows_of(warehouse, EPISODES)) == 3

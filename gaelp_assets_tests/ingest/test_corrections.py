@@ -178,6 +178,15 @@ def test_a_raw_revision_withdraws_the_rows_of_slices_that_it_names_no_more(platf
     assert not unbalanced(platform)
 
 
+def test_a_raw_file_that_comes_after_its_revision_counts_in_no_slice(platform: Platform) -> None:
+    drop(platform, f"{RAW}/day.rev-2.ndjson", ndjson([checkpoint(1, bytes=7)]))
+    load_everything(platform)
+    drop(platform, f"{RAW}/day.ndjson", ndjson([checkpoint(1), checkpoint(2, environment_id="Taxi-v4")]))
+    load_everything(platform)
+    assert held(platform) == {"1": 7}
+    assert not unbalanced(platform)
+
+
 def test_a_raw_withdrawal_finds_the_slice_of_its_keys(platform: Platform) -> None:
     drop(platform, f"{RAW}/day.ndjson", ndjson([checkpoint(1), checkpoint(2, environment_id="Taxi-v4")]))
     load_everything(platform)

@@ -22,19 +22,19 @@ def held_query(script: WriteScript) -> str:
     ), staged AS (
         {none if script.rows is None else _staged(script.rows, script.counts)}
     ), kept AS (
-        SELECT DISTINCT _batch_id, _row_hash FROM staged WHERE _fate = 'loaded'
+        SELECT DISTINCT _row_hash FROM staged WHERE _fate = 'loaded'
     ), won AS (
         SELECT DISTINCT _key FROM staged WHERE _fate = 'loaded' AND _key IS NOT NULL
           AND _batch_id NOT IN UNNEST(JSON_VALUE_ARRAY(@known))
     ), superseded AS (
-        SELECT DISTINCT _s._batch_id, _s._row_hash FROM staged AS _s INNER JOIN won AS _w ON _w._key = _s._key
+        SELECT DISTINCT _s._row_hash FROM staged AS _s INNER JOIN won AS _w ON _w._key = _s._key
         WHERE _s._fate IN ('replaced', 'duplicate')
     ), fates AS (
-        SELECT _h._batch_id, _h._row_hash, _k._batch_id IS NULL AS _is_gone,
-            _k._batch_id IS NULL AND _u._batch_id IS NOT NULL AS _is_superseded
+        SELECT _h._batch_id, _h._row_hash, _k._row_hash IS NULL AS _is_gone,
+            _k._row_hash IS NULL AND _u._row_hash IS NOT NULL AS _is_superseded
         FROM held AS _h
-        LEFT JOIN kept AS _k ON _k._batch_id = _h._batch_id AND _k._row_hash = _h._row_hash
-        LEFT JOIN superseded AS _u ON _u._batch_id = _h._batch_id AND _u._row_hash = _h._row_hash
+        LEFT JOIN kept AS _k ON _k._row_hash = _h._row_hash
+        LEFT JOIN superseded AS _u ON _u._row_hash = _h._row_hash
     ), sampled AS (
         SELECT _batch_id, ARRAY_AGG(_row_hash LIMIT {SAMPLE}) AS _hashes FROM fates
         WHERE _is_gone AND NOT _is_superseded GROUP BY _batch_id

@@ -32,8 +32,7 @@ def held_rows(
         WITH gone AS (
             SELECT b.*, EXISTS (SELECT 1 FROM (SELECT {_keys(relation)} FROM {slice_} AND {new}) AS w WHERE {same_key}) AS superseded
             FROM _before AS b
-            ANTI JOIN (SELECT _batch_id, _row_hash FROM {slice_}) AS n
-                ON n._batch_id = b._batch_id AND n._row_hash = b._row_hash
+            ANTI JOIN (SELECT _row_hash FROM {slice_}) AS n USING (_row_hash)
         ), counted AS (
             SELECT _batch_id, count(*) AS rows, count(*) FILTER (superseded) AS superseded,
                 (list(_row_hash) FILTER (NOT superseded))[:{SAMPLE}] AS hashes
