@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+
+from gaelp_assets_tests.emulators.bigquery import forget_datasets
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -15,6 +19,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "bigquery" in parameters.values() or "emulator" in item.path.parts:
             item.add_marker(pytest.mark.emulator)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def emulator_that_stays_small() -> Iterator[None]:
+    """What a module's tests left in BigQuery's emulator goes with the module."""
+    yield
+    forget_datasets()
 
 
 @pytest.fixture(params=["python", "native"])

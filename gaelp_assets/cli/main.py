@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import catalog, correct, render, render_deploy
+from gaelp_assets.cli import catalog, correct, render
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import LocalGateway, load_settings
 
@@ -230,6 +230,7 @@ def deploy(
     Exit codes: 0 done; 1 something is refused or failed; 2 (with --dry-run) there are changes; 3 all else is done, but views of the
     catalogue have problems: they are named, and what the warehouse holds of them stays as it is; 75 out of reach: try again.
     """
+    from gaelp_assets.cli import render_deploy
     from gaelp_assets.cli.reload import reload_tables
     from gaelp_assets.operations import deploy as work
     from gaelp_assets.operations.losses import changed_tables, check_kept

@@ -7,6 +7,9 @@ have ICU built in), and GEOGRAPHY is left out. What is lost by that: GEOGRAPHY a
 It also looks whether a job's id is taken before it notes the job, and writes its notes of tables and jobs side by side: of two clients
 with one id both may be served, or one gets an error of DuckDB in place of 409. Here they take turns.
 
+It keeps the result of every query, and asks DuckDB for the columns of all tables to learn those of one: the more was asked, the slower
+is the next answer. Here old results go, and one table's columns are read alone.
+
 The process ends with the one that started it.
 """
 
@@ -16,10 +19,16 @@ import importlib
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 DUCKLAKE_SETTINGS = "ducklake_"
+COLUMNS_OF_ALL = " FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?"
+COLUMNS_OF_ONE = (
+    ' FROM (SELECT name AS column_name, NOT "notnull" AS is_nullable FROM pragma_table_info(?)) WHERE TRUE'
+)
+RESULTS_KEPT = 60
 
 
 class WithoutDuckLake:
@@ -75,6 +84,40 @@ def adapt(duckdb: Any, database: Any, settings: Any) -> None:
     database.FUNCTIONS = [file for file in database.FUNCTIONS if file.name != "geography.sql"]
 
 
+def look_up_columns(duckdb: Any, database: Any) -> None:
+    """Has the columns of one table read alone."""
+    fetch = database.fetch
+
+    def fetch_columns(sql: str, params: list[Any] | None = None) -> list[tuple[Any, ...]]:
+        if COLUMNS_OF_ALL not in sql or params is None:
+            return list(fetch(sql, params))
+        table = database.quote(*params[:3])
+        try:
+            return list(fetch(sql.replace(COLUMNS_OF_ALL, COLUMNS_OF_ONE), [table, *params[3:]]))
+        except duckdb.CatalogException:
+            return []
+
+    database.fetch = fetch_columns
+
+
+def forget_results(database: Any) -> None:
+    """Drops the result of a query after `RESULTS_KEPT` others."""
+    query: Any = importlib.import_module("local_bigquery.jobs.query")
+    tables: Any = importlib.import_module("local_bigquery.catalog.tables")
+    write, kept = query._write, deque[tuple[str, str, str]]()
+
+    def write_result(*arguments: Any) -> Any:
+        written = write(*arguments)
+        destination = arguments[3]
+        if destination.datasetId == tables.RESULTS:
+            kept.append((destination.projectId, destination.datasetId, destination.tableId))
+            if len(kept) > RESULTS_KEPT:
+                database.execute(f"DROP TABLE IF EXISTS {tables.name(*kept.popleft())}")
+        return written
+
+    query._write = write_result
+
+
 def take_turns() -> None:
     """Lets jobs be submitted one at a time, and notes be written one at a time."""
     notes = threading.Lock()
@@ -109,11 +152,13 @@ def end_with_parent() -> None:
 
 def main() -> None:
     end_with_parent()
-    adapt(
+    duckdb, database = (
         importlib.import_module("duckdb"),
         importlib.import_module("local_bigquery.engine.database"),
-        importlib.import_module("local_bigquery.settings").settings,
     )
+    adapt(duckdb, database, importlib.import_module("local_bigquery.settings").settings)
+    look_up_columns(duckdb, database)
+    forget_results(database)
     take_turns()
     importlib.import_module("local_bigquery.cli").main()
 

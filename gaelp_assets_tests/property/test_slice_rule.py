@@ -26,7 +26,7 @@ FIRST: Final = dt.date(2026, 11, 16)
 DAYS: Final = 6
 FACTS: Final = ("a", "b", "c")
 ROUNDS: Final = 4
-ACCEPTED: Final = 12
+ACCEPTED: Final = 25
 """How many queries that the rule accepts are computed, of each window; it accepts every fifth or every second."""
 
 
