@@ -1,11 +1,11 @@
 """What should run next, as pure functions of the queue and of what has run before. Nothing here does I/O or knows Dagster's instance.
 
-A *slot* is what one planned run at a time may be about: the environments of a date (`2026-11-20|*`), a date of what is sliced by date alone
-(`2026-11-20`), what is not sliced (`whole`), or the gateway. A run key names the slot's previous run (compare-and-swap): of two planners
-that saw the same history, Dagster starts one run.
+A *slot* is what one planned run at a time may be about: the dates and environments of a month (`2026-11|*`), the dates of a month of what
+is sliced by date alone (`2026-11`), what is not sliced (`whole`), or the gateway. A run key names the slot's previous run
+(compare-and-swap): of two planners that saw the same history, Dagster starts one run.
 
-Starting a process costs more than loading a usual slice, so a run takes all neighbouring environments of its date that wait for the
-same assets: a rectangle of Dagster's partitions, of which every one has work.
+Starting a process costs more than loading many usual slices, so a run takes all neighbouring environments and dates that wait for
+the same assets: a rectangle of Dagster's partitions, of which every one has work.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Final
+from typing import Final, TypeVar
 
 import dagster as dg
 
@@ -29,12 +29,15 @@ from gaelp_assets.assets.partitions import (
 from gaelp_assets.catalog import Catalog, Slice
 from gaelp_assets.catalog.derivation import slice_sources
 
+T = TypeVar("T")
 # Dagster's own job over all assets. A sensor whose target is a selection of assets with different partitions would keep the whole
 # code location from loading.
 ASSET_JOB: Final = "__ASSET_JOB"
 SLOT_TAG: Final = "gaelp/slot"
 REASON_TAG: Final = "gaelp/reason"
 RUNS_PER_TICK: Final = 50
+SLICES_PER_RUN: Final = 500
+"""At most: for each partition that says something of itself, Dagster lists all partitions of the run, so that long runs cost a square."""
 NO_COOLDOWN: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
 LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
@@ -72,16 +75,16 @@ class PendingWork:
 
     @property
     def slot(self) -> str:
-        """`2026-11-20|*`, `2026-11-20`, `whole`, or `gateway`.
+        """`2026-11|*`, `2026-11`, `whole`, or `gateway`.
 
         >>> PendingWork(dg.AssetKey(["training", "episodes"]), Slice(dt.date(2026, 11, 20), "CartPole-v1")).slot
-        '2026-11-20|*'
+        '2026-11|*'
         """
         if self.asset == GATEWAY:
             return "gateway"
-        if self.slice.environment is not None:
-            return f"{self.slice.date}|*"
-        return self.slice.partition_key or "whole"
+        if self.slice.date is None:
+            return "whole"
+        return f"{self.slice.date:%Y-%m}" + ("|*" if self.slice.environment is not None else "")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class PlannedRun:
 
     slot: str
     slices: tuple[Slice, ...]
-    """One, or neighbours in the order of the environments."""
+    """In the order of Dagster's partitions: one, or neighbouring dates, each with the same neighbours in the order of the environments."""
     assets: tuple[dg.AssetKey, ...]
     run_key: str
     reason: str = ""
@@ -118,10 +121,12 @@ class PlannedRun:
 
     @property
     def title(self) -> str:
-        """`2026-11-20|CartPole-v1`, `2026-11-20|Acrobot-v1 ... Taxi-v4`, `whole` or `gateway`, for people."""
-        if len(self.slices) > 1:
-            return f"{self.slices[0]} ... {self.slices[-1].environment}"
-        return self.partition_key or self.slot
+        """`2026-11-20|CartPole-v1`, `2026-11-20|Acrobot-v1 ... Taxi-v4`, `2026-11-01|Acrobot-v1 ... 2026-11-20|Taxi-v4`, `whole` or
+        `gateway`, for people."""
+        if len(self.slices) == 1:
+            return self.partition_key or self.slot
+        first, last = self.slices[0], self.slices[-1]
+        return f"{first} ... {last.environment if first.date == last.date else last}"
 
     def request(self) -> dg.RunRequest:
         """The plan as Dagster takes it from a sensor."""
@@ -203,6 +208,7 @@ def plan_runs(
     environments: Sequence[str] = (),
     limit: int = RUNS_PER_TICK,
     cooldown: dt.timedelta = NO_COOLDOWN,
+    slices: int = SLICES_PER_RUN,
 ) -> RunPlan:
     """One run for each slot with work that is neither in flight nor backing off: the oldest work first, work of one age in its order.
 
@@ -216,25 +222,27 @@ def plan_runs(
         environments: those that Dagster knows, in its order.
         limit: how many slots may be in flight. A long queue stays in the gateway, where it is seen, and is not copied into runs.
         cooldown: how long a slot rests after a run that succeeded, so that more files are loaded by the next one.
+        slices: how many slices a run may take.
 
     Returns:
         The runs to start, and for each slot that has to wait, why.
     """
     slots: dict[str, list[PendingWork]] = {}
-    for work in waiting:
-        slots.setdefault(work.slot, []).append(work)
     order = _order(environments, waiting)
     plan = RunPlan()
+    for work in waiting:
+        date = work.slice.date
+        if date is None or first_date <= date <= last_date:
+            slots.setdefault(work.slot, []).append(work)
+        else:
+            side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
+            plan.waits[f"{date}"] = f"the date is {side} ({first_date} to {last_date} are taken)"
     in_flight = 0
     ready: list[tuple[str, Sequence[PendingWork]]] = []
     for slot, found in slots.items():
         past = history.get(slot, ())
-        date = found[0].slice.date
         rested_at, ready_work = _rested(past, found, now)
-        if date is not None and not first_date <= date <= last_date:
-            side = "before GAELP_FIRST_DATE" if date < first_date else "in the future"
-            plan.waits[slot] = f"the date is {side} ({first_date} to {last_date} are taken)"
-        elif past and past[0].outcome is RunOutcome.IN_FLIGHT:
+        if past and past[0].outcome is RunOutcome.IN_FLIGHT:
             plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
             in_flight += 1
         elif (
@@ -250,7 +258,7 @@ def plan_runs(
     ready.sort(key=lambda item: _since(item[1]))
     for number, (slot, ready_work) in enumerate(ready):
         if number < limit - in_flight:
-            plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order))
+            plan.runs.append(_planned(slot, ready_work, history.get(slot, ()), select, order, max(slices, 1)))
         else:
             plan.waits[slot] = (
                 f"{limit} runs are in flight or about to start" if limit else "no load jobs are left today"
@@ -267,26 +275,51 @@ def _order(environments: Sequence[str], waiting: Sequence[PendingWork]) -> dict[
 
 
 def _planned(
-    slot: str, found: Sequence[PendingWork], past: Sequence[PastRun], select: Select, order: Mapping[str, int]
+    slot: str,
+    found: Sequence[PendingWork],
+    past: Sequence[PastRun],
+    select: Select,
+    order: Mapping[str, int],
+    limit: int,
 ) -> PlannedRun:
     """A run for the slice that has waited longest, and for its neighbours that wait for the same assets."""
     oldest = min(found, key=lambda work: (_since([work]), work.slice.sort_key)).slice
     assets: dict[Slice, set[dg.AssetKey]] = {}
     for work in found:
         assets.setdefault(work.slice, set()).add(work.asset)
-    places = {order.get(s.environment or "", 0): s for s in assets}
-    first = last = order.get(oldest.environment or "", 0)
-    while first - 1 in places and assets[places[first - 1]] == assets[oldest]:
-        first -= 1
-    while last + 1 in places and assets[places[last + 1]] == assets[oldest]:
-        last += 1
+    alike: dict[dt.date | None, set[str | None]] = {}
+    for slice_, waiting_for in assets.items():
+        if waiting_for == assets[oldest]:
+            alike.setdefault(slice_.date, set()).add(slice_.environment)
+    same_day = {order.get(environment or "", 0): environment for environment in alike[oldest.date]}
+    row = _neighbours(same_day, order.get(oldest.environment or "", 0), limit)
+    whole_rows = {_ordinal(date): date for date, names in alike.items() if names.issuperset(row)}
+    dates = _neighbours(whole_rows, _ordinal(oldest.date), limit // len(row))
     return PlannedRun(
         slot=slot,
-        slices=tuple(places[place] for place in range(first, last + 1)),
+        slices=tuple(Slice(date, environment) for date in dates for environment in row),
         assets=tuple(select(sorted(assets[oldest], key=str))),
         run_key=previous_run_key(slot, past),
         reason=", ".join(sorted({work.reason for work in found if work.reason})),
     )
+
+
+def _ordinal(date: dt.date | None) -> int:
+    return 0 if date is None else date.toordinal()
+
+
+def _neighbours(found: Mapping[int, T], start: int, limit: int) -> list[T]:
+    """What stands at the places around `start` without a gap, in order; at most so many.
+
+    >>> _neighbours({1: "a", 3: "c", 4: "d", 5: "e"}, 4, 10)
+    ['c', 'd', 'e']
+    """
+    first = last = start
+    while last + 1 in found and last - first + 1 < limit:
+        last += 1
+    while first - 1 in found and last - first + 1 < limit:
+        first -= 1
+    return [found[place] for place in range(first, last + 1)]
 
 
 def _since(found: Sequence[PendingWork]) -> dt.datetime:

@@ -17,6 +17,7 @@ from gaelp_assets.runs.history import known_environments, past_runs
 from gaelp_assets.runs.planning import (
     NO_COOLDOWN,
     RUNS_PER_TICK,
+    SLICES_PER_RUN,
     PendingWork,
     RunPlan,
     Select,
@@ -115,6 +116,7 @@ def plan_work(
         environments=known_environments(instance),
         limit=limit if cadence is None else min(limit, cadence.runs),
         cooldown=NO_COOLDOWN if cadence is None else cadence.cooldown,
+        slices=SLICES_PER_RUN if cadence is None else min(SLICES_PER_RUN, cadence.slices),
     )
 
 

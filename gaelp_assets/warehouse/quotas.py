@@ -80,6 +80,8 @@ class Cadence:
 
     runs: int
     """In flight at a time."""
+    slices: int
+    """That one run may take: one that does not fit into what is left would be refused whole."""
     cooldown: dt.timedelta = dt.timedelta(0)
     """Between two loads of the same slot."""
 
@@ -142,11 +144,13 @@ def cadence(room: QuotaLeft, writes: int, now: dt.datetime) -> Cadence:
     """
     limits = room.limits
     if now >= room.renewed_at or (room.used or 0) < limits.load_jobs * SCARCE_SHARE:
-        return Cadence(limits.writers_per_table)
+        return Cadence(limits.writers_per_table, room.writes_left)
     seconds = (room.renewed_at - now).total_seconds()
     share = load_jobs(writes) / room.left if room.left else 1.0
     return Cadence(
-        min(limits.writers_per_table, room.writes_left), dt.timedelta(seconds=seconds * min(share, 1.0))
+        min(limits.writers_per_table, room.writes_left),
+        room.writes_left,
+        dt.timedelta(seconds=seconds * min(share, 1.0)),
     )
 
 

@@ -49,9 +49,9 @@ def plan(
 
 def test_tables_of_one_slot_share_a_run() -> None:
     planned = plan([PendingWork(EPISODES, CARTPOLE, ago(30)), PendingWork(STEPS, CARTPOLE, ago(20))]).runs
-    assert [(run.slot, set(run.assets)) for run in planned] == [("2026-11-20|*", {EPISODES, STEPS})]
+    assert [(run.slot, set(run.assets)) for run in planned] == [("2026-11|*", {EPISODES, STEPS})]
     assert planned[0].partition_key == "2026-11-20|CartPole-v1"
-    assert planned[0].run_key == "2026-11-20|*<-none"
+    assert planned[0].run_key == "2026-11|*<-none"
 
 
 def environment(name: str) -> Slice:
@@ -89,8 +89,45 @@ def test_a_run_takes_neighbouring_environments_that_wait_for_the_same_assets(
         assert request.tags["dagster/asset_partition_range_end"] == f"2026-11-20|{expected[-1]}"
 
 
+def day(number: int, environment: str) -> Slice:
+    return Slice(dt.date(2026, 11, number), environment)
+
+
+@pytest.mark.parametrize(
+    ("waiting", "limit", "expected"),
+    [
+        pytest.param("1ab 2ab 3ab", 500, "1ab 2ab 3ab", id="dates on which the same environments wait"),
+        pytest.param("1ab 2a 3ab", 500, "1ab", id="no date on which one does not wait"),
+        pytest.param("1ab 3ab", 500, "1ab", id="no date after one without work"),
+        pytest.param("1ab 2abc 3ab", 500, "1ab 2ab 3ab", id="no environment that not every date has"),
+        pytest.param("1ab 2ab 3ab", 5, "1ab 2ab", id="as many dates as fit"),
+        pytest.param("1abc 2abc", 2, "1ab", id="as many environments as fit"),
+    ],
+)
+def test_a_run_takes_the_dates_on_which_its_environments_wait(
+    waiting: str, limit: int, expected: str
+) -> None:
+    work = [
+        PendingWork(EPISODES, day(int(part[0]), name), ago(100 - int(part[0])))
+        for part in waiting.split()
+        for name in part[1:]
+    ]
+    found = plan_runs(work, {}, only_these, now=NOW, first_date=FIRST, last_date=LAST, slices=limit)
+    [run] = found.runs
+    assert run.slot == "2026-11|*"
+    assert list(run.slices) == [day(int(part[0]), name) for part in expected.split() for name in part[1:]]
+
+
+def test_a_run_over_dates_says_its_rectangle() -> None:
+    work = [PendingWork(EPISODES, day(number, name), ago(60)) for number in (1, 2) for name in "ab"]
+    [run] = plan(work).runs
+    assert run.title == "2026-11-01|a ... 2026-11-02|b"
+    assert run.request().tags["dagster/asset_partition_range_start"] == "2026-11-01|a"
+    assert run.request().tags["dagster/asset_partition_range_end"] == "2026-11-02|b"
+
+
 def test_a_slice_that_fails_again_and_again_does_not_hold_up_its_neighbours() -> None:
-    history = {"2026-11-20|*": [past("failed", RunOutcome.FAILED, 5)]}
+    history = {"2026-11|*": [past("failed", RunOutcome.FAILED, 5)]}
     [run] = plan(
         [PendingWork(EPISODES, CARTPOLE, ago(900)), PendingWork(EPISODES, TAXI, ago(2))], history
     ).runs
@@ -103,7 +140,7 @@ def test_date_whole_and_gateway_are_slots_of_their_own() -> None:
         [PendingWork(EPISODES, day, NOW), PendingWork(STEPS, WHOLE, NOW), PendingWork(GATEWAY, WHOLE, NOW)]
     ).runs
     assert {(run.slot, run.partition_key) for run in planned} == {
-        ("2026-11-20", "2026-11-20"),
+        ("2026-11", "2026-11-20"),
         ("whole", None),
         ("gateway", None),
     }
@@ -112,15 +149,15 @@ def test_date_whole_and_gateway_are_slots_of_their_own() -> None:
 def test_a_slot_in_flight_is_skipped_and_the_reason_names_the_run() -> None:
     found = plan(
         [PendingWork(EPISODES, CARTPOLE, ago(30))],
-        {"2026-11-20|*": [past("abcdefgh99", RunOutcome.IN_FLIGHT)]},
+        {"2026-11|*": [past("abcdefgh99", RunOutcome.IN_FLIGHT)]},
     )
     assert found.runs == []
-    assert found.waits == {"2026-11-20|*": "run abcdefgh is in flight"}
+    assert found.waits == {"2026-11|*": "run abcdefgh is in flight"}
 
 
 def test_the_run_key_names_the_previous_run_so_that_nothing_starts_twice() -> None:
-    history = {"2026-11-20|*": [past("second", RunOutcome.SUCCEEDED), past("first", RunOutcome.SUCCEEDED)]}
-    assert plan([PendingWork(EPISODES, CARTPOLE, ago(30))], history).runs[0].run_key == "2026-11-20|*<-second"
+    history = {"2026-11|*": [past("second", RunOutcome.SUCCEEDED), past("first", RunOutcome.SUCCEEDED)]}
+    assert plan([PendingWork(EPISODES, CARTPOLE, ago(30))], history).runs[0].run_key == "2026-11|*<-second"
 
 
 @pytest.mark.parametrize(
@@ -131,34 +168,34 @@ def test_a_failed_slot_rests_ten_seconds_doubled_for_each_failure_at_most_ten_mi
     failures: int, ended_ago: float, planned: bool
 ) -> None:
     history = {
-        "2026-11-20|*": [past(f"f{n}", RunOutcome.FAILED, ended_ago) for n in range(failures)]
+        "2026-11|*": [past(f"f{n}", RunOutcome.FAILED, ended_ago) for n in range(failures)]
         + [past("ok", RunOutcome.SUCCEEDED, 9_000)]
     }
     assert bool(plan([PendingWork(EPISODES, CARTPOLE, ago(9_000))], history).runs) is planned
 
 
 def test_files_that_came_after_a_failure_do_not_wait_for_its_backoff() -> None:
-    history = {"2026-11-20|*": [past("failed", RunOutcome.FAILED, 5)]}
+    history = {"2026-11|*": [past("failed", RunOutcome.FAILED, 5)]}
     assert plan([PendingWork(EPISODES, CARTPOLE, ago(3))], history).runs
     assert not plan([PendingWork(EPISODES, CARTPOLE, ago(7))], history).runs
 
 
 def test_the_oldest_work_goes_first_and_no_slot_starves() -> None:
     waiting = [
-        PendingWork(EPISODES, Slice(dt.date(2026, 1, 1) + dt.timedelta(days=n), "env"), ago(1_000 - n))
-        for n in range(80)
+        PendingWork(EPISODES, Slice(dt.date(2026, month, 1), "env"), ago(1_000 - month))
+        for month in range(1, 11)
     ]
     late = [PendingWork(STEPS, TAXI, ago(5_000))]
-    first = plan(waiting + late).runs
-    assert len(first) == 50
-    assert first[0].slot == "2026-11-20|*"
+    first = plan(waiting + late, limit=6).runs
+    assert len(first) == 6
+    assert first[0].slot == "2026-11|*"
     done = {run.slot: [past(f"run-{run.slot}", RunOutcome.SUCCEEDED)] for run in first}
     cooldown = [work for work in waiting if work.slot not in done]
     assert {run.slot for run in plan(cooldown, done).runs} == {work.slot for work in cooldown}
 
 
 def test_slots_in_flight_count_towards_the_limit() -> None:
-    waiting = [PendingWork(EPISODES, Slice(dt.date(2026, 11, 1 + n), "env"), ago(100 - n)) for n in range(10)]
+    waiting = [PendingWork(EPISODES, Slice(dt.date(2026, 1 + n, 1), "env"), ago(100 - n)) for n in range(10)]
     history = {work.slot: [past("running", RunOutcome.IN_FLIGHT)] for work in waiting[:4]}
     found = plan(waiting, history, limit=6)
     assert [run.slot for run in found.runs] == [work.slot for work in waiting[4:6]]
@@ -170,8 +207,8 @@ def test_a_date_that_is_no_partition_waits_with_a_reason_and_stops_nothing_else(
     found = plan(
         [PendingWork(EPISODES, Slice(date, "CartPole-v1"), ago(1)), PendingWork(EPISODES, TAXI, ago(1))]
     )
-    assert [run.slot for run in found.runs] == ["2026-11-20|*"]
-    assert "2026-01-01 to 2026-11-21 are taken" in found.waits[f"{date}|*"]
+    assert [run.slot for run in found.runs] == ["2026-11|*"]
+    assert "2026-01-01 to 2026-11-21 are taken" in found.waits[f"{date}"]
 
 
 def test_new_environments_are_added_with_the_runs_that_need_them() -> None:
@@ -222,7 +259,7 @@ def test_where_loads_are_scarce_a_slot_rests_after_a_success_and_not_after_a_fai
     def planned(run: PastRun, cooldown: float) -> RunPlan:
         return plan_runs(
             [PendingWork(EPISODES, CARTPOLE, ago(30))],
-            {"2026-11-20|*": [run]},
+            {"2026-11|*": [run]},
             only_these,
             now=NOW,
             first_date=FIRST,
@@ -232,7 +269,5 @@ def test_where_loads_are_scarce_a_slot_rests_after_a_success_and_not_after_a_fai
 
     succeeded = past("a", RunOutcome.SUCCEEDED, ended_ago=55)  # and created 5 seconds earlier
     assert planned(succeeded, 60).runs
-    assert planned(succeeded, 61).waits == {
-        "2026-11-20|*": "load jobs are scarce today; next at 12:00:01 UTC"
-    }
+    assert planned(succeeded, 61).waits == {"2026-11|*": "load jobs are scarce today; next at 12:00:01 UTC"}
     assert planned(past("b", RunOutcome.FAILED, ended_ago=55), 3600).runs

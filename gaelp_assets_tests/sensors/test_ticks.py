@@ -23,7 +23,7 @@ from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
 from sensors.shell import OpenPlatform
 
-SLOT = "2026-11-01|*"
+SLOT = "2026-11|*"
 KEY = "2026-11-01|CartPole-v1"
 FILE = "training/checkpoints/date=2026-11-01/environment=CartPole-v1/a.ndjson"
 

@@ -1,0 +1,58 @@
+"""Dagster's event log in SQLite files, which takes the events of a range of partitions in one transaction.
+
+Dagster hands over events in batches if the environment names a size (`DAGSTER_EVENT_BATCH_SIZE`), and its own SQLite storage then stores them
+one by one: two connections and two transactions each, about 10 ms of CPU time for a materialized partition. What is stored is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from dagster import DagsterEventType, EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._serdes import ConfigurableClassData
+
+BATCH_SIZE_VARIABLE: Final = "DAGSTER_EVENT_BATCH_SIZE"
+BATCH_SIZE: Final = 1_000
+_OF_ASSETS: Final = frozenset(
+    {
+        DagsterEventType.ASSET_MATERIALIZATION,
+        DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        DagsterEventType.ASSET_OBSERVATION,
+    }
+)
+
+
+class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+    """Stores batches of events about the partitions of assets at once, and all else as Dagster does."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]
+    ) -> BatchedSqliteEventLogStorage:
+        """The storage that `dagster.yaml` describes: Dagster's own method would make one of its own class."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events of one run; those about assets in the index too, where the pages of assets find them."""
+        if {event.dagster_event_type for event in events} - _OF_ASSETS or len({e.run_id for e in events}) > 1:
+            super().store_event_batch(events)
+            return
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(self.prepare_insert_event_batch(events))
+        with self.index_transaction() as connection:
+            stored = [
+                (event, connection.execute(self.prepare_insert_event(event)).inserted_primary_key[0])
+                for event in events
+            ]
+            self._store_asset_event_tags(connection, events, [event_id for _, event_id in stored])
+            # Of each asset the index keeps the newest event of a kind.
+            newest = {(event.dagster_event_type, _asset(event)): (event, id_) for event, id_ in stored}
+            for event, event_id in newest.values():
+                self._store_asset_event(connection, event, event_id)
+
+
+def _asset(event: EventLogEntry) -> str:
+    key = event.get_dagster_event().asset_key
+    return "" if key is None else key.to_string()
