@@ -25,9 +25,10 @@ from gaelp_assets.assets.partitions import (
     scopes,
     slices_of,
 )
-from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.keys import names_slices, spans_slices
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey, RowSequence
+from gaelp_assets.catalog.slices import words
 from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
@@ -96,9 +97,7 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         covered = scopes(slices, first_date, opened.last_date)
         selected = sorted(context.selected_asset_check_keys, key=lambda found: found.name)
         results = [
-            _result(
-                key, found.name, relation, _words(slices), partial(checks[found.name][1], opened, covered)
-            )
+            _result(key, found.name, relation, words(slices), partial(checks[found.name][1], opened, covered))
             for found in selected
         ]
         yield from results
@@ -106,12 +105,6 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
             report(context.instance, results)
 
     return in_warehouse
-
-
-def _words(slices: Sequence[Slice]) -> str:
-    if not slices:
-        return str(WHOLE)
-    return str(slices[0]) if len(slices) == 1 else f"{slices[0]} ... {slices[-1]} ({len(slices)} slices)"
 
 
 def _result(

@@ -35,7 +35,11 @@ from gaelp_assets.errors import GaelpError, Problem
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from gaelp_assets.ingest.report import SliceReport
     from gaelp_assets.platform import Platform
+    from gaelp_assets.warehouse.parameters import Parameters
 
 BACKFILL_TAG: Final = "dagster/backfill"
 
@@ -99,8 +103,7 @@ def table_asset(
         opened = platform.open()
         check_head_room(opened, relation, slices, rebuild=rebuild)
         loads = _Loads(opened, relation)
-        for slice_ in slices:
-            loads.load(slice_, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
+        loads.load(slices, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
         results = loads.checks()
         yield from results
         if loads.problems:
@@ -166,39 +169,56 @@ class _Loads:
         self.problems: list[Problem] = []
         self._permanent = True
 
-    def load(self, slice_: Slice, *, run_id: str, rebuild: bool, accept_loss: bool = False) -> None:
-        """Loads a slice. Its problems are kept, so that the other slices of the run are loaded all the same."""
-        from gaelp_assets.ingest.load import load_slice
+    def load(self, slices: Sequence[Slice], *, run_id: str, rebuild: bool, accept_loss: bool) -> None:
+        """Loads the slices. The problems of one are kept, so that the others are loaded all the same."""
+        from gaelp_assets.ingest.load_slices import load_slices
 
-        try:
-            report = load_slice(
-                self._platform,
-                self._relation,
-                slice_,
-                run_id=run_id,
-                rebuild=rebuild,
-                accept_loss=accept_loss,
-                validators=self._validators,
-            )
-            if report.files and len(report.set_aside) == len(report.files):
-                self.problems += [
-                    Problem(problem.what, f"{file.file}, {problem.where}", problem.expected, problem.remedy)
-                    for file in report.set_aside
-                    for problem in file.problems
-                ]
-            elif all(counts.balanced for counts in report.counts):
-                self.published[slice_] = {**load_metadata(report), **self._row_count(slice_)}
+        reports: dict[Slice, SliceReport] = {}
+        for slice_, outcome in load_slices(
+            self._platform,
+            self._relation,
+            slices,
+            run_id=run_id,
+            rebuild=rebuild,
+            accept_loss=accept_loss,
+            validators=self._validators,
+        ):
+            if isinstance(outcome, GaelpError):
+                self._failed(outcome)
+            elif problems := self._problems(outcome):
+                self.problems += problems
             else:
-                self.problems.append(
-                    Problem(
-                        "lines are unaccounted for",
-                        f"{self._relation.id}, {slice_}",
-                        "lines = loaded + duplicate + rejected + superseded + withdrawn for every file",
-                    )
-                )
+                reports[slice_] = outcome
+        try:
+            rows = row_counts(self._platform, self._relation, list(reports)) if reports else {}
         except GaelpError as error:
-            self.problems += error.problems
-            self._permanent = self._permanent and error.permanent
+            self._failed(error)
+            rows = {}
+        self.published = {
+            slice_: {**load_metadata(report), **rows.get(slice_, {})} for slice_, report in reports.items()
+        }
+
+    def _failed(self, error: GaelpError) -> None:
+        self.problems += [problem for problem in error.problems if problem not in self.problems]
+        self._permanent = self._permanent and error.permanent
+
+    def _problems(self, report: "SliceReport") -> list[Problem]:
+        """Why a slice is not to be shown as loaded."""
+        if report.files and len(report.set_aside) == len(report.files):
+            return [
+                Problem(problem.what, f"{file.file}, {problem.where}", problem.expected, problem.remedy)
+                for file in report.set_aside
+                for problem in file.problems
+            ]
+        if all(counts.balanced for counts in report.counts):
+            return []
+        return [
+            Problem(
+                "lines are unaccounted for",
+                f"{self._relation.id}, {report.slice}",
+                "lines = loaded + duplicate + rejected + superseded + withdrawn for every file",
+            )
+        ]
 
     def failure(self) -> dg.Failure:
         """What the run ends with, if there are problems."""
@@ -213,23 +233,34 @@ class _Loads:
                 check_result(self._relation, verdict) for verdict in verdicts(self._platform, self._relation)
             ]
         except GaelpError as error:
-            self.problems += error.problems
-            self._permanent = self._permanent and error.permanent
+            self._failed(error)
             return []
 
-    def _row_count(self, slice_: Slice) -> Metadata:
-        return row_count(self._platform, self._relation, slice_)
 
-
-def row_count(platform: "Platform", relation: Relation, slice_: Slice) -> Metadata:
-    """The rows that the slice holds now, under the name by which Dagster plots them."""
-    date = slice_.date or platform.settings.first_date
-    scope = PartitionRange(date, slice_.date or platform.last_date, slice_.environment)
-    condition, parameters = scope.condition(relation, "t")
-    result = platform.warehouse.query(
-        f"SELECT COUNT(*) AS n FROM {relation.quoted_id} AS t WHERE {condition}",
-        parameters,
-        labels={"asset": relation.id, "purpose": "row_count"},
+def row_counts(platform: "Platform", relation: Relation, slices: Sequence[Slice]) -> dict[Slice, Metadata]:
+    """The rows that each slice holds now, under the name by which Dagster plots them. Asked once for all slices."""
+    if relation.partitioning is None or list(slices) == [WHOLE]:
+        everything = PartitionRange(platform.settings.first_date, platform.last_date)
+        condition, parameters = everything.condition(relation, "t")
+        sql = f"SELECT COUNT(*) AS n FROM {relation.quoted_id} AS t WHERE {condition}"
+        counted = _count_query(platform, relation, sql, parameters)
+        return {slice_: {"dagster/row_count": int(counted["n"].item())} for slice_ in slices}
+    dates = [slice_.date for slice_ in slices if slice_.date is not None]
+    condition, parameters = PartitionRange(min(dates), max(dates)).condition(relation, "t")
+    by = relation.partitioning
+    keys = [f"t.`{by.date}`" if relation.field(by.date).type == "DATE" else f"DATE(t.`{by.date}`)"]
+    keys += [f"t.`{by.environment}`"] if by.environment else []
+    sql = (
+        f"SELECT {', '.join(f'{key} AS key_{place}' for place, key in enumerate(keys))}, COUNT(*) AS n "
+        f"FROM {relation.quoted_id} AS t WHERE {condition} GROUP BY {', '.join(keys)}"
     )
-    name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
-    return {name: int(result.frame.item())}
+    counted = _count_query(platform, relation, sql, parameters)
+    found = {Slice(*row[:-1]): int(row[-1]) for row in counted.iter_rows()}
+    return {slice_: {"dagster/partition_row_count": found.get(slice_, 0)} for slice_ in slices}
+
+
+def _count_query(
+    platform: "Platform", relation: Relation, sql: str, parameters: "Parameters"
+) -> "pl.DataFrame":
+    labels = {"asset": relation.id, "purpose": "row_count"}
+    return platform.warehouse.query(sql, parameters, labels=labels).frame

@@ -19,7 +19,7 @@ from gaelp_assets.assets.partitions import (
     partition_mapping,
     partitions_def,
 )
-from gaelp_assets.assets.tables import freshness_policy, row_count
+from gaelp_assets.assets.tables import freshness_policy, row_counts
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
@@ -80,13 +80,9 @@ def _refresh(
     platform: "Platform", relation: Relation, slices: Sequence[Slice], run_id: str
 ) -> dict[Slice, Metadata]:
     platform.warehouse.ensure([relation])
-    found: dict[Slice, Metadata] = {}
-    for slice_ in slices:
-        if relation.is_stored:
-            name = "dagster/row_count" if slice_ == WHOLE else "dagster/partition_row_count"
-            found[slice_] = {name: platform.warehouse.refresh(relation, slice_, run_id=run_id)}
-        else:
-            found[slice_] = row_count(platform, relation, slice_)
+    if relation.is_stored:
+        platform.warehouse.refresh(relation, *slices, run_id=run_id)
+    found = row_counts(platform, relation, slices)
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
         newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}

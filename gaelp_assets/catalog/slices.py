@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,17 @@ class Slice:
 
 
 WHOLE: Final = Slice()
+
+
+def words(slices: Sequence[Slice]) -> str:
+    """Slices in order, for people.
+
+    >>> words([parse_partition_key("2026-11-20"), parse_partition_key("2026-11-21")])
+    '2026-11-20 ... 2026-11-21 (2 slices)'
+    """
+    if len(slices) < 2:
+        return str(slices[0] if slices else WHOLE)
+    return f"{slices[0]} ... {slices[-1]} ({len(slices)} slices)"
 
 
 def parse_partition_key(key: str | None) -> Slice:

@@ -38,6 +38,9 @@ from gaelp_assets.warehouse.protocol import LineCounts, SliceChanged, SliceWrite
 APPEND_BYTES: Final = 1 << 30
 APPEND_FILES: Final = 200
 ATTEMPTS: Final = 20
+# What a slice may have at most to be loaded beside others; more is worth a transaction of its own.
+FEW_FILES: Final = 20
+FEW_BYTES: Final = 4 << 20
 
 
 def load_slice(
@@ -77,27 +80,22 @@ def load_slice(
     started = time.monotonic()
     validators = validators or Validators.for_run(platform)
     validators.check_layout(platform.warehouse, relation)
-    work = _Load(
+    work = SliceLoad(
         platform, relation, slice_, validators, run_id, on_progress, notes or {}, accept_loss=accept_loss
     )
     if rebuild:
         work.check_age()
-    platform.ensure(relation)
+    validators.ensure(platform, relation)
     if rebuild:
         work.rebuild()
     else:
         work.append()
-    return SliceReport(
-        relation.id,
-        slice_,
-        work.mode,
-        work.reports,
-        time.monotonic() - started,
-        tally(pl.concat(work.reasons)) if work.reasons else pl.DataFrame(schema=REASON_SCHEMA),
-    )
+    return work.report(time.monotonic() - started)
 
 
-class _Load:
+class SliceLoad:
+    """The load of one slice under way, and what is to be said of it; see `load_slice` for what it is made of."""
+
     def __init__(
         self,
         platform: Platform,
@@ -112,7 +110,7 @@ class _Load:
     ) -> None:
         self._platform = platform
         self._relation = relation
-        self._slice = slice_
+        self.slice: Final = slice_
         self._validators = validators
         self._validator: Validator = validators.of(relation, slice_)
         self._run_id = run_id
@@ -126,10 +124,29 @@ class _Load:
     def check_age(self) -> None:
         """Refuses a slice that a rebuild would find too old to keep."""
         oldest = self._validators.oldest_kept(self._relation)
-        if oldest is not None and self._slice.date is not None and self._slice.date < oldest:
-            raise GaelpError(_too_old(self._relation, self._slice, oldest))
+        if oldest is not None and self.slice.date is not None and self.slice.date < oldest:
+            raise GaelpError(_too_old(self._relation, self.slice, oldest))
+
+    def report(self, seconds: float) -> SliceReport:
+        """What the load did, in that time."""
+        return SliceReport(
+            self._relation.id,
+            self.slice,
+            self.mode,
+            self.reports,
+            seconds,
+            tally(pl.concat(self.reasons)) if self.reasons else pl.DataFrame(schema=REASON_SCHEMA),
+        )
+
+    def few_files(self) -> list[GatewayFile] | None:
+        """What one append can take beside those of other slices; None where that is too much, or the slice is to be rebuilt."""
+        files = self._files(Stage.CLOUD_READY)
+        size = sum(file.stored.size for file in files)
+        few = len(files) <= FEW_FILES and size <= FEW_BYTES
+        return files if few and not any(version(file.path).corrects for file in files) else None
 
     def append(self) -> None:
+        """Loads what is pending, in as few transactions as can be; where rows cannot be added, by a rebuild."""
         files = self._files(Stage.CLOUD_READY)
         if any(version(file.path).corrects for file in files):
             self._correct()
@@ -154,13 +171,14 @@ class _Load:
         """
         for _ in range(ATTEMPTS):
             with staging_folder(self._platform) as folder, suppress(ObjectChanged):
-                staged = self._stage(group, folder)
-                self._finish(staged, self._write(_each_batch(staged), WriteMode.APPEND) if staged else [])
+                staged = self.stage(group, folder)
+                write = self.appended(staged)
+                self.finish(staged, self._platform.warehouse.write(write) if staged else [])
                 return
         raise TransientError(
             Problem(
                 f"files were moved or replaced while they were loaded, in each of {ATTEMPTS} attempts",
-                f"{self._relation.id}, {self._slice}",
+                f"{self._relation.id}, {self.slice}",
                 "files that are written once",
                 "Give new content a new name; load the slice again when its files stay as they are.",
             )
@@ -178,10 +196,10 @@ class _Load:
         with staging_folder(self._platform) as folder:
             for _ in range(ATTEMPTS):
                 files = self._files(Stage.SENT) + self._files(Stage.CLOUD_READY)
-                ledger = self._platform.warehouse.ledger(self._relation, self._slice)
+                ledger = self._platform.warehouse.ledger(self._relation, self.slice)
                 superseded = self._superseded(files, ledger)
                 unread = [f for f in files if not ready.has(f) and f.stored.name not in superseded]
-                ready.add(self._stage(unread, folder, frozenset(ledger["batch_id"])))
+                ready.add(self.stage(unread, folder, frozenset(ledger["batch_id"])))
                 staged = ready.of(files)
                 ordered = _in_ledger_order(self._accepted(staged, ledger), ledger)
                 found = in_force.InForce(self._relation, ordered, ledger)
@@ -191,18 +209,21 @@ class _Load:
                             if not always and all(in_force.is_known(s, ledger) for s in ordered):
                                 counts = [counts_in(row) for row in ledger.to_dicts()]
                             else:
-                                counts = self._write(found.batches(folder, self._notes), WriteMode.REBUILD)
-                            self._finish(ordered, counts)
+                                batches = found.batches(folder, self._notes)
+                                counts = self._platform.warehouse.write(
+                                    self._write(batches, WriteMode.REBUILD)
+                                )
+                            self.finish(ordered, counts)
                             return
                     except RowsLost as lost:
-                        problems = rows_lost(self._relation, self._slice, lost, ordered, asked_for=asked_for)
+                        problems = rows_lost(self._relation, self.slice, lost, ordered, asked_for=asked_for)
                         raise GaelpError(*problems) from None
                 elif _versions(self._files(Stage.SENT)) <= _versions(files):
-                    raise GaelpError(*_would_lose(self._relation, self._slice, found.missing, self.reports))
+                    raise GaelpError(*_would_lose(self._relation, self.slice, found.missing, self.reports))
         raise TransientError(
             Problem(
                 f"the slice changed during each of {ATTEMPTS} attempts to rebuild it",
-                f"{self._relation.id}, {self._slice}",
+                f"{self._relation.id}, {self.slice}",
                 remedy="Run the rebuild again when fewer files arrive.",
             )
         )
@@ -233,9 +254,9 @@ class _Load:
         self.reports.append(FileReport(file.path, file.stored.size, problems=problems))
 
     def _files(self, stage: Stage) -> list[GatewayFile]:
-        return self._platform.gateway.slice_files(self._relation, self._slice, stage)
+        return self._platform.gateway.slice_files(self._relation, self.slice, stage)
 
-    def _stage(
+    def stage(
         self, files: Sequence[GatewayFile], folder: Path, known: Collection[str] = ()
     ) -> list[StagedFile]:
         """Stages files; one of a `known` batch however many of its lines are rejected by now: what of its rows is lost is told in rows."""
@@ -257,20 +278,22 @@ class _Load:
             return stage_withdrawal(gateway, file, self._validators, folder, on_progress=on_progress)
         return stage_file(gateway, file, self._validator, folder, known=known, on_progress=on_progress)
 
-    def _write(self, batches: Sequence[StagedBatch], mode: WriteMode) -> list[LineCounts]:
-        return self._platform.warehouse.write(
-            SliceWrite(
-                relation=self._relation,
-                slice=self._slice,
-                mode=mode,
-                batches=batches,
-                loaded_at=dt.datetime.now(dt.UTC),
-                run_id=self._run_id,
-                accept_loss=self._accept_loss,
-            )
+    def appended(self, staged: Sequence[StagedFile]) -> SliceWrite:
+        """What adds the staged files to the slice."""
+        return self._write(_each_batch(staged), WriteMode.APPEND)
+
+    def _write(self, batches: Sequence[StagedBatch], mode: WriteMode) -> SliceWrite:
+        return SliceWrite(
+            relation=self._relation,
+            slice=self.slice,
+            mode=mode,
+            batches=batches,
+            loaded_at=dt.datetime.now(dt.UTC),
+            run_id=self._run_id,
+            accept_loss=self._accept_loss,
         )
 
-    def _finish(self, staged: Sequence[StagedFile], counts: Sequence[LineCounts]) -> None:
+    def finish(self, staged: Sequence[StagedFile], counts: Sequence[LineCounts]) -> None:
         """Moves the files to `sent/`. The same bytes under another name are the same batch: that file only has to leave the queue."""
         by_batch = {fate.batch_id: fate for fate in counts}
         for staged_file in staged:

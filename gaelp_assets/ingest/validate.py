@@ -117,6 +117,7 @@ class Validators:
         self._last_date = last_date
         self._compiled: dict[str, CompiledRelation] = {}
         self._laid_out: set[str] = set()
+        self._ensured: set[str] = set()
 
     @classmethod
     def for_run(cls, platform: Platform) -> Validators:
@@ -136,6 +137,12 @@ class Validators:
         if relation.id not in self._laid_out:
             refuse_otherwise(warehouse, relation)
             self._laid_out.add(relation.id)
+
+    def ensure(self, platform: Platform, relation: Relation) -> None:
+        """Makes the relation in the warehouse (see `Platform.ensure`), once in a run."""
+        if relation.id not in self._ensured:
+            platform.ensure(relation)
+            self._ensured.add(relation.id)
 
     def of(self, relation: Relation, slice_: Slice = WHOLE) -> Validator:
         """The validator of files of that slice; of WHOLE, of files with rows of any."""

@@ -94,10 +94,17 @@ class Loader(Protocol):
         """
         ...
 
-    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again, in one transaction; the number of rows that it then holds.
+    def write_all(self, writes: Sequence[SliceWrite]) -> list[list[LineCounts]]:
+        """Carries out appends to several slices of one relation, as `write` would one after the other.
 
-        The same transaction enters into `ops.refreshes` what was read, and the version of the code that computed it.
+        In as few transactions as the engine can: after an error some may be carried out, and can be tried again.
+        """
+        ...
+
+    def refresh(self, relation: Relation, *slices: Slice, run_id: str = "") -> int:
+        """Computes slices of a stored derived relation again, in one transaction; the number of rows that they then hold.
+
+        The same transaction enters into `ops.refreshes` what was read, and the version of the code that computed it, for each slice.
         """
         ...
 

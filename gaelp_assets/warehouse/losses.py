@@ -1,8 +1,8 @@
 """What a rebuild would lose: rows that the slice holds, and that its files do not bring back by today's definition of the table.
 
-A row is known by the hash of its line, whichever file brings it. It is lost if its line is rejected by now, or if its key went to another row that
-was there already. It is not lost where a table keeps the `latest` and a batch that is new brings a later version: an append would
-replace it as well.
+A row is known by the hash of its line, whichever file brings it. It is lost if its line is rejected by now, or if its key went to another
+row that was there already. It is not lost where a table keeps the `latest` and a batch that is new brings a later version: an append
+would replace it as well.
 
 The engines count rows, in the transaction of the rebuild or under its ledger; what follows from the counts is decided here.
 """

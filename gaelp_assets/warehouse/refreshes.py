@@ -16,6 +16,7 @@ from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
 from gaelp_assets.catalog.model import ReadsSlices
 from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
+from gaelp_assets.warehouse.slices import Rectangle, rectangles
 
 
 class Why(StrEnum):
@@ -52,38 +53,51 @@ REFRESH_COLUMNS: Final = (
     "dataset", "table", "slice_date", "slice_environment", "code_version", "refreshed_at", "read_entries",
     "read_digest", "run_id",
 )  # fmt: skip
-"""The columns of `refresh_entry`, in their order."""
+"""The columns of `refresh_entries`, in their order."""
 
 
-def refresh_entry(catalog: Catalog, relation: Relation, slice_: Slice) -> str:
-    """A query of one row: what a refresh of this slice enters into `ops.refreshes`, in its own transaction. Parameter: `run_id`."""
+def refresh_entries(catalog: Catalog, relation: Relation, slices: Sequence[Slice]) -> str:
+    """A query of one row for each slice: what their refresh enters into `ops.refreshes`, in its own transaction. Parameter: `run_id`."""
     sources = slice_sources(catalog, relation)
     by_date, by_environment = slice_dimensions(relation)
     conditions = [" OR ".join(_is(source) for source in sources) or "FALSE"]
-    if by_date and slice_.date is not None:
-        conditions += _days(relation, slice_.date)
+    if by_date:
+        conditions += _days(relation)
     if by_environment:
-        conditions.append(f"slice_environment = {_text(slice_.environment)}")
-    where = " AND ".join(f"({condition})" for condition in conditions)
+        conditions.append("entry.slice_environment = wanted.slice_environment")
+    joined = " AND ".join(f"({condition})" for condition in conditions)
     return f"""WITH made AS ({_MADE}
 ), entry AS ({_ENTRIES}
+), wanted AS (
+  {_union([_wanted(found) for found in rectangles(slices)])}
 )
-SELECT {_text(relation.dataset)} AS dataset, {_text(relation.name)} AS `table`, {_date(slice_.date)} AS slice_date,
-  {_text(slice_.environment)} AS slice_environment, {_text(code_version(catalog, relation))} AS code_version,
-  CURRENT_TIMESTAMP() AS refreshed_at, COALESCE(SUM(entries), 0) AS read_entries, COALESCE(SUM(digest), 0) AS read_digest,
-  @run_id AS run_id
-FROM entry
-WHERE {where}"""
+SELECT {_text(relation.dataset)} AS dataset, {_text(relation.name)} AS `table`, wanted.slice_date, wanted.slice_environment,
+  {_text(code_version(catalog, relation))} AS code_version, CURRENT_TIMESTAMP() AS refreshed_at,
+  COALESCE(SUM(entry.entries), 0) AS read_entries, COALESCE(SUM(entry.digest), 0) AS read_digest, @run_id AS run_id
+FROM wanted
+LEFT JOIN entry ON {joined}
+GROUP BY wanted.slice_date, wanted.slice_environment"""
 
 
-def _days(relation: Relation, date: dt.date) -> list[str]:
-    """The conditions on the days of the entries that a slice of that date is made of."""
+def _wanted(found: Rectangle) -> str:
+    dates, environments = found.dates, found.environments
+    if len(dates) == len(environments) == 1:
+        return f"SELECT {_date(dates[0])} AS slice_date, {_text(environments[0])} AS slice_environment"
+    listed = ", ".join(map(_date, dates)), ", ".join(map(_text, environments))
+    return (
+        f"SELECT slice_date, slice_environment FROM UNNEST([{listed[0]}]) AS slice_date "
+        f"CROSS JOIN UNNEST([{listed[1]}]) AS slice_environment"
+    )
+
+
+def _days(relation: Relation) -> list[str]:
+    """The conditions on the days of the entries that a slice is made of."""
     window = relation.reads_slices or ReadsSlices()
     found = []
     if window.before != "all":
-        found.append(f"slice_date >= {_date(date - dt.timedelta(days=window.before))}")
+        found.append(f"entry.slice_date >= DATE_SUB(wanted.slice_date, INTERVAL {window.before} DAY)")
     if window.after != "all":
-        found.append(f"slice_date <= {_date(date + dt.timedelta(days=window.after))}")
+        found.append(f"entry.slice_date <= DATE_ADD(wanted.slice_date, INTERVAL {window.after} DAY)")
     return found
 
 
@@ -282,7 +296,7 @@ def _union(queries: Sequence[str]) -> str:
 
 
 def _is(source: Relation) -> str:
-    return f"dataset = {_text(source.dataset)} AND `table` = {_text(source.name)}"
+    return f"entry.dataset = {_text(source.dataset)} AND entry.`table` = {_text(source.name)}"
 
 
 def _date(date: dt.date | None) -> str:

@@ -98,18 +98,20 @@ def test_slices_of_changed_sql_are_refreshed_a_few_at_a_time_and_new_rows_do_not
     lab.change("curve", THOUSANDFOLD)
     lab.put(2, "CartPole-v1", rows(2, "CartPole-v1", count=9), name="late")
     assert lab.materialize(SCORES, partition_key="2026-11-02|CartPole-v1").success
-    monkeypatch.setattr(refresh, "RUNS_FOR_CODE", 2)
     result, cursor = tick(lab)
-    found = {request.partition_key: request.tags[REASON_TAG] for request in requests(result)}
-    assert list(found.items()) == [
-        ("2026-11-02|CartPole-v1", "new rows"),
-        ("2026-11-05|CartPole-v1", "other code"),
-        ("2026-11-04|CartPole-v1", "other code"),
-    ]
+    found = [(request.partition_key, request.tags[REASON_TAG]) for request in requests(result)]
+    assert found == [("2026-11-02|CartPole-v1", "new rows")]
     again, _ = tick(lab, cursor)
     assert [request.run_key for request in requests(again)] == [
         request.run_key for request in requests(result)
     ]
+    assert lab.materialize(CURVE, partition_key="2026-11-02|CartPole-v1").success
+    monkeypatch.setattr(refresh, "RUNS_FOR_CODE", 0)
+    assert not [request for request in requests(tick(lab)[0]) if "other code" in request.tags[REASON_TAG]]
+    monkeypatch.setattr(refresh, "RUNS_FOR_CODE", 1)
+    [other] = [request for request in requests(tick(lab)[0]) if "other code" in request.tags[REASON_TAG]]
+    assert other.tags["dagster/asset_partition_range_start"] == "2026-11-03|CartPole-v1"
+    assert other.tags["dagster/asset_partition_range_end"] == "2026-11-05|CartPole-v1"
 
 
 def test_the_sql_of_a_relation_that_is_a_single_slice(lab: Lab) -> None:

@@ -32,7 +32,7 @@ def killed(
 ) -> str:
     """Loads and archives what a run would have, which was killed before it told anybody; its id."""
     run = lab.instance.create_run_for_job(
-        lab.definitions.resolve_job_def(ASSET_JOB), tags={SLOT_TAG: "2026-11-02|*"}, status=status
+        lab.definitions.resolve_job_def(ASSET_JOB), tags={SLOT_TAG: "2026-11|*"}, status=status
     )
     for key in keys:
         slice_ = parse_partition_key(key)

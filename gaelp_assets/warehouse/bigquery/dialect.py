@@ -148,3 +148,8 @@ def literal(value: str | dt.date | dt.datetime | None) -> str:
 def slice_condition(relation: Relation, slice_: Slice, prefix: str = "") -> str:
     """The slice as a GoogleSQL condition of constants (see `slices.slice_condition`)."""
     return slices.slice_condition(relation, slice_, prefix, quote, literal)
+
+
+def slices_condition(relation: Relation, slices_: Sequence[Slice]) -> str:
+    """Several slices as one condition (see `slices.slices_condition`)."""
+    return slices.slices_condition(relation, slices_, "", quote, literal)

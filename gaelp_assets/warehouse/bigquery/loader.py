@@ -20,13 +20,13 @@ from typing import cast
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
-from gaelp_assets.catalog.slices import WHOLE
+from gaelp_assets.catalog.slices import WHOLE, words
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.batches import Known, check_balance, counts_by_batch, unique_batches
 from gaelp_assets.warehouse.bigquery import ledger, losses, retry, staging, transaction
 from gaelp_assets.warehouse.bigquery.datasets import Datasets, Locks
-from gaelp_assets.warehouse.bigquery.dialect import selected, slice_condition
+from gaelp_assets.warehouse.bigquery.dialect import selected, slices_condition
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
 from gaelp_assets.warehouse.bigquery.errors import KeyElsewhere
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
@@ -80,8 +80,12 @@ class BigQueryLoader(BigQueryEngine):
                 rounds=retry.WRITE_ROUNDS,
             )
 
-    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again; the number of rows that it then holds.
+    def write_all(self, writes: Sequence[SliceWrite]) -> list[list[LineCounts]]:
+        """Carries out several `SliceWrite`s, each in a transaction of its own."""
+        return [self.write(write) for write in writes]
+
+    def refresh(self, relation: Relation, *slices: Slice, run_id: str = "") -> int:
+        """Computes slices of a stored derived relation again; the number of rows that they then hold.
 
         A query whose columns are not those that the relation declares is refused: columns that no field declares would be dropped, and
         fields of records paired by their place.
@@ -93,26 +97,28 @@ class BigQueryLoader(BigQueryEngine):
                 Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
             )
         assert relation.sql is not None
-        labels = {"asset": relation.id, "slice": str(slice_)}
+        named = words(slices)
+        labels = {"asset": relation.id, "slice": named}
         check_columns(relation, self._catalog)
-        entry = transaction.refresh_entry_statement(self._names, self._catalog, relation, slice_)
+        entries = transaction.refresh_entries_statement(self._names, self._catalog, relation, slices)
+        condition = slices_condition(relation, slices)
         if self._tables.keeping(relation) is not None:
             self._refresh_native(relation)
-            self._run(entry, f"enter the refresh of {relation.id} {slice_}", {"run_id": run_id}, labels)
-            return self._count(relation, slice_condition(relation, slice_))
+            self._run(entries, f"enter the refresh of {relation.id} {named}", {"run_id": run_id}, labels)
+            return self._count(relation, condition)
         query = self._names.qualify(selected(relation.sql), self._dataset_names)
         statements = transaction.refresh_statements(
-            self._names, relation, slice_, self._locks.of(relation), query, entry
+            self._names, relation, slices, self._locks.of(relation), query, entries
         )
-        action = f"refresh {relation.id} {slice_}"
+        action = f"refresh {relation.id} {named}"
         retry.until_undisturbed(
             lambda: self._run(as_script(statements), action, {"holder": _holder(), "run_id": run_id}, labels),
             Problem(
-                f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {slice_}", "a turn"
+                f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {named}", "a turn"
             ),
             rounds=retry.WRITE_ROUNDS,
         )
-        return self._count(relation, slice_condition(relation, slice_))
+        return self._count(relation, condition)
 
     def mark_replayed(
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime

@@ -12,6 +12,7 @@ Aliases start with an underscore: a column of the catalogue that is called `s` m
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
@@ -20,13 +21,20 @@ from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.model import Latest
 from gaelp_assets.catalog.slices import WHOLE
 from gaelp_assets.warehouse.bigquery import keys
-from gaelp_assets.warehouse.bigquery.dialect import Names, columns, literal, quote, slice_condition
+from gaelp_assets.warehouse.bigquery.dialect import (
+    Names,
+    columns,
+    literal,
+    quote,
+    slice_condition,
+    slices_condition,
+)
 from gaelp_assets.warehouse.bigquery.errors import CHANGED, KEY_ELSEWHERE
 from gaelp_assets.warehouse.bigquery.ledger import of_slice, of_table
 from gaelp_assets.warehouse.bigquery.staged_values import as_text, fits, unstaged
 from gaelp_assets.warehouse.ledger import REFRESHES, WriteMode
 from gaelp_assets.warehouse.loader import SliceWrite
-from gaelp_assets.warehouse.refreshes import REFRESH_COLUMNS, refresh_entry
+from gaelp_assets.warehouse.refreshes import REFRESH_COLUMNS, refresh_entries
 
 
 @dataclass(frozen=True)
@@ -357,29 +365,31 @@ _LETTER_COLUMNS = (
 
 
 def refresh_statements(
-    names: Names, relation: Relation, slice_: Slice, lock: str, query: str, entry: str
+    names: Names, relation: Relation, slices: Sequence[Slice], lock: str, query: str, entries: str
 ) -> list[str]:
-    """The transaction that computes a slice of a stored derived relation again, and makes its entry (see `refresh_entry_statement`).
+    """The transaction that computes slices of a stored derived relation again, and makes their entries (see `refresh_entries_statement`).
 
     Parameters: `holder` (who writes), `run_id`.
     """
     table, fields = names.table(relation), columns(relation.fields)
-    condition = slice_condition(relation, slice_)
+    condition = slices_condition(relation, slices)
     return [
         "BEGIN TRANSACTION",
         f"UPDATE {quote(lock)} SET holder = @holder WHERE TRUE",
         f"DELETE FROM {table} WHERE {condition}",
         f"INSERT INTO {table} ({fields}) SELECT {fields} FROM (\n{query}\n) WHERE {condition}",
-        entry,
+        entries,
         "COMMIT TRANSACTION",
     ]
 
 
-def refresh_entry_statement(names: Names, catalog: Catalog, relation: Relation, slice_: Slice) -> str:
-    """What enters a refresh into `ops.refreshes`. Parameter: `run_id`.
+def refresh_entries_statement(
+    names: Names, catalog: Catalog, relation: Relation, slices: Sequence[Slice]
+) -> str:
+    """What enters a refresh of slices into `ops.refreshes`. Parameter: `run_id`.
 
     Rows are only added: transactions that delete from one table would keep each other from running. The newest row counts.
     """
     made = ", ".join(quote(name) for name in REFRESH_COLUMNS)
-    query = names.qualify(refresh_entry(catalog, relation, slice_), {catalog[REFRESHES].dataset})
+    query = names.qualify(refresh_entries(catalog, relation, slices), {catalog[REFRESHES].dataset})
     return f"INSERT INTO {names.table(catalog[REFRESHES])} ({made})\n{query}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, cast
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse import slices
 from gaelp_assets.warehouse.duckdb.dialect import DUCKDB, duckdb_type, literal, quote
 from gaelp_assets.warehouse.schema.model import (
     Action,
@@ -20,7 +21,6 @@ from gaelp_assets.warehouse.schema.model import (
     TableSchema,
     columns_of,
 )
-from gaelp_assets.warehouse.slices import slice_condition
 
 if TYPE_CHECKING:
     from duckdb.sqltypes import DuckDBPyType
@@ -216,4 +216,9 @@ def digest(sql: str) -> str:
 
 def slice_predicate(relation: Relation, slice_: Slice, prefix: str = "") -> str:
     """The slice as a DuckDB condition of constants (see `slices.slice_condition`)."""
-    return slice_condition(relation, slice_, prefix, quote, literal)
+    return slices.slice_condition(relation, slice_, prefix, quote, literal)
+
+
+def slices_predicate(relation: Relation, slices_: Sequence[Slice]) -> str:
+    """Several slices as one condition (see `slices.slices_condition`)."""
+    return slices.slices_condition(relation, slices_, "", quote, literal)

@@ -89,7 +89,7 @@ class SliceLedger:
         """Forgets the slice; which dead letters were replayed or acknowledged is kept for `add_dead_letters`."""
         dead_letters = self._dead_letters_of_slice()
         self._con.execute(
-            "CREATE TEMP TABLE _settled AS SELECT batch_id, line_number, replayed_at, acknowledged_at "
+            "CREATE OR REPLACE TEMP TABLE _settled AS SELECT batch_id, line_number, replayed_at, acknowledged_at "
             f"FROM {self._dead_letter} WHERE {dead_letters} AND coalesce(replayed_at, acknowledged_at) IS NOT NULL"
         )
         self._con.execute(f"DELETE FROM {self._dead_letter} WHERE {dead_letters}")

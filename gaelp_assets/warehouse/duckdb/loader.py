@@ -9,10 +9,11 @@ import duckdb
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.keys import spans_slices
+from gaelp_assets.catalog.slices import words
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
 from gaelp_assets.warehouse.duckdb.connection import scalar
-from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, table_name, view_sql
+from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, slices_predicate, table_name, view_sql
 from gaelp_assets.warehouse.duckdb.dialect import literal
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
@@ -21,7 +22,7 @@ from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
 from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
-from gaelp_assets.warehouse.refreshes import refresh_entry
+from gaelp_assets.warehouse.refreshes import refresh_entries
 
 
 class DuckDBLoader(DuckDBEngine):
@@ -30,43 +31,51 @@ class DuckDBLoader(DuckDBEngine):
     def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction."""
         with self._file.writing(f"{write.mode.value} {write.relation.id} {write.slice}") as con:
-            ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
-            held, corrected = ledger.read(), ledger.corrections()
-            known = held.known
-            if write.mode is WriteMode.REBUILD:
-                unknown = known.keys() - {batch.batch_id for batch in write.batches}
-                if unknown or corrected.overtake(write.batches):
-                    raise SliceChanged(
-                        f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
-                    )
-                new = unique_batches(write.batches, frozenset())
-                ledger.clear()
-                predicate = slice_predicate(write.relation, write.slice)
-                remember_rows(con, write.relation, predicate)
-                con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
-            else:
-                new = unique_batches(write.batches, known.keys())
-                if new and write.mode is WriteMode.APPEND and corrected.revisions:
-                    raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
-            if not new and write.mode is not WriteMode.REBUILD:
-                return [known[batch.batch_id][0] for batch in write.batches]
-            if write.mode is WriteMode.APPEND:
-                held.check_definition(write.relation)
-            moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
-            settled = self._settle(con, write, ledger, new, moments)
-            ledger.add_dead_letters(new, moments, settled)
-            written = {
-                counts.batch_id: counts
-                for counts in ledger.add_batches(new, moments, settled, corrected.notes)
-            }
-            if write.mode is WriteMode.REBUILD and not write.accept_loss:
-                rows = held_rows(con, write.relation, predicate, known.keys())
-                staged = {batch.batch_id: settled.staged.get(index, 0) for index, batch in enumerate(new)}
-                held.check_losses(write.relation, rows, written.values(), staged)
+            return self._write(con, write)
+
+    def write_all(self, writes: Sequence[SliceWrite]) -> list[list[LineCounts]]:
+        """Carries out appends to several slices in one transaction: all of them, or none."""
+        slices = [write.slice for write in writes]
+        with self._file.writing(f"append to {writes[0].relation.id} {words(slices)}") as con:
+            return [self._write(con, write) for write in writes]
+
+    def _write(self, con: duckdb.DuckDBPyConnection, write: SliceWrite) -> list[LineCounts]:
+        ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
+        held, corrected = ledger.read(), ledger.corrections()
+        known = held.known
+        if write.mode is WriteMode.REBUILD:
+            unknown = known.keys() - {batch.batch_id for batch in write.batches}
+            if unknown or corrected.overtake(write.batches):
+                raise SliceChanged(
+                    f"{write.relation.id} {write.slice} holds batches that came after the rebuild began"
+                )
+            new = unique_batches(write.batches, frozenset())
+            ledger.clear()
+            predicate = slice_predicate(write.relation, write.slice)
+            remember_rows(con, write.relation, predicate)
+            con.execute(f"DELETE FROM {table_name(write.relation)} WHERE {predicate}")
+        else:
+            new = unique_batches(write.batches, known.keys())
+            if new and write.mode is WriteMode.APPEND and corrected.revisions:
+                raise SliceChanged(f"{write.relation.id} {write.slice} holds corrections")
+        if not new and write.mode is not WriteMode.REBUILD:
+            return [known[batch.batch_id][0] for batch in write.batches]
+        if write.mode is WriteMode.APPEND:
+            held.check_definition(write.relation)
+        moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
+        settled = self._settle(con, write, ledger, new, moments)
+        ledger.add_dead_letters(new, moments, settled)
+        written = {
+            counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled, corrected.notes)
+        }
+        if write.mode is WriteMode.REBUILD and not write.accept_loss:
+            rows = held_rows(con, write.relation, predicate, known.keys())
+            staged = {batch.batch_id: settled.staged.get(index, 0) for index, batch in enumerate(new)}
+            held.check_losses(write.relation, rows, written.values(), staged)
         return counts_by_batch(write.batches, written, known)
 
-    def refresh(self, relation: Relation, slice_: Slice, *, run_id: str = "") -> int:
-        """Computes a slice of a stored derived relation again; the number of rows that it then holds.
+    def refresh(self, relation: Relation, *slices: Slice, run_id: str = "") -> int:
+        """Computes slices of a stored derived relation again; the number of rows that they then hold.
 
         DuckDB would cast what it inserts, so a query whose columns are not those that the relation declares is refused.
         """
@@ -79,13 +88,13 @@ class DuckDBLoader(DuckDBEngine):
 
         check_columns(relation, self._catalog)
         table, columns = table_name(relation), names(relation.fields)
-        predicate, sql = slice_predicate(relation, slice_), view_sql(relation, self._tables)
-        entry = to_duckdb(refresh_entry(self._catalog, relation, slice_))
-        with self._file.writing(f"refresh {relation.id} {slice_}") as con:
+        predicate, sql = slices_predicate(relation, slices), view_sql(relation, self._tables)
+        entries = to_duckdb(refresh_entries(self._catalog, relation, slices))
+        with self._file.writing(f"refresh {relation.id} {words(slices)}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
             con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
             con.execute(
-                f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entry}", {"run_id": run_id}
+                f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entries}", {"run_id": run_id}
             )
             return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
 

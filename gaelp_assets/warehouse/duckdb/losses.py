@@ -15,7 +15,7 @@ from gaelp_assets.warehouse.losses import SAMPLE, HeldRows
 def remember_rows(con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str) -> None:
     """Notes which rows the slice holds, for `held_rows`."""
     con.execute(
-        f"CREATE TEMP TABLE _before AS SELECT _batch_id, _row_hash, {_keys(relation)} "
+        f"CREATE OR REPLACE TEMP TABLE _before AS SELECT _batch_id, _row_hash, {_keys(relation)} "
         f"FROM {table_name(relation)} WHERE {predicate}"
     )
 

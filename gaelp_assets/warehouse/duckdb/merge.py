@@ -117,11 +117,11 @@ def stage_files(con: duckdb.DuckDBPyConnection, table: str, files: Sequence[Sequ
         con.register(
             f"{table}_owner", pl.DataFrame({"file_index": range(len(owners)), "_batch": owners}).to_arrow()
         )
-        con.execute(f"CREATE TEMP TABLE {table}_file AS SELECT * FROM {table}_owner")
+        con.execute(f"CREATE OR REPLACE TEMP TABLE {table}_file AS SELECT * FROM {table}_owner")
         con.unregister(f"{table}_owner")
         listed = ", ".join(literal(path) for path in paths)
         con.execute(
-            f"CREATE TEMP VIEW {table} AS SELECT p.*, f._batch FROM read_parquet([{listed}]) AS p "
+            f"CREATE OR REPLACE TEMP VIEW {table} AS SELECT p.*, f._batch FROM read_parquet([{listed}]) AS p "
             f"JOIN {table}_file AS f ON f.file_index = p.file_index"
         )
     return len(paths)
@@ -138,11 +138,11 @@ def _create_staged_view(
         for index, (batch, moment) in enumerate(zip(batches, loaded_at, strict=True))
     )
     con.execute(
-        f"CREATE TEMP TABLE _batch_info AS SELECT * FROM (VALUES {values}) AS v(_batch, _batch_id, _loaded_at)"
+        f"CREATE OR REPLACE TEMP TABLE _batch_info AS SELECT * FROM (VALUES {values}) AS v(_batch, _batch_id, _loaded_at)"
     )
     columns = ", ".join(f"s.{quote(f.name)}::{duckdb_type(f)} AS {quote(f.name)}" for f in relation.fields)
     con.execute(
-        f"CREATE TEMP VIEW _staged_row AS SELECT {columns}, s._row_hash, s._line_number, s._byte_offset, s._batch, "
+        f"CREATE OR REPLACE TEMP VIEW _staged_row AS SELECT {columns}, s._row_hash, s._line_number, s._byte_offset, s._batch, "
         "i._batch_id, i._loaded_at FROM _staged AS s JOIN _batch_info AS i USING (_batch)"
     )
 
@@ -197,12 +197,12 @@ def _find_contested_keys(
     key_of_table = _key(keys, "t.")
     slice_columns = ", ".join(_slice_columns(relation))
     con.execute(
-        f"CREATE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash, {slice_columns} "
+        f"CREATE OR REPLACE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash, {slice_columns} "
         f"FROM (SELECT rowid, *, {elsewhere or 'FALSE'} AS _elsewhere FROM {table} "
         f"WHERE ({' OR '.join(parts) or 'FALSE'}) AND {within}) AS t JOIN _staged AS s ON {same}"
     )
     con.execute(
-        "CREATE TEMP TABLE _contested AS SELECT key_hash FROM _held"
+        "CREATE OR REPLACE TEMP TABLE _contested AS SELECT key_hash FROM _held"
         + (
             f" UNION SELECT {key_hash} AS key_hash FROM _staged GROUP BY 1 HAVING count(*) > 1"
             if repeated
@@ -246,7 +246,7 @@ def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
     conflict = relation.on_key_conflict
     version = quote(conflict.latest) if isinstance(conflict, Latest) else "0"
     con.execute(f"""
-        CREATE TEMP TABLE _fate AS
+        CREATE OR REPLACE TEMP TABLE _fate AS
         WITH contender AS (
             SELECT s._batch, s._line_number, s._byte_offset, NULL AS _row_id, NULL AS _held_batch_id, s._row_hash,
                 {version} AS _version, {key_names}
@@ -287,7 +287,7 @@ def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> Non
         return
     columns = names(relation.fields)
     con.execute(f"""
-        CREATE TEMP TABLE _content AS
+        CREATE OR REPLACE TEMP TABLE _content AS
         WITH wanted AS (
             SELECT batch AS _batch, line_number AS _line FROM _fate WHERE fate = 'equal'
             UNION SELECT winner_batch, winner_line FROM _fate WHERE fate = 'equal'
@@ -301,7 +301,7 @@ def _compare_contents(con: duckdb.DuckDBPyConnection, relation: Relation) -> Non
         f"{_comparable(f, 'a.')} IS NOT DISTINCT FROM {_comparable(f, 'b.')}" for f in relation.fields
     )
     con.execute(f"""
-        CREATE TEMP TABLE _same AS
+        CREATE OR REPLACE TEMP TABLE _same AS
         SELECT f.batch, f.line_number FROM _fate AS f
             JOIN _content AS a ON a._batch = f.batch AND a._line = f.line_number
             JOIN _content AS b ON b._batch = f.winner_batch AND b._line = f.winner_line

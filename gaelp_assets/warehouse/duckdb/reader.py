@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from gaelp_assets.sql.scope import Tables
 
-CAPABILITIES: Final = Capabilities(engine="duckdb", parallel_changes=False)
+CAPABILITIES: Final = Capabilities(engine="duckdb", parallel_changes=False, slices_at_once=200)
 
 
 class DuckDBReader(DuckDBEngine):
