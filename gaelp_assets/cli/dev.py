@@ -24,6 +24,7 @@ from gaelp_assets.settings import LOCATION, Settings
 if TYPE_CHECKING:
     import dagster as dg
 
+EVENT_BATCH_SIZE: Final = 1_000
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
 GRACE_SECONDS: Final = 20
 POLL_SECONDS: Final = 0.2
@@ -59,9 +60,15 @@ def prepare_dagster_home(settings: Settings) -> Path:
         if not made.exists():
             import dagster as dg
 
+            os.environ.update(dagster_environment(home))
             with dg.DagsterInstance.from_config(str(home)):
                 made.touch()
     return home
+
+
+def dagster_environment(home: Path) -> dict[str, str]:
+    """What Dagster's processes need in their environment: where the instance is, and that events are stored in batches."""
+    return {"DAGSTER_HOME": str(home), "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE)}
 
 
 def dagster_instance(settings: Settings) -> dg.DagsterInstance:
@@ -70,7 +77,7 @@ def dagster_instance(settings: Settings) -> dg.DagsterInstance:
 
     home = prepare_dagster_home(settings)
     # Dagster looks for it there when it is asked for the instance again, as by its own subprocesses.
-    os.environ["DAGSTER_HOME"] = str(home)
+    os.environ.update(dagster_environment(home))
     return dg.DagsterInstance.get()
 
 
@@ -94,7 +101,7 @@ def run_dev(
     environment = {
         **os.environ,
         **settings.folders(),
-        "DAGSTER_HOME": str(prepare_dagster_home(settings)),
+        **dagster_environment(prepare_dagster_home(settings)),
         "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
     }
     python, quiet = sys.executable, ["--code-server-log-level", "error"]

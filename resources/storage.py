@@ -1,0 +1,89 @@
+"""Dagster's storage in SQLite files, with an event log that takes the events of a range of partitions in one transaction.
+
+Dagster hands over events in batches if the environment names a size (`DAGSTER_EVENT_BATCH_SIZE`), and its own SQLite storage then
+stores them one by one: two connections and two transactions each, about 10 ms of CPU time for a materialized partition. What is
+stored is the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from dagster import DagsterEventType, EventLogEntry
+from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
+from dagster._serdes import ConfigurableClassData
+
+_OF_ASSETS: Final = frozenset(
+    {
+        DagsterEventType.ASSET_MATERIALIZATION,
+        DagsterEventType.ASSET_MATERIALIZATION_PLANNED,
+        DagsterEventType.ASSET_OBSERVATION,
+    }
+)
+
+
+class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
+    """Stores batches of events about the partitions of assets at once, and all else as Dagster does."""
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> BatchedSqliteEventLogStorage:
+        """The event log that `dagster.yaml` describes: Dagster's own method would make one of its own class."""
+        return cls(inst_data=inst_data, **config_value)
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Stores events of one run; those about assets in the index too, where the pages of assets find them."""
+        if {event.dagster_event_type for event in events} - _OF_ASSETS or len({e.run_id for e in events}) > 1:
+            super().store_event_batch(events)
+            return
+        with self.run_connection(events[0].run_id) as connection:
+            connection.execute(self.prepare_insert_event_batch(events))
+        with self.index_transaction() as connection:
+            stored = [
+                (event, _inserted(connection.execute(self.prepare_insert_event(event)))) for event in events
+            ]
+            self._store_asset_event_tags(connection, events, [event_id for _, event_id in stored])
+            # Of each asset the index keeps the newest event of a kind.
+            newest = {(event.dagster_event_type, _asset(event)): (event, id_) for event, id_ in stored}
+            for event, event_id in newest.values():
+                self._store_asset_event(connection, event, event_id)
+
+
+def _inserted(result: Any) -> int:
+    """The id of the row that a statement has inserted."""
+    return int(result.inserted_primary_key[0])
+
+
+def _asset(event: EventLogEntry) -> str:
+    key = event.get_dagster_event().asset_key
+    return "" if key is None else key.to_string()
+
+
+class BatchedSqliteStorage(DagsterSqliteStorage):
+    """Dagster's own storage below a folder, in the same files, but for its event log."""
+
+    def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(base_dir, inst_data)
+        self._event_log_storage = BatchedSqliteEventLogStorage(self._event_log_folder)
+
+    @classmethod
+    def from_config_value(
+        cls, inst_data: ConfigurableClassData | None, config_value: Any
+    ) -> BatchedSqliteStorage:
+        """The storage that `dagster.yaml` describes."""
+        return cls.from_local(inst_data=inst_data, **config_value)
+
+    @property
+    def event_storage_data(self) -> ConfigurableClassData:
+        """What makes the event log in another process."""
+        config = json.dumps({"base_dir": self._event_log_folder})
+        return ConfigurableClassData(__name__, BatchedSqliteEventLogStorage.__name__, config)
+
+    @property
+    def _event_log_folder(self) -> str:
+        return str(Path(self.base_dir, "history", "runs"))
