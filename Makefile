@@ -29,8 +29,9 @@ setup: .venv/.installed
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gaelp_assets needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q gaelp_assets resources sensors
 	touch $@
 
 dev: setup
@@ -100,8 +101,8 @@ bench: .venv-benchmarks/.installed
 
 .venv-benchmarks/.installed: .venv/.installed requirements-benchmarks.lock
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-benchmarks
-	$(BIN)/uv pip install --quiet --python $(BENCH)/python --require-hashes -r requirements.lock -r requirements-benchmarks.lock
-	$(BIN)/uv pip install --quiet --python $(BENCH)/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH)/python --require-hashes -r requirements.lock -r requirements-benchmarks.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BENCH)/python --no-deps --no-build-isolation --editable .
 	touch $@
 
 format: setup

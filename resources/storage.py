@@ -24,6 +24,7 @@ _OF_ASSETS: Final = frozenset(
         DagsterEventType.ASSET_OBSERVATION,
     }
 )
+_PLANNED_CHECK: Final = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
@@ -37,8 +38,9 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         return cls(inst_data=inst_data, **config_value)
 
     def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
-        """Stores events of one run; those about assets in the index too, where the pages of assets find them."""
-        if {event.dagster_event_type for event in events} - _OF_ASSETS or len({e.run_id for e in events}) > 1:
+        """Stores events of one run; those about assets and checks in the index too, where their pages find them."""
+        kinds = {event.dagster_event_type for event in events}
+        if kinds - _OF_ASSETS - {_PLANNED_CHECK} or len({event.run_id for event in events}) > 1:
             super().store_event_batch(events)
             return
         with self.run_connection(events[0].run_id) as connection:
@@ -47,11 +49,17 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
             stored = [
                 (event, _inserted(connection.execute(self.prepare_insert_event(event)))) for event in events
             ]
-            self._store_asset_event_tags(connection, events, [event_id for _, event_id in stored])
+            of_assets = [(event, id_) for event, id_ in stored if event.dagster_event_type in _OF_ASSETS]
+            self._store_asset_event_tags(
+                connection, [event for event, _ in of_assets], [event_id for _, event_id in of_assets]
+            )
             # Of each asset the index keeps the newest event of a kind.
-            newest = {(event.dagster_event_type, _asset(event)): (event, id_) for event, id_ in stored}
+            newest = {(event.dagster_event_type, _asset(event)): (event, id_) for event, id_ in of_assets}
             for event, event_id in newest.values():
                 self._store_asset_event(connection, event, event_id)
+        for event, event_id in stored:
+            if event.dagster_event_type is _PLANNED_CHECK:
+                self.store_asset_check_event(event, event_id)
 
 
 def _inserted(result: Any) -> int:

@@ -24,6 +24,7 @@ from gaelp_assets.assets.partitions import (
     partitions_def,
     scopes,
     slices_of,
+    together,
 )
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.keys import names_slices, spans_slices
@@ -233,7 +234,7 @@ def foreign_keys(
     in_all = 0
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
-        missing = sum(_missing(platform, relation, foreign, target, scope) for scope in covered)
+        missing = sum(_missing(platform, relation, foreign, target, scope) for scope in together(covered))
         in_all += missing
         rows.append(
             {

@@ -128,11 +128,12 @@ def empty_selection(selected: str) -> dg.Failure:
 
 @dataclass(frozen=True)
 class PartitionRange:
-    """A rectangle of a table for SQL: the days from `first` to `last` of one environment, or of all."""
+    """A rectangle of a table for SQL: the days from `first` to `last` of one environment, of several, or of all."""
 
     first: dt.date
     last: dt.date
     environment: str | None = None
+    environments: tuple[str, ...] = ()
 
     def condition(
         self, relation: Relation, alias: str, *, prefix: str = ""
@@ -150,7 +151,27 @@ class PartitionRange:
         if self.environment is not None and relation.partitioning.environment is not None:
             sql += f" AND {alias}.`{relation.partitioning.environment}` = @{prefix}environment"
             parameters[f"{prefix}environment"] = self.environment
+        elif self.environments and relation.partitioning.environment is not None:
+            sql += f" AND {alias}.`{relation.partitioning.environment}` IN UNNEST(@{prefix}environments)"
+            parameters[f"{prefix}environments"] = self.environments
         return sql, parameters
+
+
+def together(covered: Sequence[PartitionRange]) -> list[PartitionRange]:
+    """As few rectangles as cover the same rows: environments of the same days in one, for questions about each row by itself.
+
+    >>> day = dt.date(2026, 11, 20)
+    >>> [len(found.environments) for found in together([PartitionRange(day, day, name) for name in ("a", "b")])]
+    [2]
+    """
+    found: dict[tuple[dt.date, dt.date], list[PartitionRange]] = {}
+    for scope in covered:
+        found.setdefault((scope.first, scope.last), []).append(scope)
+    merged = []
+    for (first, last), alike in found.items():
+        names = tuple(scope.environment for scope in alike if scope.environment is not None)
+        merged += [PartitionRange(first, last, environments=names)] if len(alike) == len(names) > 1 else alike
+    return merged
 
 
 def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> list[PartitionRange]:

@@ -19,6 +19,7 @@ from gaelp_assets.assets.metadata import (
     failure,
     load_metadata,
 )
+from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
     GATEWAY,
     PartitionRange,
@@ -114,8 +115,7 @@ def table_asset(
         elif slices == [WHOLE]:
             yield dg.MaterializeResult(asset_key=key, metadata=loads.published[WHOLE])
         else:
-            for slice_, metadata in loads.published.items():
-                context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
+            add_partition_metadata(context, key, loads.published)
             yield dg.MaterializeResult(asset_key=key)
         # Dagster goes on here once it has recorded the materialization.
         checks = [dg.AssetCheckKey(key, name) for name in CHECKS]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import dagster as dg
 
 from gaelp_assets.assets.metadata import ColumnSources, Metadata, definition_metadata, describe, failure
+from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
     asset_key,
     empty_selection,
@@ -69,8 +70,8 @@ def view_asset(
             found = _refresh(platform.open(), relation, slices, context.run.run_id)
         except GaelpError as error:
             raise failure(error) from error
-        for slice_, metadata in found.items() if partitioned else ():
-            context.add_asset_metadata(metadata, asset_key=key, partition_key=slice_.partition_key)
+        if partitioned:
+            add_partition_metadata(context, key, found)
         yield dg.MaterializeResult(asset_key=key, metadata={} if partitioned else found[WHOLE])
 
     return refresh

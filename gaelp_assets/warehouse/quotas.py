@@ -143,7 +143,9 @@ def cadence(room: QuotaLeft, writes: int, now: dt.datetime) -> Cadence:
     left of the day: `w * LOAD_JOBS_PER_WRITE * seconds left / load jobs left`.
     """
     limits = room.limits
-    if now >= room.renewed_at or (room.used or 0) < limits.load_jobs * SCARCE_SHARE:
+    if now >= room.renewed_at:
+        return Cadence(limits.writers_per_table, limits.load_jobs // LOAD_JOBS_PER_WRITE)
+    if (room.used or 0) < limits.load_jobs * SCARCE_SHARE:
         return Cadence(limits.writers_per_table, room.writes_left)
     seconds = (room.renewed_at - now).total_seconds()
     share = load_jobs(writes) / room.left if room.left else 1.0

@@ -18,7 +18,7 @@ from sqlglot import exp
 from gaelp_assets.assets import checks
 from gaelp_assets.assets.charts import chart_frame
 from gaelp_assets.assets.partitions import PartitionRange
-from gaelp_assets.assets.tables import row_count
+from gaelp_assets.assets.tables import row_counts
 from gaelp_assets.catalog import Catalog, Field, Relation
 from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.status import read_status
@@ -28,7 +28,7 @@ from gaelp_assets.warehouse.bigquery.jobs import Jobs
 from gaelp_assets.warehouse.bigquery.resources import requires_partition_filter
 from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets_tests.contract.warehouses import ENGINES, write
-from gaelp_assets_tests.emulator.generated import SLICES, Rows
+from gaelp_assets_tests.emulator.generated import Rows
 
 CATALOG = read_catalog()
 EVERYTHING = PartitionRange(dt.date(2000, 1, 1), dt.date(2030, 1, 1))
@@ -73,10 +73,7 @@ def platforms(
         for each in both:
             each.warehouse.ensure([relation])
         if relation.is_stored:
-            counts = [
-                [each.warehouse.refresh(relation, slice_) for slice_ in rows.slices(relation)]
-                for each in both
-            ]
+            counts = [each.warehouse.refresh(relation, *rows.slices(relation)) for each in both]
             assert counts[0] == counts[1], relation.id
     return both
 
@@ -119,7 +116,13 @@ def test_what_the_platform_shows_is_the_same(platforms: tuple[Platform, Platform
         shown.append(dead_letters(each, raw=True, limit=1000).drop("rejected_at").rows())
         tables = read_status(each).tables
         shown.append([(row.relation_id, row.rows, row.slices, row.files, row.rejected) for row in tables])
-        shown.append([row_count(each, relation, SLICES[0]) for relation in CATALOG if relation.partitioning])
+        shown.append(
+            [
+                row_counts(each, relation, Rows(CATALOG, 1).slices(relation))
+                for relation in CATALOG
+                if relation.partitioning
+            ]
+        )
         shown.append([each.warehouse.describe(relation).rows for relation in CATALOG])  # type: ignore[union-attr]
         told.append(shown)
     assert told[0] == told[1]

@@ -162,7 +162,18 @@ def environment() -> Path:
         uv = _uv()
         if uv is not None:
             _run(uv, "venv", "--quiet", "--no-python-downloads", "--python", base, ENVIRONMENT)
-            _run(uv, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", LOCK_FILE)
+            _run(
+                uv,
+                "pip",
+                "install",
+                "--quiet",
+                "--compile-bytecode",
+                "--python",
+                python,
+                "--require-hashes",
+                "-r",
+                LOCK_FILE,
+            )
         else:
             _run(base, "-m", "venv", ENVIRONMENT)
             _run(python, "-m", "pip", "install", "--quiet", "--require-hashes", "-r", LOCK_FILE)

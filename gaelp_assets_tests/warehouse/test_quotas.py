@@ -105,11 +105,11 @@ def test_only_runs_that_matter_ask_for_what_is_left() -> None:
 
 def test_loads_are_spread_over_the_day_once_half_of_it_is_spent() -> None:
     seconds_left = 12 * 3600
-    assert cadence(_room(50_001), 1000, NOON) == Cadence(22)
+    assert cadence(_room(50_001), 1000, NOON) == Cadence(22, 25_000)
     assert cadence(_room(50_000), 1000, NOON) == Cadence(
-        22, dt.timedelta(seconds=seconds_left * 2000 / 50_000)
+        22, 25_000, dt.timedelta(seconds=seconds_left * 2000 / 50_000)
     )
-    assert cadence(_room(21), 1000, NOON) == Cadence(10, dt.timedelta(seconds=seconds_left))
-    assert cadence(_room(0), 1, NOON) == Cadence(0, dt.timedelta(seconds=seconds_left))
-    assert cadence(QuotaLeft(LIMITS, NOON, None), 1000, NOON) == Cadence(22)
-    assert cadence(_room(0), 1000, NOON + dt.timedelta(hours=12)) == Cadence(22)
+    assert cadence(_room(21), 1000, NOON) == Cadence(10, 10, dt.timedelta(seconds=seconds_left))
+    assert cadence(_room(0), 1, NOON) == Cadence(0, 0, dt.timedelta(seconds=seconds_left))
+    assert cadence(QuotaLeft(LIMITS, NOON, None), 1000, NOON) == Cadence(22, 50_000)
+    assert cadence(_room(0), 1000, NOON + dt.timedelta(hours=12)) == Cadence(22, 50_000)

@@ -205,13 +205,16 @@ def test_google_accepts_refreshes_and_views_of_the_catalogue() -> None:
         _analyze(gate, query)
         if derived.is_stored:
             part = derived.partitioning
-            slice_ = Slice(DAY if part else None, "it's-v0" if part and part.environment else None)
-            entry = transaction.refresh_entry_statement(NAMES, catalog, derived, slice_)
-            for statement in transaction.refresh_statements(
-                NAMES, derived, slice_, f"{NAMES.dataset_id('locks')}.one", query, entry
-            ):
-                if statement not in CONTROL:
-                    _analyze(gate, statement)
+            names = ("it's-v0", "Taxi-v4") if part and part.environment else (None,)
+            days = (DAY, DAY + dt.timedelta(days=1)) if part else (None,)
+            slices = [Slice(day, name) for day in days for name in names]
+            for some in (slices[:1], slices):
+                entries = transaction.refresh_entries_statement(NAMES, catalog, derived, some)
+                for statement in transaction.refresh_statements(
+                    NAMES, derived, some, f"{NAMES.dataset_id('locks')}.one", query, entries
+                ):
+                    if statement not in CONTROL:
+                        _analyze(gate, statement)
             _analyze(gate, forget_statement(derived, NAMES.table(catalog[REFRESHES])))
     for question in (stale_query(catalog, 9, DAY), WRITERS_QUERY):
         assert question is not None
