@@ -81,7 +81,7 @@ class BigQueryLoader(BigQueryEngine):
             )
 
     def write_all(self, writes: Sequence[SliceWrite]) -> list[list[LineCounts]]:
-        """Carries out several `SliceWrite`s, each in a transaction of its own."""
+        """Carries out appends to several slices, each in a transaction of its own."""
         return [self.write(write) for write in writes]
 
     def refresh(self, relation: Relation, *slices: Slice, run_id: str = "") -> int:
