@@ -1,7 +1,7 @@
 """Loads many slices of one table: small appends together, in one transaction, and each slice with a fate of its own.
 
 Whatever is not a plain append of a few small files goes the way of `ingest.load`, slice by slice: rebuilds, corrections, a slice that was
-loaded under another definition, a file that is replaced meanwhile. So does a slice that keeps others from being written with it.
+loaded under another definition, a file that is replaced at that moment. So does a slice that keeps others from being written with it.
 """
 
 from __future__ import annotations
