@@ -67,8 +67,13 @@ def prepare_dagster_home(settings: Settings) -> Path:
 
 
 def dagster_environment(home: Path) -> dict[str, str]:
-    """What Dagster's processes need in their environment: where the instance is, and that events are stored in batches."""
-    return {"DAGSTER_HOME": str(home), "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE)}
+    """What Dagster's processes need in their environment: where the instance is, that events are stored in batches, and patience."""
+    return {
+        "DAGSTER_HOME": str(home),
+        "DAGSTER_EVENT_BATCH_SIZE": str(EVENT_BATCH_SIZE),
+        # How long the daemon waits for the code server. After 60 s, the default, a busy machine fails runs that are about to start.
+        "DAGSTER_GRPC_TIMEOUT_SECONDS": os.environ.get("DAGSTER_GRPC_TIMEOUT_SECONDS", "300"),
+    }
 
 
 def dagster_instance(settings: Settings) -> dg.DagsterInstance:

@@ -52,10 +52,12 @@ class DuckDBMigrator(DuckDBEngine):
     def changing(self) -> Iterator[Callable[[RelationPlan], RelationPlan]]:
         """Carries out plans, each in a transaction of its own, under one lock of the file."""
         with self._file.writing("change relations") as con:
+            # Nobody else changes the file under the lock, and DuckDB lists all relations to tell one: once for all of them.
+            found = schema.shapes(con, with_upstream(self._catalog, list(self._catalog)))
 
             def apply(planned: RelationPlan) -> RelationPlan:
                 with self._file.savepoint(con, f"change {planned.relation.id}"):
-                    (now,) = schema.compared(con, [planned.relation], self._tables)
+                    (now,) = schema.compared(con, [planned.relation], self._tables, found=found)
                     done = recheck(planned, now)
                     self._carry_out(con, done)
                 return done
@@ -85,5 +87,5 @@ class DuckDBMigrator(DuckDBEngine):
     def _forget_refreshes(self, con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
         """What is made again is empty, whatever was computed for it before."""
         refreshes = [each for each in with_ledgers(self._catalog, [relation]) if each.id == REFRESHES]
-        if refreshes and schema.shapes(con, refreshes):
+        if refreshes and REFRESHES in schema.ids(con):
             con.execute(forget_statement(relation, table_name(*refreshes)))

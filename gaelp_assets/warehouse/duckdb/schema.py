@@ -47,6 +47,12 @@ def column_names(con: duckdb.DuckDBPyConnection, relation: Relation) -> list[str
 def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dict[str, TableSchema]:
     """The shapes of those relations that the file holds, by id."""
     ids = [relation.id for relation in relations]
+    there = con.execute(
+        f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE list_contains($ids::VARCHAR[], id)",
+        {"ids": ids},
+    ).fetchall()
+    if not there:  # DuckDB lists the columns of all relations to tell those of some
+        return {}
     columns: dict[str, list[ColumnSchema]] = {}
     # No join and no order here: DuckDB's first one in a new connection costs ten times what the rest of this does.
     for relation_id, name, type_, nullable, comment, _ in sorted(
@@ -60,10 +66,7 @@ def shapes(con: duckdb.DuckDBPyConnection, relations: Sequence[Relation]) -> dic
         column = found_column(name, type_, nullable=nullable, comment=comment)
         columns.setdefault(relation_id, []).append(column)
     found: dict[str, TableSchema] = {}
-    for relation_id, is_view, comment in con.execute(
-        f"SELECT id, is_view, comment FROM ({_RELATIONS}) WHERE list_contains($ids::VARCHAR[], id)",
-        {"ids": ids},
-    ).fetchall():
+    for relation_id, is_view, comment in there:
         schema = tuple(columns.get(relation_id, ()))
         found[relation_id] = (
             found_view(schema, comment)
@@ -78,11 +81,12 @@ def compared(
     relations: Sequence[Relation],
     tables: Tables,
     scope: SchemaScope = SchemaScope.ALL,
+    found: Mapping[str, TableSchema] | None = None,
 ) -> list[RelationPlan]:
-    """What brings each of these relations up to the catalogue."""
+    """What brings each of these relations up to the catalogue; `found` are their `shapes`, where these are known."""
     if not relations:
         return []
-    schema = shapes(con, relations)
+    schema = shapes(con, relations) if found is None else found
     plans = (
         diff(
             relation,
