@@ -90,9 +90,9 @@ def correctable_gateway(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("gateway", "work", "stride"),
     [
-        ("full_gateway", load_everything, 2),
-        ("replayable_gateway", replay_everything, 2),
-        ("correctable_gateway", correct_everything, 6),
+        ("full_gateway", load_everything, 4),
+        ("replayable_gateway", replay_everything, 4),
+        ("correctable_gateway", correct_everything, 12),
         pytest.param("full_gateway", load_everything, 1, marks=pytest.mark.thorough),
         pytest.param("replayable_gateway", replay_everything, 1, marks=pytest.mark.thorough),
         pytest.param("correctable_gateway", correct_everything, 1, marks=pytest.mark.thorough),

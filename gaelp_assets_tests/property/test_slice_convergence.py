@@ -39,7 +39,7 @@ from gaelp_assets_tests.platforms import load as load_checkpoints
 def bounded(engine: str) -> settings:
     """An example takes a fraction of a second where the engine is embedded, and many where each write is five jobs of a server."""
     return settings(
-        max_examples=15 if engine == "duckdb" else 3,
+        max_examples=8 if engine == "duckdb" else 2,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
         # A failing example is shown as it is found: to shrink it takes minutes on a server.
@@ -183,7 +183,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(arriving=arrivals)
 def test_however_lines_arrive_in_the_gateway_the_table_is_the_same(
     arriving: list[tuple[list[int], str, bool, str]],

@@ -18,6 +18,8 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
+from gaelp_assets.cli.dev import dagster_instance
+from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import platform_in, rows
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
@@ -60,7 +62,7 @@ def url(home: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
     """The instance behind the UI, once its sensors have loaded the demo and refreshed the charts."""
-    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+    with dagster_instance(load_settings({"GAELP_HOME": str(home)})) as instance:
         charts = dg.AssetKey(["analytics", "learning_curves"])
         gateway = platform_in(home).gateway
 
