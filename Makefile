@@ -97,6 +97,7 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.verdict
 	$(BENCH)/python -m benchmarks.memory
 	$(BENCH)/python -m benchmarks.append
+	$(BENCH)/python -m benchmarks.slices
 	$(BENCH)/python -m benchmarks.report
 
 .venv-benchmarks/.installed: .venv/.installed requirements-benchmarks.lock

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
-from benchmarks import append, memory, verdict
+from benchmarks import append, memory, slices, verdict
 from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
@@ -91,6 +91,9 @@ def write() -> None:
         memory.table(_results("memory", memory.Figures)),
         "## 10,000 more rows as their slice grows",
         append.table(_results("append", append.Figures)),
+        "## Many small slices",
+        "`gaelp ingest` as a command, with its start: verdicts, ledger, checks, derived relations, pictures and Dagster's events.",
+        slices.table(_results("slices", slices.Figures)),
     ]
     (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     if peers := [result for result in compared if result["threads"] == 1 and not result["bad"]]:

@@ -19,17 +19,30 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias, TypedDict
 
 from benchmarks import transitions
 from benchmarks.files import episodes
 
 RESULTS: Final = Path(__file__).with_name("results") / "slices.json"
 LAST: Final = dt.date.fromisoformat(transitions.DATE)
+UNCHECKED_WAY: Final = "DuckDB, unchecked"
 UNCHECKED: Final = (
     "import duckdb, sys; con = duckdb.connect(sys.argv[1]); con.execute('SET threads = 1'); "
     'con.execute("CREATE TABLE episodes AS SELECT * FROM read_json(?)", [sys.argv[2]])'
 )
+
+
+Way: TypeAlias = Callable[[Path], tuple[Sequence[str], Mapping[str, str]]]
+"""From a home to a command, and its environment."""
+
+
+class Figures(TypedDict):
+    """Medians of CPU and wall seconds of each way."""
+
+    slices: int
+    rows: int
+    medians: dict[str, tuple[float, float]]
 
 
 def write_slices(gateway: Path, dates: int, environments: int, rows: int) -> int:
@@ -59,12 +72,9 @@ def measured(command: Sequence[str], environment: Mapping[str, str]) -> tuple[fl
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - began
 
 
-def _gaelp(home: Path) -> tuple[Sequence[str], Mapping[str, str]]:
+def _ingest(command: Path) -> Way:
     first = LAST - dt.timedelta(days=400)
-    return [str(Path(sys.executable).with_name("gaelp")), "ingest"], {
-        "GAELP_HOME": str(home),
-        "GAELP_FIRST_DATE": str(first),
-    }
+    return lambda home: ([str(command), "ingest"], {"GAELP_HOME": str(home), "GAELP_FIRST_DATE": str(first)})
 
 
 def _unchecked(home: Path) -> tuple[Sequence[str], Mapping[str, str]]:
@@ -72,10 +82,19 @@ def _unchecked(home: Path) -> tuple[Sequence[str], Mapping[str, str]]:
     return [sys.executable, "-c", UNCHECKED, str(home / "unchecked.duckdb"), files], {}
 
 
-WAYS: Final[Mapping[str, Callable[[Path], tuple[Sequence[str], Mapping[str, str]]]]] = {
-    "DuckDB, unchecked": _unchecked,
-    "gaelp ingest": _gaelp,
-}
+def table(results: Sequence[Figures]) -> str:
+    """What was measured as a Markdown table."""
+    lines = [
+        "| slices | rows of each | how | CPU s | s | CPU of unchecked DuckDB |",
+        "|---:|---:|---|---:|---:|---:|",
+    ]
+    for result in results:
+        base = result["medians"][UNCHECKED_WAY][0]
+        lines += [
+            f"| {result['slices']:,} | {result['rows']} | {way} | {cpu:.1f} | {wall:.1f} | {cpu / base:.0f} x |"
+            for way, (cpu, wall) in result["medians"].items()
+        ]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -86,28 +105,36 @@ def main() -> None:
     parser.add_argument("--environments", type=int, default=10)
     parser.add_argument("--rows", type=int, default=100, help="of each slice")
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument(
+        "--before", type=Path, help="the command `gaelp` of another version, measured in turns"
+    )
     parser.add_argument("--dry", action="store_true", help="write no figures")
     asked = parser.parse_args()
-    figures: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+    ways: dict[str, Way] = {
+        UNCHECKED_WAY: _unchecked,
+        "gaelp ingest": _ingest(Path(sys.executable).with_name("gaelp")),
+    }
+    if asked.before is not None:
+        ways["gaelp ingest, the version before"] = _ingest(asked.before)
+    figures: dict[str, list[tuple[float, float]]] = {way: [] for way in ways}
     for _ in range(asked.times):
-        with tempfile.TemporaryDirectory() as folder:
-            home = Path(folder)
-            lines = write_slices(home / "export_gateway", asked.dates, asked.environments, asked.rows)
-            for way, command in WAYS.items():
-                figures[way].append(measured(*command(home)))
+        for way, command in ways.items():
+            with tempfile.TemporaryDirectory() as folder:
+                write_slices(Path(folder) / "export_gateway", asked.dates, asked.environments, asked.rows)
+                figures[way].append(measured(*command(Path(folder))))
                 print(way, *(f"{seconds:.2f} s" for seconds in figures[way][-1]), flush=True)
-    slices = asked.dates * asked.environments
     medians = {
-        way: {"cpu_seconds": round(statistics.median(cpu for cpu, _ in found), 2),
-              "seconds": round(statistics.median(wall for _, wall in found), 2)}
+        way: (round(statistics.median(cpu for cpu, _ in found), 2), round(statistics.median(wall for _, wall in found), 2))
         for way, found in figures.items()
     }  # fmt: skip
-    ratio = medians["gaelp ingest"]["cpu_seconds"] / medians["DuckDB, unchecked"]["cpu_seconds"]
-    print(f"{slices} slices, {lines} rows: {medians}, {ratio:.1f} times", flush=True)
+    result = Figures(slices=asked.dates * asked.environments, rows=asked.rows, medians=medians)
+    print(table([result]), flush=True)
     if not asked.dry:
-        found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        found[f"{slices} slices x {asked.rows} rows"] = {**medians, "times": round(ratio, 1)}
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+        known: list[Figures] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+        others = [
+            found for found in known if (found["slices"], found["rows"]) != (result["slices"], result["rows"])
+        ]
+        RESULTS.write_text(json.dumps([*others, result], indent=2) + "\n")
 
 
 if __name__ == "__main__":
