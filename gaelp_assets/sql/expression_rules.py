@@ -34,6 +34,7 @@ from gaelp_assets.sql.values import data_type, is_literal, sqlglot_type
 _TO_STRING: Final = frozenset(
     {"INT64", "FLOAT64", "NUMERIC", "BOOL", "DATE", "DATETIME", "TIME", "TIMESTAMP"}
 )
+_CLOCK: Final = frozenset({"HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND"})
 _TRANSPARENT: Final = (exp.Paren, exp.Order, exp.Limit, exp.HavingMax, exp.SafeFunc)  # fmt: skip
 
 _NULLS_EITHER: Final = (exp.ArrayAgg, exp.FirstValue, exp.LastValue, exp.NthValue)
@@ -178,10 +179,20 @@ def _extract(self: Typing, node: exp.Expr) -> Type:
     part = str(node.this.name).upper()
     result = type_of(self.call(node))
     source = type_of(node.expression).name
-    clock, calendar = {"HOUR", "MINUTE", "SECOND", "MILLISECOND", "MICROSECOND", "TIME"}, {"DATE"}
-    if (source == "DATE" and part in clock | calendar) or (source == "TIME" and part not in clock - {"TIME"}):
+    if (source == "DATE" and part in _CLOCK | {"TIME", "DATE"}) or (source == "TIME" and part not in _CLOCK):
         self.wrong(f"EXTRACT({part} FROM {source})", node, "a part that it has")
     return {"DATE": DATE, "TIME": TIME}.get(part, result)
+
+
+def _by_unit(self: Typing, node: exp.Expr) -> Type:
+    """A DATE has no time of day, also where the function would take it for a DATETIME."""
+    unit = node.args.get("unit")
+    part = unit.name.upper() if isinstance(unit, exp.Expr) else ""
+    if type_of(node.this) == DATE and part in _CLOCK:
+        self.wrong(
+            f"a DATE has no {part}", node, "DAY, WEEK, MONTH, QUARTER or YEAR", "Use CAST AS DATETIME."
+        )
+    return type_of(self.call(node))
 
 
 def _distinct(self: Typing, node: exp.Expr) -> Type:
@@ -213,6 +224,11 @@ RULES: Final[Mapping[type[exp.Expr], Callable[[Typing, exp.Expr], Type]]] = {
     exp.Bracket: _bracket,
     exp.ByteString: lambda _self, _node: BYTES,
     exp.Case: _case,
+    exp.DateDiff: _by_unit,
+    exp.DateTrunc: _by_unit,
+    exp.DatetimeAdd: _by_unit,
+    exp.DatetimeSub: _by_unit,
+    exp.TimestampTrunc: _by_unit,
     exp.Cast: _cast,
     exp.Concat: _concat,
     exp.DPipe: _concat,

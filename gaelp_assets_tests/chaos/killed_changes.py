@@ -16,6 +16,7 @@ from gaelp_assets.operations import deploy
 from gaelp_assets.operations.stale import stale_slices
 from gaelp_assets.platform import Platform
 from gaelp_assets.runs.in_process import run_pending
+from gaelp_assets.runs.orphans import IN_PROCESS_TAG
 from gaelp_assets.runs.planning import ASSET_JOB
 from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets_tests.chaos.killed_runs import Killer, small_platform, watch_runs
@@ -86,6 +87,7 @@ def _rebuild(definitions: dg.Definitions, platform: Platform, instance: dg.Dagst
             instance=instance,
             asset_selection=[asset_key(relation)],
             partition_key=partition,
+            tags=IN_PROCESS_TAG,  # so that the next process ends the run if this one is killed
             run_config={"ops": {op_name(relation): {"config": {"rebuild": True}}}},
         )
         assert done.success

@@ -31,6 +31,25 @@ def test_names_of_relations_stay_and_comments_go() -> None:
 
 
 @pytest.mark.parametrize(
+    "expression",
+    [
+        "DATETIME_ADD(d, INTERVAL 1 HOUR)",
+        "DATETIME_SUB(d, INTERVAL 1 MICROSECOND)",
+        "DATE_TRUNC(d, HOUR)",
+        "TIMESTAMP_TRUNC(d, MINUTE)",
+        "DATE_DIFF(d, DATETIME '2026-11-20 01:00:00', HOUR)",
+        "EXTRACT(HOUR FROM d)",
+    ],
+)
+def test_a_date_was_given_hours_that_googlesql_does_not_know(expression: str) -> None:
+    sql = f"SELECT {expression} AS x FROM (SELECT DATE '2026-11-20' AS d)"
+    with pytest.raises(Exception, match=r"HOUR|MINUTE|MICROSECOND"):
+        Gate().evaluate(sql)
+    with pytest.raises(GaelpError, match=r"line 1, column \d+: .*(a DATE has no|FROM DATE)"):
+        to_duckdb(sql)
+
+
+@pytest.mark.parametrize(
     ("expression", "name"),
     [
         ("APPROX_QUANTILES(x, n)", "APPROX_QUANTILES"),
