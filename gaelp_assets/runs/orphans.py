@@ -46,7 +46,7 @@ def fail_orphans(instance: dg.DagsterInstance, *, of_daemon: bool) -> int:
         runs = [
             run
             for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_RUN_STATUSES))
-            if SLOT_TAG in run.tags
+            if SLOT_TAG in run.tags or run.tags.items() >= IN_PROCESS_TAG.items()
         ]
     for run in runs:
         instance.report_run_failed(run, "The process that was to execute this run is gone.")
