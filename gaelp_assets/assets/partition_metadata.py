@@ -31,6 +31,7 @@ def add_partition_metadata(
         found: the metadata of each slice that the run is about.
     """
     step = context.get_step_execution_context()
+    # Its own attribute: what is public takes one partition at a time.
     known = step._metadata_accumulator.per_output_metadata
     added: dict[OutputMetadataHandle | AssetMetadataHandle, Mapping[str, object]] = {
         AssetMetadataHandle(asset_key=key, partition_key=slice_.partition_key): metadata

@@ -112,8 +112,11 @@ def _together(platform: Platform, loads: Sequence[SliceLoad]) -> set[SliceLoad]:
         for load, files in staged:
             found = next(counts) if files else []
             if found is not None:
-                load.finish(files, found)
-                done.add(load)
+                with suppress(
+                    GaelpError
+                ):  # likewise: its rows are in the table, and its files are still to be moved
+                    load.finish(files, found)
+                    done.add(load)
         return done
 
 

@@ -41,13 +41,12 @@ def fail_orphans(instance: dg.DagsterInstance, *, of_daemon: bool) -> int:
 
     With `of_daemon`, the planned runs that a daemon left queued or started are among them, if none lives: nobody else would end them.
     """
-    runs = list(instance.get_runs(dg.RunsFilter(tags=IN_PROCESS_TAG, statuses=UNFINISHED_RUN_STATUSES)))
-    if of_daemon and not daemon_lives(instance):
-        runs = [
-            run
-            for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_RUN_STATUSES))
-            if SLOT_TAG in run.tags or run.tags.items() >= IN_PROCESS_TAG.items()
-        ]
+    of_daemon = of_daemon and not daemon_lives(instance)
+    runs = [
+        run
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_RUN_STATUSES))
+        if run.tags.items() >= IN_PROCESS_TAG.items() or (of_daemon and SLOT_TAG in run.tags)
+    ]
     for run in runs:
         instance.report_run_failed(run, "The process that was to execute this run is gone.")
     return len(runs)

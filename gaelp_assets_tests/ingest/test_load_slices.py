@@ -143,3 +143,28 @@ def test_a_warehouse_out_of_reach_is_not_waited_for_once_for_each_slice(
     assert all(isinstance(outcome, TransientError) for outcome in together(platform).values())
     assert sizes == [6]
     assert len(platform.gateway.pending().files) == 6
+
+
+def test_files_that_cannot_be_moved_are_a_matter_of_their_own_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform = platform_in(tmp_path)
+    for number, slice_ in enumerate(SLICES):
+        put(platform, slice_, [row(number, slice_)])
+    archive = platform.gateway.archive
+
+    def refusing(file: Any, batch_id: str) -> Any:
+        if file.slice == SECOND:
+            raise TransientError(Problem("the bucket does not answer", file.path))
+        return archive(file, batch_id)
+
+    monkeypatch.setattr(type(platform.gateway), "archive", lambda _, file, batch_id: refusing(file, batch_id))
+    found = together(platform)
+    assert [isinstance(found[slice_], TransientError) for slice_ in SLICES] == [
+        slice_ == SECOND for slice_ in SLICES
+    ]
+    assert [file.slice for file in platform.gateway.pending().files] == [SECOND]
+    monkeypatch.undo()
+    together(platform)
+    assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 6
+    assert not platform.gateway.pending().files
