@@ -55,7 +55,11 @@ def load_slices(
     for start in range(0, len(slices), at_once):
         group = slices[start : start + at_once]
         if len(group) > 1:
-            yield from _group(platform, relation, group, run_id, validators)
+            loads = [
+                SliceLoad(platform, relation, slice_, validators, run_id, None, {}, accept_loss=accept_loss)
+                for slice_ in group
+            ]
+            yield from _group(platform, relation, loads, validators)
             continue
         try:
             yield group[0], load_slice(
@@ -67,22 +71,18 @@ def load_slices(
 
 
 def _group(
-    platform: Platform, relation: Relation, slices: Sequence[Slice], run_id: str, validators: Validators
+    platform: Platform, relation: Relation, loads: Sequence[SliceLoad], validators: Validators
 ) -> Iterator[tuple[Slice, Outcome]]:
-    """Appends to these slices: to as many of them as can be together."""
-    loads = [
-        SliceLoad(platform, relation, slice_, validators, run_id, None, {}, accept_loss=False)
-        for slice_ in slices
-    ]
+    """Appends to the slices of these loads: to as many of them as can be together."""
     started = time.monotonic()
     try:
         validators.check_layout(platform.warehouse, relation)
         validators.ensure(platform, relation)
         done = _together(platform, loads)
     except GaelpError as error:  # of the table, or of what all of them need
-        yield from ((slice_, error) for slice_ in slices)
+        yield from ((load.slice, error) for load in loads)
         return
-    seconds = (time.monotonic() - started) / len(slices)
+    seconds = (time.monotonic() - started) / len(loads)
     for load in loads:
         started = time.monotonic()
         try:
@@ -112,9 +112,8 @@ def _together(platform: Platform, loads: Sequence[SliceLoad]) -> set[SliceLoad]:
         for load, files in staged:
             found = next(counts) if files else []
             if found is not None:
-                with suppress(
-                    GaelpError
-                ):  # likewise: its rows are in the table, and its files are still to be moved
+                # Likewise: its rows are in the table, and its files are still to be moved.
+                with suppress(GaelpError):
                     load.finish(files, found)
                     done.add(load)
         return done

@@ -63,9 +63,8 @@ class Successor:
             relation: the table.
             own: the version that is being sorted.
         """
-        later = [
-            row for row in ledger_rows(platform.warehouse, relation) if version(row["file"]).supersedes(own)
-        ]
+        corrections = ledger_rows(platform.warehouse, relation, only_corrections=True)
+        later = [row for row in corrections if version(row["file"]).supersedes(own)]
         sorted_ = [version(row["file"]).number for row in later if not is_load(row)]
         if not sorted_:
             return None

@@ -15,6 +15,8 @@ from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.ingest.load_slices import load_slices
 from gaelp_assets.ingest.report import SliceReport
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.losses import DefinitionChanged
+from gaelp_assets.warehouse.protocol import WriteMode
 from gaelp_assets_tests.platforms import DATE, TABLE, checkpoint, drop, ndjson, platform_in, state
 
 ENVIRONMENTS = ("Acrobot-v1", "CartPole-v1", "Taxi-v3")
@@ -168,3 +170,28 @@ def test_files_that_cannot_be_moved_are_a_matter_of_their_own_slice(
     together(platform)
     assert platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {TABLE}").frame.item() == 6
     assert not platform.gateway.pending().files
+
+
+@pytest.mark.parametrize("accept_loss", [False, True])
+def test_what_a_run_says_of_losses_holds_for_each_slice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, accept_loss: bool
+) -> None:
+    """An append to a slice of another definition is a rebuild, which was refused although the run accepted its losses."""
+    platform = platform_in(tmp_path)
+    for number, slice_ in enumerate(SLICES):
+        put(platform, slice_, [row(number, slice_)])
+    engine, said = type(platform.warehouse), []
+    write_one: Callable[..., Any] = engine._write  # type: ignore[attr-defined]
+
+    def changed(warehouse: Any, connection: Any, write: Any) -> Any:
+        said.append((write.mode, write.accept_loss))
+        if write.mode is WriteMode.APPEND and write.slice == SECOND:
+            raise DefinitionChanged(write.relation.id)
+        return write_one(warehouse, connection, write)
+
+    monkeypatch.setattr(engine, "_write", changed)
+    relation = platform.catalog[TABLE]
+    found = dict(load_slices(platform, relation, SLICES, run_id="test", accept_loss=accept_loss))
+    assert {type(outcome) for outcome in found.values()} == {SliceReport}
+    assert (WriteMode.REBUILD, accept_loss) in said
+    assert {accepted for _, accepted in said} == {accept_loss}
