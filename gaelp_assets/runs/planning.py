@@ -37,7 +37,7 @@ SLOT_TAG: Final = "gaelp/slot"
 REASON_TAG: Final = "gaelp/reason"
 RUNS_PER_TICK: Final = 50
 SLICES_PER_RUN: Final = 500
-"""At most: for each partition that says something of itself, Dagster lists all partitions of the run, so that long runs cost a square."""
+"""At most: what arrives while a run goes on waits for it, and nothing of it is on screen before its end."""
 NO_COOLDOWN: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
 LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
