@@ -40,7 +40,7 @@ APPEND_FILES: Final = 200
 ATTEMPTS: Final = 20
 # What a slice may have at most to be loaded beside others; more is worth a transaction of its own.
 FEW_FILES: Final = 20
-FEW_BYTES: Final = 4 << 20
+FEW_BYTES: Final = 1 << 20
 
 
 def load_slice(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -102,20 +102,21 @@ def failing_for(
 ) -> list[int]:
     """Makes the engine refuse to write that slice; how many slices each transaction was to write."""
     engine, sizes = type(platform.warehouse), []
-    write_one: Callable[..., Any] = engine._write  # type: ignore[attr-defined]
-    write_all = engine.write_all
-
-    def refusing(warehouse: Any, connection: Any, write: Any) -> Any:
-        if write.slice == slice_:
-            raise error
-        return write_one(warehouse, connection, write)
+    write_all, write_one = engine.write_all, engine.write
 
     def counted(warehouse: Any, writes: Any) -> Any:
         sizes.append(len(writes))
+        if slice_ in [write.slice for write in writes]:
+            raise error
         return write_all(warehouse, writes)
 
-    monkeypatch.setattr(engine, "_write", refusing)
+    def refusing(warehouse: Any, write: Any) -> Any:
+        if write.slice == slice_:
+            raise error
+        return write_one(warehouse, write)
+
     monkeypatch.setattr(engine, "write_all", counted)
+    monkeypatch.setattr(engine, "write", refusing)
     return sizes
 
 
@@ -181,15 +182,23 @@ def test_what_a_run_says_of_losses_holds_for_each_slice(
     for number, slice_ in enumerate(SLICES):
         put(platform, slice_, [row(number, slice_)])
     engine, said = type(platform.warehouse), []
-    write_one: Callable[..., Any] = engine._write  # type: ignore[attr-defined]
+    write_all, write_one = engine.write_all, engine.write
 
-    def changed(warehouse: Any, connection: Any, write: Any) -> Any:
-        said.append((write.mode, write.accept_loss))
-        if write.mode is WriteMode.APPEND and write.slice == SECOND:
-            raise DefinitionChanged(write.relation.id)
-        return write_one(warehouse, connection, write)
+    def changed(warehouse: Any, writes: Any) -> Any:
+        said.extend((write.mode, write.accept_loss) for write in writes)
+        if any(write.mode is WriteMode.APPEND and write.slice == SECOND for write in writes):
+            raise DefinitionChanged(writes[0].relation.id)
+        return write_all(warehouse, writes)
 
-    monkeypatch.setattr(engine, "_write", changed)
+    def one(warehouse: Any, write: Any) -> Any:
+        if write.slice == SECOND:
+            said.append((write.mode, write.accept_loss))
+            if write.mode is WriteMode.APPEND:
+                raise DefinitionChanged(write.relation.id)
+        return write_one(warehouse, write)
+
+    monkeypatch.setattr(engine, "write_all", changed)
+    monkeypatch.setattr(engine, "write", one)
     relation = platform.catalog[TABLE]
     found = dict(load_slices(platform, relation, SLICES, run_id="test", accept_loss=accept_loss))
     assert {type(outcome) for outcome in found.values()} == {SliceReport}

@@ -36,10 +36,10 @@ from gaelp_assets_tests.platforms import SLICE, checkpoint, ndjson, platform_in,
 from gaelp_assets_tests.platforms import load as load_checkpoints
 
 
-def bounded(engine: str) -> settings:
+def bounded(engine: str, *, duckdb: int = 8) -> settings:
     """An example takes a fraction of a second where the engine is embedded, and many where each write is five jobs of a server."""
     return settings(
-        max_examples=8 if engine == "duckdb" else 2,
+        max_examples=duckdb if engine == "duckdb" else 2,
         deadline=None,
         suppress_health_check=[HealthCheck.too_slow],
         # A failing example is shown as it is found: to shrink it takes minutes on a server.

@@ -19,6 +19,7 @@ from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
 from gaelp_assets.warehouse.duckdb.losses import held_rows, remember_rows
 from gaelp_assets.warehouse.duckdb.merge import MergeResult, merge_rows
+from gaelp_assets.warehouse.duckdb.plain_appends import append_plain
 from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
@@ -37,7 +38,13 @@ class DuckDBLoader(DuckDBEngine):
         """Carries out appends to several slices in one transaction: all of them, or none."""
         slices = [write.slice for write in writes]
         with self._file.writing(f"append to {writes[0].relation.id} {words(slices)}") as con:
-            return [self._write(con, write) for write in writes]
+            plain = append_plain(
+                con, table_name(self._catalog[LEDGER]), table_name(self._catalog[DEAD_LETTER]), writes
+            )
+            return [
+                plain[place] if place in plain else self._write(con, write)
+                for place, write in enumerate(writes)
+            ]
 
     def _write(self, con: duckdb.DuckDBPyConnection, write: SliceWrite) -> list[LineCounts]:
         ledger = SliceLedger(con, self._catalog[LEDGER], self._catalog[DEAD_LETTER], write)
@@ -64,10 +71,7 @@ class DuckDBLoader(DuckDBEngine):
             held.check_definition(write.relation)
         moments = [known[b.batch_id][1] if b.batch_id in known else write.loaded_at for b in new]
         settled = self._settle(con, write, ledger, new, moments)
-        ledger.add_dead_letters(new, moments, settled)
-        written = {
-            counts.batch_id: counts for counts in ledger.add_batches(new, moments, settled, corrected.notes)
-        }
+        written = {counts.batch_id: counts for counts in ledger.add(new, moments, settled, corrected.notes)}
         if write.mode is WriteMode.REBUILD and not write.accept_loss:
             rows = held_rows(con, write.relation, predicate, known.keys())
             staged = {batch.batch_id: settled.staged.get(index, 0) for index, batch in enumerate(new)}

@@ -166,7 +166,7 @@ def _is_resend(
     con: duckdb.DuckDBPyConnection, relation: Relation, predicate: str, settled: MergeResult
 ) -> bool:
     """Whether the slice holds every staged row, line for line. The first rows tell whether it is worth looking at all of them."""
-    keys = _key_fields(relation)
+    keys = key_fields(relation)
     same = " AND ".join((*_same_key(keys), "t._row_hash = s._row_hash"))
     stored = f"(SELECT * FROM {table_name(relation)} WHERE {predicate})"
     rows = sum(settled.staged.values())
@@ -185,16 +185,16 @@ def _find_contested_keys(
     """Makes `_held` (stored rows whose keys are staged, of the slice and of others, unless they are None) and `_contested` (hashes of
     keys to be settled); False if there are none."""
     table = table_name(relation)
-    keys = _key_fields(relation)
-    key_hash = f"hash({_key(keys)})"
+    keys = key_fields(relation)
+    key_hash = f"hash({key_list(keys)})"
     repeated = scalar(con, f"SELECT count(*) - count(DISTINCT {key_hash}) FROM _staged") > 0
     parts = [f"({condition})" for condition in (predicate, elsewhere) if condition is not None]
     if not repeated and not parts:
         return False
     # DuckDB passes a filter of the staged keys on to the scan of the table; what their range excludes is not read at all.
     same = " AND ".join(_same_key(keys))
-    within = _set_key_range(con, keys)
-    key_of_table = _key(keys, "t.")
+    within = key_range(con, keys, "_staged")
+    key_of_table = key_list(keys, "t.")
     slice_columns = ", ".join(_slice_columns(relation))
     con.execute(
         f"CREATE OR REPLACE TEMP TABLE _held AS SELECT DISTINCT t.rowid AS row_id, hash({key_of_table}) AS key_hash, {slice_columns} "
@@ -212,7 +212,7 @@ def _find_contested_keys(
     return bool(scalar(con, "SELECT count(*) FROM _contested"))
 
 
-def _set_key_range(con: duckdb.DuckDBPyConnection, keys: Sequence[Field]) -> str:
+def key_range(con: duckdb.DuckDBPyConnection, keys: Sequence[Field], staged: str) -> str:
     """The condition of stored rows that each part of their key lies within the range of the staged ones; its constants are in a variable,
     as no statement's text may hold values."""
     ends = ", ".join(
@@ -220,7 +220,7 @@ def _set_key_range(con: duckdb.DuckDBPyConnection, keys: Sequence[Field]) -> str
         for index, key in enumerate(keys)
         for end in ("min", "max")
     )
-    con.execute(f"SET VARIABLE _key_range = (SELECT {{{ends}}} FROM _staged)")
+    con.execute(f"SET VARIABLE _key_range = (SELECT {{{ends}}} FROM {staged})")
     return " AND ".join(
         f"{quote(key.name)} BETWEEN getvariable('_key_range').min_{index} AND getvariable('_key_range').max_{index}"
         for index, key in enumerate(keys)
@@ -241,8 +241,8 @@ def _slice_columns(relation: Relation) -> tuple[str, str]:
 def _rank(con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
     """Makes `_fate`: the rows of contested keys with their fate; 'equal' where the content has still to be compared."""
     table = table_name(relation)
-    keys = _key_fields(relation)
-    by_key, key_names = _key(keys), names(tuple(keys))
+    keys = key_fields(relation)
+    by_key, key_names = key_list(keys), names(tuple(keys))
     conflict = relation.on_key_conflict
     version = quote(conflict.latest) if isinstance(conflict, Latest) else "0"
     con.execute(f"""
@@ -339,7 +339,8 @@ def _read_fates(con: duckdb.DuckDBPyConnection, settled: MergeResult) -> None:
             settled.holders[batch, line_number] = Slice(date, environment)
 
 
-def _key_fields(relation: Relation) -> list[Field]:
+def key_fields(relation: Relation) -> list[Field]:
+    """The fields of the key."""
     return [relation.field(name) for name in relation.primary_key]
 
 
@@ -347,7 +348,7 @@ def _same_key(keys: Sequence[Field]) -> list[str]:
     return [f"t.{quote(key.name)} = s.{quote(key.name)}::{duckdb_type(key)}" for key in keys]
 
 
-def _key(keys: Sequence[Field], prefix: str = "") -> str:
+def key_list(keys: Sequence[Field], prefix: str = "") -> str:
     """The key's columns, in their declared types: a hash of a BIGINT is not that of the same INTEGER."""
     return ", ".join(f"{prefix}{quote(key.name)}::{duckdb_type(key)}" for key in keys)
 
