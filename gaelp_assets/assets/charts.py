@@ -29,6 +29,14 @@ STYLES: Final = ("-", "--", ":", "-.")
 ROW_LIMIT: Final = 20_000
 PANELS: Final = 12
 SERIES: Final = len(PALETTE) * len(STYLES)
+LABEL: Final = 40
+"""Characters of a series' name."""
+# In inches: a panel with its labels and title, what of it these take, and the title above all panels.
+PANEL: Final = (3.8, 2.8)
+LEFT: Final = 0.68
+BELOW: Final = 0.46
+ABOVE: Final = 0.24
+TITLE: Final = 0.3
 
 
 def chart_frame(platform: PlatformReader, relation: Relation, environment: str | None) -> pl.DataFrame:
@@ -66,42 +74,63 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> by
     series = _values(frame, chart.series)[:SERIES]
     columns = min(len(facets), 2 if len(facets) == 4 else 3)
     rows = math.ceil(len(facets) / columns)
-    figure = Figure(figsize=(3.6 * columns + 1.9, 2.7 * rows + 0.7), dpi=80, layout="constrained")
+    labels = [_label(value) for value in series] if chart.series is not None else []
+    right = 0.5 + 0.066 * max(len(label) for label in [chart.series or "", *labels]) if labels else 0.1
+    width, height = columns * PANEL[0] + right, rows * PANEL[1] + TITLE
+    figure = Figure(figsize=(width, height), dpi=80)
     canvas: Any = FigureCanvasAgg(figure)  # its methods carry no annotations
-    panels: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
+    # In inches. Matplotlib's own layout measures every text, which takes as long as all the rest.
+    panels = [
+        figure.add_axes(
+            (
+                (place % columns * PANEL[0] + LEFT) / width,
+                1 - (TITLE + (place // columns + 1) * PANEL[1] - BELOW) / height,
+                (PANEL[0] - LEFT - 0.1) / width,
+                (PANEL[1] - BELOW - ABOVE) / height,
+            )
+        )
+        for place in range(len(facets))
+    ]
     for panel, facet in zip(panels, facets, strict=False):
         _draw_panel(panel, chart, _only(frame, chart.facet, facet), series)
         panel.set_title(str(facet) if chart.facet else "", fontsize=9)
         panel.set_xlabel(chart.x.replace("_", " "), fontsize=8)
         panel.set_ylabel(chart.y.replace("_", " "), fontsize=8)
-    for panel in panels[len(facets) :]:
-        panel.set_visible(False)
-    figure.suptitle(_title(relation, chart, environment), fontsize=10)
+    figure.suptitle(_title(relation, chart, environment), fontsize=10, y=1 - 0.06 / height, va="top")
     if chart.series is not None:
-        _draw_legend(figure, panels[: len(facets)], chart.series, series)
-    canvas.draw()  # `savefig` draws twice, once for the layout alone
+        _draw_legend(figure, panels, chart.series, labels, 1 - (TITLE + ABOVE) / height)
+    canvas.draw()
     pixels = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
     image = io.BytesIO()
     # A palette image is a third of the size, and every picture is kept in Dagster's event log.
-    pixels.convert("RGB").quantize(128).save(image, format="png", optimize=True)
+    pixels.convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE).save(image, format="png")
     return image.getvalue()
 
 
-def _draw_legend(figure: Figure, panels: Sequence[Axes], name: str, series: Sequence[object]) -> None:
+def _draw_legend(
+    figure: Figure, panels: Sequence[Axes], name: str, series: Sequence[str], top: float
+) -> None:
     lines: dict[str, Artist] = {}
     for panel in panels:
         handles, labels = panel.get_legend_handles_labels()
         lines |= dict(zip(labels, handles, strict=True))
-    labels = [str(value) for value in series if str(value) in lines]
+    labels = [label for label in series if label in lines]
     figure.legend(
         [lines[label] for label in labels],
         labels,
-        loc="outside right upper",
+        loc="upper right",
+        bbox_to_anchor=(1, top),
+        borderaxespad=0,
         title=name.replace("_", " "),
         fontsize=8,
         title_fontsize=8,
         frameon=False,
     )
+
+
+def _label(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
 
 
 def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence[object]) -> None:
@@ -114,7 +143,7 @@ def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence
         x, y = part[chart.x].to_list(), part[chart.y].to_list()
         # A single point has no line to be seen by.
         marker = "o" if len(x) == 1 else None
-        panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=str(value))
+        panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=_label(value))
         if chart.low is not None and chart.high is not None:
             band = part.drop_nulls([chart.low, chart.high])
             panel.fill_between(
@@ -123,6 +152,8 @@ def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence
             )  # fmt: skip
     panel.grid(visible=True, color="#dddddd", linewidth=0.6)
     panel.tick_params(labelsize=7)
+    for axis in (panel.xaxis, panel.yaxis):
+        axis.get_offset_text().set_fontsize(7)
     if frame[chart.x].dtype.is_numeric():
         panel.locator_params(axis="x", nbins=5)
     elif frame[chart.x].dtype.is_temporal():

@@ -6,9 +6,7 @@ lock beside the file (shared to read, exclusive to write), opens, works and clos
 
 from __future__ import annotations
 
-import os
 import re
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,19 +14,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import duckdb
-import polars as pl
 from tenacity import Retrying, retry_if_exception, stop_before_delay, wait_random_exponential
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_system
 from gaelp_assets.sql.template import MARK
 from gaelp_assets.warehouse.duckdb.file_lock import FairFileLock
+from gaelp_assets.warehouse.duckdb.instance import MEMORY_LIMIT, Instance
 
-# Four million rows at once were committed as fast with it as with more; what exceeds it spills to disk.
-MEMORY_LIMIT: Final = "320MB"
 _NO_SPACE = re.compile(
     r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
 )
-_NO_FILE: Final = ":memory:"
 _FOREIGN_LOCK = "Could not set lock on file"
 _HOLDER = re.compile(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)")
 # The messages of these speak of statements and files. Those of others may quote a row's values.
@@ -70,6 +65,8 @@ class DuckDBFile:
         self.file = file
         self._timeout = lock_timeout
         self._turns = FairFileLock(file, lock_timeout)
+        self._reader = Instance(file, read_only=True)
+        self._writer = Instance(file, read_only=False)
 
     def exists(self) -> bool:
         """Whether there is a file.
@@ -92,12 +89,14 @@ class DuckDBFile:
             GaelpError: the file is not a warehouse, or DuckDB refuses the statement.
         """
         if not self.exists():
-            with self._session(True, purpose, time.monotonic() + self._timeout, _NO_FILE) as con:
+            with self._session(
+                Instance(None, read_only=True), purpose, time.monotonic() + self._timeout
+            ) as con:
                 yield con
             return
         with (
             self._turns.acquire(write=False, purpose=purpose) as deadline,
-            self._session(True, purpose, deadline) as con,
+            self._session(self._reader, purpose, deadline) as con,
         ):
             yield con
 
@@ -116,7 +115,7 @@ class DuckDBFile:
             raise of_the_system(error, problem) from error
         with (
             self._turns.acquire(write=True, purpose=purpose) as deadline,
-            self._session(False, purpose, deadline) as con,
+            self._session(self._writer, purpose, deadline) as con,
         ):
             con.begin()
             try:
@@ -149,18 +148,16 @@ class DuckDBFile:
 
     @contextmanager
     def _session(
-        self, read_only: bool, purpose: str, deadline: float, database: str = ""
+        self, instance: Instance, purpose: str, deadline: float
     ) -> Iterator[duckdb.DuckDBPyConnection]:
         try:
-            if not read_only and not self.file.exists():
+            if instance is self._writer and not self.file.exists():
                 self._make()
-            con = self._open(read_only, purpose, deadline, database or str(self.file))
-            try:
-                con.execute("SET TimeZone = 'UTC'")
+            with instance.session(self._patiently(deadline)) as con:
                 yield con
-            finally:
-                con.close()
         except duckdb.Error as error:
+            if _is_held_elsewhere(error):
+                raise TransientError(self._held(str(error), purpose)) from None
             raise duckdb_error(error, self.file, purpose) from _safe_cause(error)
 
     def _make(self) -> None:
@@ -174,37 +171,13 @@ class DuckDBFile:
             with suppress(OSError):
                 unfinished.unlink(missing_ok=True)
 
-    def _open(
-        self, read_only: bool, purpose: str, deadline: float, database: str
-    ) -> duckdb.DuckDBPyConnection:
-        config: dict[str, str | bool | int | float | list[str]] = {
-            "memory_limit": MEMORY_LIMIT,
-            # As many as the rest of the load uses; DuckDB itself does not heed which processors the process may use.
-            "threads": pl.thread_pool_size(),
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-            # A query has no business with other files; a write reads the staged ones. Both spill to `FILE.tmp`.
-            "enable_external_access": not read_only,
-            # Rows have no order. To keep one, DuckDB buffers what it could write at once: half the speed, 100 MB more.
-            "preserve_insertion_order": read_only,
-        }
-        if read_only and not os.access(self.file.parent, os.W_OK):
-            # DuckDB makes this folder when it first spills, and removes it.
-            config["temp_directory"] = str(Path(tempfile.gettempdir(), f"gaelp-duckdb-{os.getpid()}"))
-        patiently = Retrying(
+    def _patiently(self, deadline: float) -> Retrying:
+        return Retrying(
             retry=retry_if_exception(_is_held_elsewhere),
             wait=wait_random_exponential(multiplier=0.02, max=1),
             stop=stop_before_delay(max(deadline - time.monotonic(), 0.0)),
             reraise=True,
         )
-        try:
-            return patiently(
-                duckdb.connect, database, read_only=read_only and database != _NO_FILE, config=config
-            )
-        except duckdb.IOException as error:
-            if not _is_held_elsewhere(error):
-                raise
-            raise TransientError(self._held(str(error), purpose)) from None
 
     def _held(self, message: str, purpose: str) -> Problem:
         found = _HOLDER.search(message)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -81,18 +82,23 @@ def test_an_ordinary_user_reads_a_file_that_nobody_may_write(place: Path, locks:
 def test_reading_opens_the_file_for_reading_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     warehouse = open_engine("duckdb", tmp_path)
     warehouse.ensure(RELATIONS)
-    opened: list[bool] = []
-    connect = duckdb.connect
+    modes: list[Any] = []
+    reading = DuckDBFile.reading
 
-    def noted(*arguments: Any, **options: Any) -> duckdb.DuckDBPyConnection:
-        opened.append(options["read_only"])
-        return connect(*arguments, **options)
+    @contextmanager
+    def noted(file: DuckDBFile, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
+        with reading(file, purpose) as con:
+            modes.append(
+                con.execute("SELECT readonly FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
+            )
+            yield con
 
-    monkeypatch.setattr(duckdb, "connect", noted)
+    monkeypatch.setattr(DuckDBFile, "reading", noted)
+    monkeypatch.delattr(DuckDBFile, "writing")
     warehouse.query("SELECT * FROM lab.episodes")
     warehouse.describe(EPISODES)
     warehouse.diff(RELATIONS)
-    assert opened == [True] * 3
+    assert modes == [[(True,)]] * 3
 
 
 def test_who_may_not_lock_reads_without_a_turn_and_who_writes_does_not(
