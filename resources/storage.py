@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dagster import DagsterEventType, EventLogEntry
-from dagster._core.storage.event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log import SqlEventLogStorageTable, SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 
@@ -25,6 +25,10 @@ _OF_ASSETS: Final = frozenset(
     }
 )
 _PLANNED_CHECK: Final = DagsterEventType.ASSET_CHECK_EVALUATION_PLANNED
+_INSERT: Final = SqlEventLogStorageTable.insert().returning(
+    SqlEventLogStorageTable.c.id, sort_by_parameter_order=True
+)
+"""Gives the ids of the rows in their order."""
 
 
 class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
@@ -43,12 +47,12 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         if kinds - _OF_ASSETS - {_PLANNED_CHECK} or len({event.run_id for event in events}) > 1:
             super().store_event_batch(events)
             return
+        rows = [self._event_to_row(event) for event in events]
         with self.run_connection(events[0].run_id) as connection:
-            connection.execute(self.prepare_insert_event_batch(events))
+            connection.execute(SqlEventLogStorageTable.insert(), rows)
         with self.index_transaction() as connection:
-            stored = [
-                (event, _inserted(connection.execute(self.prepare_insert_event(event)))) for event in events
-            ]
+            ids = connection.execute(_INSERT, rows).scalars().all()
+            stored = list(zip(events, ids, strict=True))
             of_assets = [(event, id_) for event, id_ in stored if event.dagster_event_type in _OF_ASSETS]
             self._store_asset_event_tags(
                 connection, [event for event, _ in of_assets], [event_id for _, event_id in of_assets]
@@ -60,11 +64,6 @@ class BatchedSqliteEventLogStorage(SqliteEventLogStorage):
         for event, event_id in stored:
             if event.dagster_event_type is _PLANNED_CHECK:
                 self.store_asset_check_event(event, event_id)
-
-
-def _inserted(result: Any) -> int:
-    """The id of the row that a statement has inserted."""
-    return int(result.inserted_primary_key[0])
 
 
 def _asset(event: EventLogEntry) -> str:
