@@ -29,7 +29,7 @@ class Capabilities:
     parallel_changes: bool
     """Whether several relations can be made or changed at the same time."""
     slices_at_once: int = 1
-    """How many slices of a relation one transaction may append to."""
+    """How many slices of a relation one `Loader.write_all` should append to."""
     limits: Limits | None = None
     """What can be loaded in a day, and at a time; None for an engine that sets no limits."""
 

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery.warehouse import BigQueryWarehouse
-from gaelp_assets.warehouse.protocol import WriteMode
+from gaelp_assets.warehouse.protocol import SliceWrite, WriteMode
 from gaelp_assets.warehouse.quotas import LOAD_JOBS_PER_WRITE
 from gaelp_assets.warehouse.schema.model import Action, Status
 from gaelp_assets_tests.contract.warehouses import (
@@ -28,6 +28,7 @@ from gaelp_assets_tests.contract.warehouses import (
     Stager,
     counts,
     encode,
+    episode,
     episodes,
     write,
 )
@@ -159,6 +160,30 @@ def test_a_write_costs_the_load_jobs_that_are_planned_for_it(
     assert after.used is not None
     assert after.used - before.used == LOAD_JOBS_PER_WRITE
     assert after.left == after.limits.load_jobs - after.used
+
+
+def test_slices_that_are_appended_together_cost_one_load_job_of_rows(
+    address: BigQueryAddress, stage: Stager
+) -> None:
+    """It was one for each slice, of which a day has 100,000."""
+    warehouse = _open(address)
+    warehouse.ensure(RELATIONS)
+    before = _open(address).quota_left()
+    slices = [Slice(CARTPOLE.date, name) for name in ("CartPole-v1", "Taxi-v3", "Acrobot-v1")]
+    writes = [
+        SliceWrite(
+            EPISODES,
+            slice_,
+            WriteMode.APPEND,
+            [stage(EPISODES, encode([episode(number, environment_id=slice_.environment)]))],
+            NOW,
+        )
+        for number, slice_ in enumerate(slices)
+    ]
+    assert [counts(item) for found in warehouse.write_all(writes) for item in found] == [(1, 0, 0)] * 3
+    after = _open(address).quota_left()
+    assert before.used is not None
+    assert after.used == before.used + 1
 
 
 def test_what_is_used_is_asked_once_in_a_while(address: BigQueryAddress, stage: Stager) -> None:

@@ -59,7 +59,7 @@ class KeyElsewhere(WriteConflict):
 
 @contextmanager
 def bigquery_errors(action: str, where: str) -> Iterator[None]:
-    """FairFileLock errors of Google's client into the project's; what is none of them passes."""
+    """Turns errors of Google's client into the project's; what is none of them passes."""
     try:
         yield
     except Exception as error:

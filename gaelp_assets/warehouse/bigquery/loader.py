@@ -13,7 +13,7 @@ import tempfile
 import threading
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -49,6 +49,22 @@ from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.slices import check_dimensions
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """The rows of several writes that one job has loaded."""
+
+    rows: staging.StagedRows | None
+    table: str
+
+    def of(self, batches: Sequence[StagedBatch]) -> staging.StagedRows | None:
+        """What there is of these batches; None if there is nothing."""
+        if self.rows is None or not any(self.rows.counts.get(batch.batch_id) for batch in batches):
+            return None
+        own = {batch.batch_id for batch in batches}
+        refused = {batch: lines for batch, lines in self.rows.refused.items() if batch in own}
+        return replace(self.rows, refused=refused)
+
+
 class BigQueryLoader(BigQueryEngine):
     """Keeps `loader.Loader`."""
 
@@ -66,11 +82,14 @@ class BigQueryLoader(BigQueryEngine):
 
     def write(self, write: SliceWrite) -> list[LineCounts]:
         """Carries out a `SliceWrite` in one transaction; plans again whenever another write of the relation came first."""
+        return self._planned(write, None)
+
+    def _planned(self, write: SliceWrite, shared: _Shared | None) -> list[LineCounts]:
         if write.mode is not WriteMode.SORT:
             check_dimensions(write.relation, write.slice)
         with tempfile.TemporaryDirectory(prefix="gaelp-bigquery-") as folder:
             return retry.until_undisturbed(
-                lambda: self._write_once(write, Path(folder)),
+                lambda: self._write_once(write, shared, Path(folder)),
                 Problem(
                     f"other writes came first {retry.WRITE_ROUNDS} times",
                     f"{write.relation.id} {write.slice}",
@@ -81,8 +100,18 @@ class BigQueryLoader(BigQueryEngine):
             )
 
     def write_all(self, writes: Sequence[SliceWrite]) -> list[list[LineCounts]]:
-        """Carries out appends to several slices, each in a transaction of its own."""
-        return [self.write(write) for write in writes]
+        """Carries out appends to several slices, each in a transaction of its own; one job loads the rows of all of them."""
+        relation = writes[0].relation
+        for write in writes:
+            check_dimensions(relation, write.slice)
+        with tempfile.TemporaryDirectory(prefix="gaelp-bigquery-") as folder:
+            rows = staging.stage_rows(
+                relation, [(write.slice, write.batches) for write in writes], Path(folder)
+            )
+            labels = {"asset": relation.id, "run": writes[0].run_id}
+            self._locks.of(relation)  # makes what it is staged in, too
+            table = self._load(rows.file, "rows", staging.row_schema(relation), labels) if rows else ""
+        return [self._planned(write, _Shared(rows, table)) for write in writes]
 
     def refresh(self, relation: Relation, *slices: Slice, run_id: str = "") -> int:
         """Computes slices of a stored derived relation again; the number of rows that they then hold.
@@ -149,14 +178,16 @@ class BigQueryLoader(BigQueryEngine):
             rounds=retry.WRITE_ROUNDS,
         )
 
-    def _write_once(self, write: SliceWrite, folder: Path) -> list[LineCounts]:
+    def _write_once(self, write: SliceWrite, shared: _Shared | None, folder: Path) -> list[LineCounts]:
         """Plans with a look at other slices only if one of them holds a key of the write, which is rare and which its transaction finds."""
         try:
-            return self._write(write, folder)
+            return self._write(write, shared, folder)
         except KeyElsewhere:
-            return self._write(write, folder, across=True)
+            return self._write(write, shared, folder, across=True)
 
-    def _write(self, write: SliceWrite, folder: Path, *, across: bool = False) -> list[LineCounts]:
+    def _write(
+        self, write: SliceWrite, shared: _Shared | None, folder: Path, *, across: bool = False
+    ) -> list[LineCounts]:
         held = self._ledger(write)
         known, corrected = known_batches(held), known_corrections(held)
         seen = Ledger(known, frozenset(held["definition"].drop_nulls()))
@@ -186,12 +217,17 @@ class BigQueryLoader(BigQueryEngine):
         if across:
             seen_table = str(self._frame(script.table_fingerprint(), labels, "read the ledger").item())
         rows = None
-        if write.mode is not WriteMode.SORT:
-            rows = staging.stage_rows(write.relation, write.slice, new, folder)
+        if shared is not None:
+            rows = shared.of(new)
+        elif write.mode is not WriteMode.SORT:
+            rows = staging.stage_rows(write.relation, [(write.slice, new)], folder)
         settled = MergeResult()
         if rows is not None:
+            table = shared.table if shared is not None else ""
             script = replace(
-                script, rows=self._load(rows.file, "rows", staging.row_schema(write.relation), labels)
+                script,
+                rows=table or self._load(rows.file, "rows", staging.row_schema(write.relation), labels),
+                shared=[batch.batch_id for batch in new] if table else (),
             )
             settled = self._settle(script, new, staging.fingerprint(held) + seen_table, labels)
             for batch_id, lines in rows.refused.items():

@@ -20,7 +20,7 @@ def held_query(script: WriteScript) -> str:
         SELECT _t._batch_id, _t._row_hash FROM {script.names.table(relation)} AS _t
         WHERE {slice_condition(relation, script.write.slice, "_t.")}
     ), staged AS (
-        {none if script.rows is None else _staged(script.rows, script.counts)}
+        {none if script.rows is None else _staged(script.staged, script.counts)}
     ), kept AS (
         SELECT DISTINCT _row_hash FROM staged WHERE _fate = 'loaded'
     ), won AS (
@@ -49,11 +49,9 @@ def held_query(script: WriteScript) -> str:
 def _staged(rows: str, counts: str | None) -> str:
     """Staged rows with their keys and fates; rows that nobody contests are loaded, and have no key here."""
     if counts is None:
-        return (
-            f"SELECT _batch_id, _row_hash, CAST(NULL AS STRING) AS _key, 'loaded' AS _fate FROM {quote(rows)}"
-        )
+        return f"SELECT _batch_id, _row_hash, CAST(NULL AS STRING) AS _key, 'loaded' AS _fate FROM {rows}"
     return (
-        f"SELECT _s._batch_id, _s._row_hash, _f._key, COALESCE(_f._fate, 'loaded') AS _fate FROM {quote(rows)} AS _s "
+        f"SELECT _s._batch_id, _s._row_hash, _f._key, COALESCE(_f._fate, 'loaded') AS _fate FROM {rows} AS _s "
         f"LEFT JOIN (SELECT * FROM {quote(counts)} WHERE NOT _held) AS _f "
         "ON _f._batch_id = _s._batch_id AND _f._line_number = _s._line_number"
     )

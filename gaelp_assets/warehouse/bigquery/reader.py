@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from google.cloud import bigquery
 
-CAPABILITIES: Final = Capabilities(engine="bigquery", parallel_changes=True, limits=LIMITS)
+CAPABILITIES: Final = Capabilities(
+    engine="bigquery", parallel_changes=True, slices_at_once=100, limits=LIMITS
+)
 
 
 class BigQueryReader(BigQueryEngine):

@@ -13,7 +13,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Field, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.warehouse.bigquery.dialect import slice_condition
+from gaelp_assets.warehouse.bigquery.dialect import slices_condition
 from gaelp_assets.warehouse.bigquery.resources import Resource, field_resource
 from gaelp_assets.warehouse.bigquery.staged_values import STAGED_AS_TEXT
 from gaelp_assets.warehouse.keys import conflict_message
@@ -78,36 +78,40 @@ def dead_letter_schema() -> list[Resource]:
 
 
 def stage_rows(
-    relation: Relation, slice_: Slice, batches: Sequence[StagedBatch], folder: Path
+    relation: Relation, parts: Sequence[tuple[Slice, Sequence[StagedBatch]]], folder: Path
 ) -> StagedRows | None:
-    """Writes the rows of all batches to one Parquet file; None if there are none.
+    """Writes the rows of all batches of some slices to one Parquet file; None if there are none.
 
     Raises:
-        GaelpError: a row is not one of the slice.
+        GaelpError: a row is not one of its slice.
     """
-    condition = slice_condition(relation, slice_)
     frames = [
         pl.scan_parquet(list(batch.rows)).select(
             *(_as_staged(field) for field in relation.fields),
             *(pl.col(name) for name in ("_row_hash", "_line_number", "_byte_offset")),
             pl.lit(batch.batch_id).alias("_batch_id"),
+            _in_slice(relation, slice_).fill_null(False).alias("_is_of_slice"),
         )
+        for slice_, batches in parts
         for batch in batches
         if batch.rows
     ]
     if not frames:
         return None
     staged = pl.concat(frames)
-    of_slice = _in_slice(relation, slice_).fill_null(False)
     found = (
         staged.group_by("_batch_id")
-        .agg(pl.len().alias("rows"), (~of_slice).sum().alias("stray"))
+        .agg(pl.len().alias("rows"), (~pl.col("_is_of_slice")).sum().alias("stray"))
         .collect(engine="streaming")
     )
     stray = found["stray"].sum()
     if stray:
         raise GaelpError(
-            Problem(f"{stray} staged rows are not of the slice", relation.id, f"rows with {condition}")
+            Problem(
+                f"{stray} staged rows are not of the slice",
+                relation.id,
+                f"rows with {slices_condition(relation, [slice_ for slice_, _ in parts])}",
+            )
         )
     holes = [_null_inside(field, pl.col(field.name)) for field in relation.fields]
     hole = pl.any_horizontal(pl.lit(False), *(expression for expression in holes if expression is not None))
@@ -120,7 +124,7 @@ def stage_rows(
     ):
         refused.setdefault(batch_id, []).append((line, offset, "null_element"))
     file = folder / "rows.parquet"
-    staged.filter(~hole).sink_parquet(file)
+    staged.filter(~hole).drop("_is_of_slice").sink_parquet(file)
     return StagedRows(file, dict(zip(found["_batch_id"], found["rows"], strict=True)), refused)
 
 

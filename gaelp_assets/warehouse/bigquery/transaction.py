@@ -51,6 +51,8 @@ class WriteScript:
     dead_letter: Relation
     lock: str
     rows: str | None = None
+    shared: Sequence[str] = ()
+    """The batches of the write, where `rows` holds those of other writes, too."""
     dead_letters: str | None = None
     counts: str | None = None
     replaces: bool = False
@@ -75,6 +77,14 @@ class WriteScript:
     @property
     def _slice(self) -> Slice:
         return WHOLE if self._sorts else self.write.slice
+
+    @property
+    def staged(self) -> str:
+        """The write's clean rows, as what stands behind FROM."""
+        if not self.shared:
+            return quote(self.rows or "")
+        listed = ", ".join(literal(batch) for batch in self.shared)
+        return f"(SELECT * FROM {quote(self.rows or '')} WHERE _batch_id IN ({listed}))"
 
     def _in_slice(self, prefix: str = "") -> str:
         return slice_condition(self.write.relation, self.write.slice, prefix)
@@ -104,7 +114,7 @@ class WriteScript:
             else f"""
         UNION ALL
         SELECT _batch_id, _line_number, _byte_offset, FALSE, '', 'json_number', {", ".join(keys.NO_SLICE)}
-        FROM {quote(self.rows)} AS _s WHERE NOT ({fit})"""
+        FROM {self.staged} AS _s WHERE NOT ({fit})"""
         )
         stored = among_held = ""
         for position, condition, (date, environment) in self._held_rows():
@@ -121,14 +131,14 @@ class WriteScript:
         WITH batch AS (
             SELECT batch_id, position FROM UNNEST(JSON_VALUE_ARRAY(@batches)) AS batch_id WITH OFFSET AS position
         ), staged_key AS (
-            SELECT {staged_key} AS _key FROM {quote(self.rows)} AS _s WHERE {fit}
+            SELECT {staged_key} AS _key FROM {self.staged} AS _s WHERE {fit}
         ), contested AS (
             SELECT _key FROM staged_key GROUP BY _key HAVING COUNT(*) > 1{among_held}
         ), contender AS (
             SELECT _b.position AS _position, _s._batch_id, _s._line_number, _s._byte_offset, FALSE AS _held, _s._row_hash,
                 {staged_version} AS _version, _k._key, {self._content("_s.", staged=True)} AS _content,
                 {keys.NO_SLICE[0]} AS _slice_date, {keys.NO_SLICE[1]} AS _slice_environment
-            FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {quote(self.rows)} AS _s WHERE {fit}) AS _s
+            FROM (SELECT *, {self._key("", staged=True)} AS _staged_key FROM {self.staged} AS _s WHERE {fit}) AS _s
             INNER JOIN batch AS _b ON _b.batch_id = _s._batch_id
             INNER JOIN contested AS _k ON _k._key = _s._staged_key{stored}
         ), ranked AS (
@@ -267,7 +277,7 @@ class WriteScript:
 
     def _assert_keys(self) -> str:
         anti, condition = self._loaded_rows()
-        staged = f"SELECT {self._key('_s.', staged=True)} AS _key FROM {quote(self.rows or '')} AS _s{anti}{condition}"
+        staged = f"SELECT {self._key('_s.', staged=True)} AS _key FROM {self.staged} AS _s{anti}{condition}"
         held = self._keys_held(keys.elsewhere(self.write.relation, self.write.slice, "_t."), staged)
         return f"ASSERT (SELECT COUNT(*) FROM ({held}) AS _h) = 0 AS {literal(KEY_ELSEWHERE)}"
 
@@ -287,7 +297,7 @@ class WriteScript:
         anti, condition = self._loaded_rows()
         return (
             f"INSERT INTO {self._table} ({columns(fields)}, _batch_id, _loaded_at, _row_hash) "
-            f"SELECT {values}, _s._batch_id, _b.loaded_at, _s._row_hash FROM {quote(self.rows or '')} AS _s "
+            f"SELECT {values}, _s._batch_id, _b.loaded_at, _s._row_hash FROM {self.staged} AS _s "
             f"INNER JOIN ({_BATCHES}) AS _b ON _b.batch_id = _s._batch_id{anti}{condition}"
         )
 
