@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gaelp_assets.catalog import Relation, Slice
@@ -52,6 +52,7 @@ def test_together_as_one_after_the_other(engine: str, table: Relation) -> None:
 
     @bounded(engine, duckdb=6)
     @given(arriving=rounds)
+    @example(arriving=[([([], 1)], [([(2, 0)], 0)], [([], 1)])] * 2)  # files without a row are sent again
     def equals(arriving: list[tuple[Files, ...]]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             together, alone = (opened(engine, Path(folder, name)) for name in ("together", "alone"))
