@@ -181,7 +181,8 @@ def test_what_a_run_says_of_losses_holds_for_each_slice(
     platform = platform_in(tmp_path)
     for number, slice_ in enumerate(SLICES):
         put(platform, slice_, [row(number, slice_)])
-    engine, said = type(platform.warehouse), []
+    engine = type(platform.warehouse)
+    said: list[tuple[WriteMode, bool]] = []
     write_all, write_one = engine.write_all, engine.write
 
     def changed(warehouse: Any, writes: Any) -> Any:
