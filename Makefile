@@ -44,13 +44,13 @@ demo: setup
 	$(BIN)/gaelp demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m "not chaos and not wheel and not thorough"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not wheel and not thorough"
 
 test-thorough: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m thorough
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough
 
 test-emulator: setup
-	$(BIN)/pytest -n 2 --dist loadfile -m emulator
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m emulator
 
 test-wheel: setup
 	$(BIN)/pytest -m wheel gaelp_assets_tests/wheel

@@ -19,6 +19,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "bigquery" in parameters.values() or "emulator" in item.path.parts:
             item.add_marker(pytest.mark.emulator)
+    # The longest modules first: workers take modules in their order, and one that begins a long one at the end works on alone.
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -23,6 +23,8 @@ from gaelp_assets_tests.platforms import (
     state,
 )
 
+pytestmark = pytest.mark.slow
+
 FILE = f"cloud_ready/{TABLE.replace('.', '/')}/date=2026-11-01/environment=CartPole-v1/part.ndjson"
 
 

@@ -23,6 +23,8 @@ from gaelp_assets.operations.reload import reload_table
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.contract.changes import TABLE, Laboratory, Lines, everything, rows_of, table
 
+pytestmark = pytest.mark.slow
+
 
 def _field(name: str, type_: str, mode: str = "NULLABLE", **more: Any) -> dict[str, Any]:
     return {"name": name, "type": type_, "mode": mode, **more}

@@ -39,6 +39,8 @@ from gaelp_assets_tests.contract.warehouses import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 FIELDS = [
     {"name": "id", "type": "STRING", "mode": "REQUIRED"},
     {"name": "date", "type": "DATE", "mode": "REQUIRED"},

@@ -37,6 +37,8 @@ from gaelp_assets_tests.contract.warehouses import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def version_line(version: int, rank: str = "", batch: str = "a") -> bytes:
     return encode([{"batch": batch, "version": version, "rank": rank or str(version)}])[0]

@@ -29,6 +29,8 @@ from gaelp_assets_tests.contract.warehouses import (
     write,
 )
 
+pytestmark = pytest.mark.slow
+
 SPAWN = multiprocessing.get_context("spawn")
 
 

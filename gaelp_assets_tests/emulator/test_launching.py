@@ -16,6 +16,8 @@ from gaelp_assets_tests.emulators import __main__ as launcher
 from gaelp_assets_tests.emulators import bigquery
 from gaelp_assets_tests.emulators.bigquery import NoPython
 
+pytestmark = pytest.mark.slow
+
 LAUNCH = (sys.executable, "-m", "gaelp_assets_tests.emulators")
 
 

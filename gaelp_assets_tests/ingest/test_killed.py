@@ -23,6 +23,8 @@ from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import correct_everything, load_everything, replay_everything
 from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, drop, ndjson, platform_in, state
 
+pytestmark = pytest.mark.slow
+
 # A process for each kill, forked from one that has imported everything and has started no thread yet.
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([killed_loader.__name__])

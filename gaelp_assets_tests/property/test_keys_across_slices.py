@@ -29,6 +29,8 @@ from gaelp_assets_tests.contract.test_keys_across_slices import (
 from gaelp_assets_tests.contract.warehouses import DAY, ENGINES, NOW, Stager, write
 from gaelp_assets_tests.property.test_slice_convergence import bounded
 
+pytestmark = pytest.mark.slow
+
 SLICES: Mapping[str, Sequence[Slice]] = {
     FACTS.id: (CARTPOLE, TAXI, TOMORROW),
     LATEST.id: (TODAY_WHOLE, TOMORROW_WHOLE, Slice(DAY + dt.timedelta(days=2))),

@@ -35,6 +35,8 @@ from gaelp_assets_tests.contract.warehouses import (
 from gaelp_assets_tests.platforms import SLICE, checkpoint, ndjson, platform_in, state
 from gaelp_assets_tests.platforms import load as load_checkpoints
 
+pytestmark = pytest.mark.slow
+
 
 def bounded(engine: str, *, duckdb: int = 8) -> settings:
     """An example takes a fraction of a second where the engine is embedded, and many where each write is five jobs of a server."""

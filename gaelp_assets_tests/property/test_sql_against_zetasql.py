@@ -16,6 +16,8 @@ from gaelp_assets_tests.sql.comparison import difference, engine, googles, ours
 from gaelp_assets_tests.sql.generated import Queries
 from gaelp_assets_tests.zetasql_gate import Gate
 
+pytestmark = pytest.mark.slow
+
 USUALLY = 300
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from gaelp_assets_tests.assets.test_asset_runs import FIELDS, Lab, rows
 
+pytestmark = pytest.mark.slow
+
 DAY, ENVIRONMENT = FIELDS[:2]
 COUNT = {"name": "n", "type": "INTEGER"}
 BY_DATE = {"partitioning": {"date": "date"}}
