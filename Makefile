@@ -96,6 +96,7 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.compare
 	$(BENCH)/python -m benchmarks.verdict
 	$(BENCH)/python -m benchmarks.memory
+	$(BENCH)/python -m benchmarks.bad_input
 	$(BENCH)/python -m benchmarks.append
 	$(BENCH)/python -m benchmarks.slices
 	$(BENCH)/python -m benchmarks.report

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
-from benchmarks import append, memory, slices, verdict
+from benchmarks import append, bad_input, memory, slices, verdict
 from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
@@ -89,6 +89,10 @@ def write() -> None:
         verdict.table(_results("verdict", verdict.Figures)),
         "## Memory as the file grows",
         memory.table(_results("memory", memory.Figures)),
+        "## Bad lines, and files that unfold",
+        "`gaelp ingest` as a command, with its start. A file of which more than half is bad is given up as soon as no further line "
+        "could save it.",
+        bad_input.table(_results("bad_input", bad_input.Figures)),
         "## 10,000 more rows as their slice grows",
         append.table(_results("append", append.Figures)),
         "## Many small slices",

@@ -219,6 +219,11 @@ class Relation(CatalogModel):
     max_reject_fraction: float = Described(
         default=0.5, ge=0, le=1, description="a batch with more rejected lines than this is set aside whole"
     )
+    max_unfolded_bytes: int = Described(
+        default=64 << 30,
+        ge=1,
+        description="a file with more text than this, decompressed, is set aside whole",
+    )
     freshness_hours: float | None = Described(
         default=None, gt=0, description="older than this, the asset is stale"
     )

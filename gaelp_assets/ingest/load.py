@@ -25,8 +25,9 @@ from gaelp_assets.gateway.corrections import version
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest import in_force
 from gaelp_assets.ingest.lost_rows import rows_lost
+from gaelp_assets.ingest.reason_tally import tally
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
-from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder, tally
+from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder
 from gaelp_assets.ingest.validate import Validator, Validators
 from gaelp_assets.ingest.withdrawals import stage_withdrawal
 from gaelp_assets.platform import Platform

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,15 +21,17 @@ from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.gateway.paths import times_replayed
-from gaelp_assets.ingest.parallel import ordered_map
+from gaelp_assets.ingest.prospects import Prospect, shortest_line
+from gaelp_assets.ingest.read.limits import TextLimit
 from gaelp_assets.ingest.read.lines import LineReader
-from gaelp_assets.ingest.report import REASON_SCHEMA
+from gaelp_assets.ingest.reason_tally import ReasonTally, counted
 from gaelp_assets.ingest.validate import ValidatedChunk, Validator
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import StagedBatch
 
 # No run takes as long (its limit is six hours): a staging folder older than this belongs to a process that was killed.
 LEFTOVER_SECONDS: Final = 24 * 3600
+_SHOWN: Final = 3
 
 OnFileProgress = Callable[[str, int, int], None]
 """Called with a file's name, the number of lines validated so far, and the number of stored bytes read so far."""
@@ -96,36 +98,73 @@ def stage_file(
         GaelpError: the file cannot be loaded as a whole (not what its ending says, empty, too many rejected lines).
         ObjectChanged: somebody else has moved or replaced the file.
     """
-    relation = file.relation
-    parts = Parts(folder)
-    lines = 0
-    with gateway.open(file) as stream:
-        reader = LineReader(stream, file.name)
-        write = partial(parts.write, with_rows=on_chunk is None)
-        for written in ordered_map(write, enumerate(validator.validate(reader)), validator.threads):
-            lines += written.chunk.lines
-            parts.add(written)
-            if on_chunk is not None:
-                on_chunk(written.chunk)
-            if on_progress is not None:
-                on_progress(file.name, lines, reader.size)
-    rejected = parts.rejected
     # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
-    exempt = reader.digest in known or times_replayed(file.path)
-    if rejected > relation.max_reject_fraction * lines and not exempt:
-        raise GaelpError(too_many_rejected(relation, lines, rejected, parts.reasons))
+    if not times_replayed(file.path):
+        limit = _limit(file)
+        shortest = shortest_line(validator.compiled.relation)
+        prospect = Prospect(file.relation.max_reject_fraction, limit.possible, shortest)
+        staged = _stage(gateway, file, validator, folder, prospect, known, on_chunk, on_progress)
+        if staged is not None:
+            return staged
+    staged = _stage(gateway, file, validator, folder, None, known, on_chunk, on_progress)
+    assert staged is not None
+    return staged
+
+
+def _stage(
+    gateway: Gateway,
+    file: GatewayFile,
+    validator: Validator,
+    folder: Path,
+    prospect: Prospect | None,
+    known: Collection[str],
+    on_chunk: Callable[[ValidatedChunk], None] | None,
+    on_progress: OnFileProgress | None,
+) -> StagedFile | None:
+    """Stages the file, however many of its lines are rejected if there is no prospect; None if that is what a known batch needs.
+
+    With a prospect, reading ends as soon as the file is certain to be set aside.
+    """
+    parts = Parts(folder)
+    with gateway.open(file) as stream:
+        reader = LineReader(stream, file.name, _limit(file))
+        write = partial(parts.write, with_rows=on_chunk is None)
+        with closing(validator.map(write, reader)) as chunks:
+            for written in chunks:
+                parts.add(written)
+                if prospect is not None and prospect.is_lost(parts.lines, parts.rejected, written.end):
+                    break
+                if on_chunk is not None:
+                    assert written.chunk is not None
+                    on_chunk(written.chunk)
+                if on_progress is not None:
+                    on_progress(file.name, parts.lines, reader.size)
+            else:
+                if prospect is not None and not prospect.is_lost(
+                    parts.lines, parts.rejected, prospect.text_bytes
+                ):
+                    prospect = None
+        if prospect is not None:
+            if known and reader.skip() in known:
+                parts.remove()
+                return None
+            raise GaelpError(too_many_rejected(file.relation, parts))
     batch = StagedBatch(
         batch_id=reader.digest,
         file=file.path,
         size=reader.size,
-        lines=lines,
-        rejected=rejected,
-        sorted=lines - rejected if on_chunk is not None else 0,
+        lines=parts.lines,
+        rejected=parts.rejected,
+        sorted=parts.lines - parts.rejected if on_chunk is not None else 0,
         rows=tuple(parts.rows),
         rejects=tuple(parts.rejects),
         raw_line=LineFetcher(gateway, file),
     )
     return StagedFile(file, batch, parts.reasons)
+
+
+def _limit(file: GatewayFile) -> TextLimit:
+    return TextLimit(file.name, file.stored.size, file.relation.max_unfolded_bytes)
 
 
 def moved(gateway: Gateway, staged: StagedFile, file: GatewayFile) -> StagedFile:
@@ -136,11 +175,22 @@ def moved(gateway: Gateway, staged: StagedFile, file: GatewayFile) -> StagedFile
 
 @dataclass(frozen=True)
 class Written:
-    """A chunk, and the Parquet files that its clean rows and its rejected lines are staged in; None where there are none."""
+    """What is left of a chunk once it is staged."""
 
-    chunk: ValidatedChunk
+    lines: int
+    rejected: int
+    end: int
+    """A byte of the decompressed file, up to which it has been read with the chunk."""
+    first_rejected: int | None
+    """The number of its first rejected line; None if there is none."""
+    reasons: pl.DataFrame
+    """How many of its lines each reason rejected (`REASON_SCHEMA`)."""
     rows: Path | None
+    """The Parquet file of its clean rows; None where they are not staged."""
     rejects: Path | None
+    """The Parquet file of its rejected lines; None if there are none."""
+    chunk: ValidatedChunk | None
+    """The chunk itself, where its rows are not staged."""
 
 
 class Parts:
@@ -150,34 +200,45 @@ class Parts:
         self._folder = Path(tempfile.mkdtemp(dir=folder))
         self.rows: list[Path] = []
         self.rejects: list[Path] = []
+        self.lines = 0
         self.rejected = 0
-        self._reasons: list[pl.DataFrame] = []
+        self.first_rejected: int | None = None
+        self._reasons = ReasonTally()
 
-    def write(self, numbered: tuple[int, ValidatedChunk], *, with_rows: bool = True) -> Written:
+    def write(self, number: int, chunk: ValidatedChunk, *, with_rows: bool = True) -> Written:
         """Stages a chunk, whose number is part of its files' names. May be called by several threads at once."""
-        number, chunk = numbered
+        rejects = chunk.rejects
         return Written(
-            chunk,
-            self._write(chunk.rows, f"rows-{number}.parquet") if with_rows else None,
-            self._write(chunk.rejects, f"rejects-{number}.parquet"),
+            lines=chunk.lines,
+            rejected=rejects.height,
+            end=chunk.end,
+            first_rejected=rejects["line_number"][0] if rejects.height else None,
+            reasons=counted(rejects["reasons"]),
+            rows=self._write(chunk.rows, f"rows-{number}.parquet") if with_rows else None,
+            rejects=self._write(rejects, f"rejects-{number}.parquet"),
+            chunk=None if with_rows else chunk,
         )
 
     def add(self, written: Written) -> None:
-        """Takes what was written, in the chunks' order, and counts reasons."""
+        """Takes what was written, in the chunks' order."""
+        self.lines += written.lines
+        self.rejected += written.rejected
+        self._reasons.add(written.reasons)
+        if self.first_rejected is None:
+            self.first_rejected = written.first_rejected
         if written.rows is not None:
             self.rows.append(written.rows)
         if written.rejects is not None:
-            rejects = written.chunk.rejects
             self.rejects.append(written.rejects)
-            self.rejected += rejects.height
-            self._reasons.append(rejects.select(pl.col("reasons").explode().struct.unnest()))
+
+    def remove(self) -> None:
+        """Frees the disk of what was staged."""
+        shutil.rmtree(self._folder)
 
     @property
     def reasons(self) -> pl.DataFrame:
-        """How many lines each reason rejected, the commonest first."""
-        if not self._reasons:
-            return pl.DataFrame(schema=REASON_SCHEMA)
-        return tally(pl.concat(self._reasons).with_columns(lines=pl.lit(1, pl.Int64)))
+        """How many lines each reason rejected (`REASON_SCHEMA`), the commonest first."""
+        return self._reasons.frame
 
     def _write(self, frame: pl.DataFrame, name: str) -> Path | None:
         if not frame.height:
@@ -188,23 +249,15 @@ class Parts:
         return path
 
 
-def tally(reasons: pl.DataFrame) -> pl.DataFrame:
-    """Adds up the `lines` of equal reasons (`REASON_SCHEMA`), the commonest first."""
-    return (
-        reasons.group_by("field", "rule", "message")
-        .agg(pl.col("lines").sum())
-        .sort("lines", "field", "rule", descending=[True, False, False])
-    )
-
-
-def too_many_rejected(relation: Relation, lines: int, rejected: int, reasons: pl.DataFrame) -> Problem:
-    """The problem of a file so bad that it is set aside whole."""
+def too_many_rejected(relation: Relation, parts: Parts) -> Problem:
+    """The problem of a file so bad that it is set aside whole, told from what was read of it."""
     commonest = "; ".join(
         f"{row['field'] or 'line'}: {row['rule']} ({row['lines']} lines)"
-        for row in reasons.head(3).to_dicts()
+        for row in parts.reasons.head(_SHOWN).to_dicts()
     )
     return Problem(
-        f"{rejected} of {lines} lines are rejected, most for {commonest}",
+        f"{parts.rejected} of {parts.lines} lines are rejected, line {parts.first_rejected} first, most for {commonest}; "
+        "no further line could change that",
         expected=f"at most {relation.max_reject_fraction:.0%} of the lines (max_reject_fraction of {relation.id})",
         remedy="Mend the producer, or raise max_reject_fraction, then: gaelp gateway retry",
     )

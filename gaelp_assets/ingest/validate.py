@@ -8,9 +8,9 @@ has fixed costs; memory is bounded by the few chunks that are under way.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import polars as pl
@@ -28,6 +28,9 @@ from gaelp_assets.validation.verdict import REASONS, Verdict
 from gaelp_assets.warehouse.layout import refuse_otherwise
 from gaelp_assets.warehouse.protocol import Reader
 
+T = TypeVar("T")
+CHUNK_REJECTS: Final = 2_500
+"""How many bad lines a chunk has at most, about: while its reasons are found, one takes ten times the memory of a good one."""
 MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 
 
@@ -42,6 +45,8 @@ class ValidatedChunk:
     lines: int
     raw: Sequence[bytes]
     """The line of each of `rows`, as stored, without its line end."""
+    end: int = 0
+    """A byte of the decompressed file, up to which it has been read with these lines."""
 
 
 class Validator:
@@ -79,9 +84,33 @@ class Validator:
         Raises:
             GaelpError: what reading the file raises.
         """
+        return self.map(lambda _, chunk: chunk, reader)
+
+    def map(
+        self, function: Callable[[int, ValidatedChunk], T], reader: LineReader
+    ) -> Generator[T, None, None]:
+        """What the function makes of each chunk and its number, in order; it may be called by several threads at once.
+
+        Chunks that nobody holds any more are freed, so that only a few of them are in memory.
+
+        Raises:
+            GaelpError: what reading the file raises.
+        """
         # Python decodes in one thread at a time: several would only wait for each other.
         threads = self.threads if self.compiled.natively else 1
-        yield from ordered_map(self._chunk, self.compiled.decoder.blocks(reader), threads)
+        share = 1.0  # of bad lines, as the last chunk had them; none is known of the first
+
+        def blocks() -> Iterator[Block]:
+            for block in self.compiled.decoder.blocks(reader):
+                yield from _with_few_rejects(block, share)
+
+        def work(numbered: tuple[int, Block]) -> T:
+            nonlocal share
+            chunk = self._chunk(numbered[1])
+            share = chunk.rejects.height / max(chunk.lines, 1)
+            return function(numbered[0], chunk)
+
+        return ordered_map(work, enumerate(blocks()), threads)
 
     def _chunk(self, block: Block) -> ValidatedChunk:
         chunk = self.compiled.decoder.chunk(block)
@@ -99,7 +128,7 @@ class Validator:
         if not keep.all():
             frame = frame.filter(pl.Series(keep))
             lines = lines.without(np.flatnonzero(~keep).tolist())
-        return ValidatedChunk(frame, rejects, chunk.lines, lines)
+        return ValidatedChunk(frame, rejects, chunk.lines, lines, block.end)
 
 
 class Validators:
@@ -165,6 +194,15 @@ def oldest_kept(relation: Relation, last_date: dt.date) -> dt.date | None:
     if relation.retention_days is None or relation.partitioning is None:
         return None
     return last_date - dt.timedelta(days=relation.retention_days)
+
+
+def _with_few_rejects(block: Block, share: float) -> Iterator[Block]:
+    """The block in parts that have about `CHUNK_REJECTS` bad lines each, if that share of the lines is bad."""
+    rejects = share * np.count_nonzero(np.frombuffer(block.buffer, np.uint8) == ord("\n")) if share else 0
+    if rejects <= CHUNK_REJECTS:
+        yield block
+    else:
+        yield from block.parts(int(len(block.buffer) * CHUNK_REJECTS / rejects) + 1)
 
 
 def _slice_rules(

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from threading import Lock
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +32,8 @@ from gaelp_assets.validation.schema import ORIGIN_COLUMNS
 from gaelp_assets.validation.verdict import REASONS, reason_lists
 
 # Enough lines for the fixed costs of decoding and judging not to count, and few enough for several chunks to be in memory at once.
-CHUNK_ROWS: Final = 50_000
-CHUNK_BYTES: Final = 16 << 20
+CHUNK_ROWS: Final = 25_000
+CHUNK_BYTES: Final = 8 << 20
 REJECT_SCHEMA: Final = pl.Schema(
     {"line_number": pl.Int64(), "byte_offset": pl.Int64(), "raw": pl.Binary(), "reasons": REASONS}
 )
@@ -191,6 +191,10 @@ class NativeDecoder:
         return fine
 
 
+_Reject: TypeAlias = tuple[int, int, bytes, int, bytes | None, frozenset[str]]
+"""A rejected line: its number and offset, itself, the place of its reasons, and what an `Explanation` has besides."""
+
+
 @dataclass
 class ChunkBuilder:
     """The rows that Python has decoded of one chunk, and its rejected lines."""
@@ -201,7 +205,9 @@ class ChunkBuilder:
     _raw: list[bytes] = field(default_factory=list)
     _invalid: list[int] = field(default_factory=list)
     _places: list[npt.NDArray[np.int64]] = field(default_factory=list)
-    _rejects: list[tuple[int, int, bytes, Explanation]] = field(default_factory=list)
+    _rejects: list[_Reject] = field(default_factory=list)
+    _reasons: dict[tuple[Reason, ...], int] = field(default_factory=dict)
+    """Written out once for each combination of reasons: there are far fewer of those than of lines."""
 
     def add(self, block: Block, decoded: DecodedBlock) -> None:
         """Takes the block's rows and rejects."""
@@ -216,7 +222,9 @@ class ChunkBuilder:
 
     def reject(self, number: int, offset: int, line: bytes, explanation: Explanation) -> None:
         """Takes a line, as stored, that is no row."""
-        self._rejects.append((number, offset, line.rstrip(b"\r\n"), explanation))
+        reasons, remainder, unreported = explanation
+        which = self._reasons.setdefault(tuple(reasons), len(self._reasons))
+        self._rejects.append((number, offset, line.rstrip(b"\r\n"), which, remainder, unreported))
 
     def chunk(self, rows: pl.DataFrame) -> DecodedChunk:
         """All that was added, `rows` being the rows of the added blocks."""
@@ -230,22 +238,19 @@ class ChunkBuilder:
         if not self._rejects:
             return pl.DataFrame(schema=REJECT_SCHEMA), lines, None
         self._rejects.sort(key=itemgetter(0))
-        numbers, offsets, raw, explanation = zip(*self._rejects, strict=True)
-        # Written out once for each combination of reasons: there are far fewer of those than of lines.
-        seen: dict[tuple[Reason, ...], int] = {}
-        which = [seen.setdefault(tuple(reasons), len(seen)) for reasons, _, _ in explanation]
-        series = reason_lists(list(seen)).gather(which)
+        numbers, offsets, raw, which, remainders, unreported = zip(*self._rejects, strict=True)
+        series = reason_lists(list(self._reasons)).gather(list(which))
         rejects = pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)
-        return rejects, lines, self._partial_rows(explanation)
+        return rejects, lines, self._partial_rows(remainders, unreported)
 
-    def _partial_rows(self, explanation: Sequence[Explanation]) -> PartialRows | None:
-        some = [(i, rest) for i, (_, rest, _) in enumerate(explanation) if rest is not None]
+    def _partial_rows(
+        self, remainders: Sequence[bytes | None], unreported: Sequence[frozenset[str]]
+    ) -> PartialRows | None:
+        some = [(i, rest) for i, rest in enumerate(remainders) if rest is not None]
         if not some or self.partial is None:
             return None
         which, lines = zip(*some, strict=True)
         decoded = self.partial.chunk(Block(b"\n".join(lines)))
         frame = decoded.frame.filter(decoded.valid_rows)
         rejects = np.array(which)[frame["_line_number"].to_numpy() - 1]
-        return PartialRows(
-            frame.drop(ORIGIN_COLUMNS), rejects, [explanation[i].unreported for i in rejects.tolist()]
-        )
+        return PartialRows(frame.drop(ORIGIN_COLUMNS), rejects, [unreported[i] for i in rejects.tolist()])

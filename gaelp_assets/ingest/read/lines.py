@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.ingest.read.json_array import MalformedArrayError, OpenArrayError, objects_as_lines
-from gaelp_assets.ingest.read.streams import BLOCK_BYTES, Chunks, Metered, Peeked, gunzip, unzstd
+from gaelp_assets.ingest.read.limits import TextLimit, TextTooLongError
+from gaelp_assets.ingest.read.streams import BLOCK_BYTES, Chunks, Limited, Metered, Peeked, gunzip, unzstd
 
 MAX_LINE_BYTES: Final = 8 << 20
 """How long a line may be. Decoded, it takes up to twenty times its size in memory; BigQuery's rows end at 100 MB."""
@@ -90,6 +91,11 @@ class Block:
         """The bytes of `lines` in one piece."""
         return self._split[3]
 
+    @property
+    def end(self) -> int:
+        """A byte of the decompressed file, up to which it has been read with this block."""
+        return self.offset + len(self.buffer) if self.apart is None else int(self.apart[2][-1])
+
     def parts(self, size: int) -> Iterator[Block]:
         """The block in smaller ones, each of at most `size` bytes or of one longer line. Parts of blank lines alone are left out."""
         return self._whole_parts(size) if self.apart is None else self._parts_apart(size)
@@ -143,13 +149,19 @@ class Block:
 class LineReader:
     """Reads a file once: iterate over its blocks; then `digest` and `size` are those of its stored bytes.
 
+    Args:
+        stream: the stored bytes.
+        name: of the file, for its ending and for messages.
+        limit: how long its text may be; None takes any text, as of a file that was accepted once.
+
     Iterating raises:
-        GaelpError: the file is not what its ending says, is damaged or cut off, or has no lines.
+        GaelpError: the file is not what its ending says, is damaged or cut off, has no lines or more text than the limit allows.
     """
 
-    def __init__(self, stream: BinaryIO, name: str) -> None:
+    def __init__(self, stream: BinaryIO, name: str, limit: TextLimit | None = None) -> None:
         self._source = Metered(stream)
         self._name = name
+        self._limit = limit
         self._exhausted = False
 
     @property
@@ -173,6 +185,13 @@ class LineReader:
             raise ValueError(f"{self._name} has not been read to its end")
         return self._source.sha256.hexdigest()
 
+    def skip(self) -> str:
+        """Leaves the rest of the file unread, but for its bytes as stored; its `digest`."""
+        while self._source.read(BLOCK_BYTES):
+            pass
+        self._exhausted = True
+        return self.digest
+
     def __iter__(self) -> Iterator[Block]:
         return self.blocks()
 
@@ -189,17 +208,16 @@ class LineReader:
         ending = next((e for e in sorted(ENDINGS, key=len, reverse=True) if self._name.endswith(e)), None)
         if ending is None:
             raise self._error("has an ending that is not known", f"one of {', '.join(ENDINGS)}")
-        text, skipped = self._without_bom(self._decompressed(ending))
-        if ending.startswith(".json"):
-            chunks = iter(lambda: text.read(BLOCK_BYTES), b"")
-            blocks = _numbered(objects_as_lines(chunks, skipped, MAX_LINE_BYTES), size, most)
-        else:
-            blocks = _line_blocks(text, skipped, size, most)
         empty = True
+        line = 0
         try:
-            for block in blocks:
+            for block in self._blocks(ending, size, most):
                 empty = False
+                line = block.number if block.apart is None else int(block.apart[1][-1])
                 yield block
+        except TextTooLongError as error:
+            assert self._limit is not None
+            raise GaelpError(self._limit.exceeded(line)) from error
         except OpenArrayError as error:
             raise self._error("is cut off", "a JSON array that is closed", "Have it written again") from error
         except MalformedArrayError as error:
@@ -207,6 +225,16 @@ class LineReader:
         self._exhausted = True
         if empty:
             raise self._error("has no lines", "at least one JSON object")
+
+    def _blocks(self, ending: str, size: int, most: int) -> Iterator[Block]:
+        text = self._decompressed(ending)
+        if self._limit is not None:
+            text = Limited(text, self._limit.allowed, TextTooLongError)
+        text, skipped = self._without_bom(text)
+        if ending.startswith(".json"):
+            chunks = iter(lambda: text.read(BLOCK_BYTES), b"")
+            return _numbered(objects_as_lines(chunks, skipped, MAX_LINE_BYTES), size, most)
+        return _line_blocks(text, skipped, size, most)
 
     def _without_bom(self, text: Peeked) -> tuple[Peeked, int]:
         """The text without a mark at its start, and how many bytes that took away."""

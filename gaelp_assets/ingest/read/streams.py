@@ -73,6 +73,31 @@ class Metered(Peeked):
         return count
 
 
+class Limited(Peeked):
+    """A stream that ends in an error where more than so many bytes come."""
+
+    def __init__(self, stream: Peeked, most: int, error: type[Exception]) -> None:
+        super().__init__()
+        self._stream = stream
+        self._left = most
+        self._error = error
+
+    def _fetch(self, size: int) -> bytes:
+        data = self._stream.read(size)
+        self._count(len(data))
+        return data
+
+    def _fetch_into(self, view: memoryview) -> int:
+        count = self._stream.fill(view)
+        self._count(count)
+        return count
+
+    def _count(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise self._error
+
+
 class Chunks(Peeked):
     """Chunks of bytes as a stream."""
 

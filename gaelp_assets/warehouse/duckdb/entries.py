@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import duckdb
@@ -22,6 +23,8 @@ from gaelp_assets.warehouse.loader import SliceWrite, StagedBatch
 
 # Raw lines are fetched and written so many at a time, so that a load full of conflicts does not fill the memory.
 _LINES_AT_ONCE: Final = 5_000
+# So are staged rejects: what DuckDB holds of raw lines while it reads them is beyond its memory limit.
+_BYTES_AT_ONCE: Final = 8 << 20
 _SLICE: Final = {"slice_date": pl.Date(), "slice_environment": pl.String()}
 _LETTER_SCHEMA: Final[dict[str, pl.DataType]] = {
     "_batch": pl.Int64(),
@@ -147,8 +150,10 @@ def _add_dead_letters(
     ]
     con.register("_letter_info", pl.DataFrame(info, schema=_LETTER_SCHEMA, orient="row").to_arrow())
     found: dict[int, int] = {}
-    if stage_files(con, "_reject", [e.batch.rejects for e in entries]):
-        found = dict(con.execute("SELECT _batch, count(*) FROM _reject GROUP BY 1").fetchall())
+    for files in _pieces([e.batch.rejects for e in entries]):
+        stage_files(con, "_reject", files)
+        for index, lines in con.execute("SELECT _batch, count(*) FROM _reject GROUP BY 1").fetchall():
+            found[index] = found.get(index, 0) + lines
         _insert_dead_letters(con, dead_letter, write, "_reject")
     for index, entry in enumerate(entries):
         batch = entry.batch
@@ -169,6 +174,21 @@ def _add_dead_letters(
             _insert_dead_letters(con, dead_letter, write, "_conflict")
             con.unregister("_conflict")
     con.unregister("_letter_info")
+
+
+def _pieces(files: Sequence[Sequence[Path]]) -> Iterator[list[list[Path]]]:
+    """The files of each batch, a few at a time: about `_BYTES_AT_ONCE`, or one file."""
+    piece: list[list[Path]] = [[] for _ in files]
+    size = 0
+    for index, group in enumerate(files):
+        for path in group:
+            piece[index].append(path)
+            size += path.stat().st_size
+            if size >= _BYTES_AT_ONCE:
+                yield piece
+                piece, size = [[] for _ in files], 0
+    if size:
+        yield piece
 
 
 def _insert_dead_letters(

@@ -10,6 +10,7 @@ import pytest
 import zstandard
 
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.ingest.read.limits import FREE_BYTES, TextLimit
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.read.streams import BLOCK_BYTES
 
@@ -110,6 +111,32 @@ def test_bomb_is_read_in_blocks() -> None:
     for name in ("x.ndjson.gz", "x.ndjson.zst"):
         data = NAMES[name](b"{}\n" * 5_000_000)
         assert max(len(block.data) for block in LineReader(io.BytesIO(data), name)) <= 2 * BLOCK_BYTES
+
+
+@pytest.mark.parametrize("piece", [b" " * 1023 + b"\n", b" " * 1024, b'"' + b"x" * 1022 + b"\n"])
+def test_a_bomb_was_unfolded_to_its_end(piece: bytes) -> None:
+    data = NAMES["x.ndjson.zst"](b"{}\n" + piece * (2 * FREE_BYTES // 1024))
+    limit = TextLimit("x.ndjson.zst", len(data), 1 << 40)
+    with pytest.raises(
+        GaelpError, match=r"unfolds to more than 1,000 times its .* bytes; reading ended after line"
+    ):
+        for _ in LineReader(io.BytesIO(data), limit.name, limit):
+            pass
+
+
+@pytest.mark.parametrize("name", [*NAMES, "x.json"])
+def test_text_may_be_as_long_as_the_limit_and_no_longer(name: str) -> None:
+    text = b"[{}]" if name == "x.json" else TEXT
+    data = NAMES.get(name, bytes)(text)
+    for most, fits in ((len(text), True), (len(text) - 1, False)):
+        limit = TextLimit(name, len(data), most)
+        reader = LineReader(io.BytesIO(data), name, limit)
+        if fits:
+            assert sum(map(len, reader)) == (1 if name == "x.json" else 100_000)
+            assert limit.possible >= len(text)
+        else:
+            with pytest.raises(GaelpError, match=f"more than {most:,} bytes of text; .* max_unfolded_bytes"):
+                list(reader)
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 20, 1000])
