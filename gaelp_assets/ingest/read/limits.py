@@ -11,7 +11,10 @@ from typing import Final
 from gaelp_assets.errors import Problem
 
 MAX_RATIO: Final = 1_000
-"""How many times its stored size a compressed file may unfold to. Rows that differ in nothing but a counter unfold to 44 times (gzip) or 157 (zstandard)."""
+"""How many times its stored size a compressed file may unfold to.
+
+Rows that differ in nothing but a counter unfold to 44 times (gzip) or 157 (zstandard, level 19).
+"""
 FREE_BYTES: Final = 64 << 20
 """What any compressed file may unfold to: so little costs nobody anything."""
 _DEFLATE_RATIO: Final = 1_032  # a byte of gzip makes no more: https://zlib.net/zlib_tech.html
