@@ -6,18 +6,20 @@ Each part is made elsewhere (`assets`, `sensors`, `resources`); here they are on
 
 from __future__ import annotations
 
+import gc
 import warnings
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
-from gaelp_assets.assets.lineage import column_sources
 from gaelp_assets.assets.set_aside import set_aside_asset
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
 from gaelp_assets.catalog import Catalog
+from gaelp_assets.garbage import without_collections
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
 from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
@@ -43,14 +45,23 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
     >>> dg.AssetKey(["training", "episodes"]) in definitions.resolve_all_asset_keys()
     True
     """
-    if catalog is None:
-        from gaelp_assets.platform import read_sound_catalog
+    with without_collections():
+        return _build(settings, catalog if catalog is not None else _catalog(settings))
 
-        catalog = read_sound_catalog(settings)
+
+def _catalog(settings: Settings) -> Catalog:
+    from gaelp_assets.platform import read_sound_catalog
+
+    # Every process of Dagster reads the catalogue: what the first one works out is kept for the others.
+    with suppress(OSError):
+        (settings.home / "cache").mkdir(parents=True, exist_ok=True)
+    return read_sound_catalog(settings)
+
+
+def _build(settings: Settings, catalog: Catalog) -> dg.Definitions:
     engine = "duckdb" if isinstance(settings.warehouse, DuckDBAddress) else "bigquery"
     store = "filesystem" if isinstance(settings.gateway, LocalGateway) else "gcs"
     platform = platform_resource(settings, catalog)
-    sources = column_sources(catalog, settings.home / "cache" / "column_lineage.json")
     # Backfill policies are what lets a range be one run, and Dagster calls them beta.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)
@@ -58,11 +69,8 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
             gateway_asset(settings.gateway.url, store),
             *ledger_assets(catalog, engine),
         ]
-        assets += [table_asset(relation, catalog, engine, settings.first_date) for relation in catalog.loaded]
-        assets += [
-            view_asset(relation, catalog, engine, settings.first_date, sources[relation.id])
-            for relation in catalog.derived
-        ]
+        assets += [table_asset(relation, engine, settings.first_date) for relation in catalog.loaded]
+        assets += [view_asset(relation, catalog, engine, settings.first_date) for relation in catalog.derived]
         known = {*catalog.relations, *catalog.set_aside}
         assets += [
             set_aside_asset(found, known, engine, settings.first_date) for found in catalog.set_aside.values()
@@ -85,4 +93,7 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
 @dg.definitions
 def defs() -> dg.Definitions:
     """What Dagster loads."""
-    return build_definitions(load_settings())
+    found = build_definitions(load_settings())
+    # They stay as long as the process: no search for reference cycles need walk them, in this start and after it.
+    gc.freeze()
+    return found

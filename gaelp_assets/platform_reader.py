@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gaelp_assets.catalog import Catalog, load_catalog
+from gaelp_assets.catalog import Catalog, load_catalog, texts
 from gaelp_assets.catalog.folders import FOLDER, catalog_folders
 from gaelp_assets.catalog.load import read_relations
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.clients import bigquery_client, storage_client
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, open_gateway
@@ -95,14 +95,21 @@ def read_sound_catalog(settings: Settings, *, remember: bool = True) -> Catalog:
     """The catalogue that the settings name, without the derived relations that cannot be used: these are in its `set_aside`.
 
     Args:
-        settings: they name the users' folders, and the home in whose cache it is kept which views are sound.
-        remember: whether to write that cache.
+        settings: they name the users' folders, and the home in whose cache it is kept what SQL tells and which views are sound.
+        remember: whether to write that cache, if its folder is there.
 
     Raises:
         GaelpError: something else is wrong with the files; with every problem that reading them found.
     """
+    cache = settings.home / "cache"
+    texts.recall(cache / "sql_texts.json")
     reading = read_relations(FOLDER, check_problems, users=catalog_folders(settings))
-    return sound_catalog(reading, settings.home / "cache" / "sound_views.json", remember=remember)
+    catalog = sound_catalog(reading, cache / "sound_views.json", remember=remember)
+    if remember:
+        texts.remember(
+            cache / "sql_texts.json", [found.sql for found in reading.relations if found.sql is not None]
+        )
+    return catalog
 
 
 def catalog_and_gateway(

@@ -13,8 +13,9 @@ import pytest
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
 from gaelp_assets.assets.lineage import column_sources
+from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.assets.partitions import GATEWAY
-from gaelp_assets.catalog import load_catalog
+from gaelp_assets.catalog import load_catalog, texts
 from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
 from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
@@ -116,36 +117,53 @@ def test_an_asset_shows_columns_checks_owner_and_freshness(large: dg.Definitions
     assert names == {"accounting", "rejected_rows", "schema_conformance", "key_uniqueness"}
 
 
-def test_a_derived_column_names_its_sources_in_lineage_and_description(large: dg.Definitions) -> None:
-    node = large.resolve_asset_graph().get(dg.AssetKey(["marts", "view_3"]))
-    lineage = node.metadata["dagster/column_lineage"].deps_by_column
-    assert lineage == {"id": [dg.TableColumnDep(dg.AssetKey(["source3", "table_3"]), "id")]}
-    column = node.metadata["dagster/column_schema"].columns[0]
-    assert column.description == "key; from source3.table_3.id"
+def test_every_start_read_every_views_sql_again_and_its_lineage_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "home" / "catalog"
+    folder.mkdir(parents=True)
+    write_table(folder, "lab", "source", 0)
+    write_view(folder, "view", "lab.source")
+    settings = load_settings({"GAELP_HOME": str(tmp_path / "home")})
+    key = dg.AssetKey(["marts", "view"])
+    monkeypatch.setattr("gaelp_assets.sql.lineage.column_lineage", lambda *_: pytest.fail("read lineage"))
+    first = build_definitions(settings).resolve_asset_graph().get(key)
+    for told in (texts.references, texts.words):
+        told.cache_clear()  # as in another process
+    with monkeypatch.context() as patched:
+        patched.setattr("sqlglot.dialects.bigquery.BigQuery.tokenize", lambda *_: pytest.fail("read SQL"))
+        again = build_definitions(settings).resolve_asset_graph().get(key)
+    assert again.parent_keys == first.parent_keys == {dg.AssetKey(["lab", "source"])}
+    assert again.code_version == first.code_version
+    (folder / "marts" / "view.sql").write_text("SELECT idd AS id FROM lab.source")
+    changed = build_definitions(settings).resolve_asset_graph().get(key)
+    assert "did you mean id?" in (changed.description or "")
 
 
 def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cache, tmp_path = tmp_path / "lineage.json", tmp_path / "catalog"
-    tmp_path.mkdir()
-    write_table(tmp_path, "lab", "source", 0)
-    write_view(tmp_path, "view", "lab.source")
-    computed = column_sources(load_catalog(tmp_path), cache)
-    assert computed == {"marts.view": {"id": [("lab.source", "id")]}}
+    cache, folder = tmp_path / "cache" / "column_lineage", tmp_path / "catalog"
+    folder.mkdir()
+    write_table(folder, "lab", "source", 0)
+    write_view(folder, "view", "lab.source")
+
+    def sources() -> ColumnSources:
+        catalog = load_catalog(folder)
+        return column_sources(catalog["marts.view"], catalog, cache)
+
+    assert sources() == {"id": [("lab.source", "id")]}
     with monkeypatch.context() as patched:
         patched.setattr(
             "gaelp_assets.sql.lineage.column_lineage", lambda *_: pytest.fail("read the SQL again")
         )
-        assert column_sources(load_catalog(tmp_path), cache) == computed
-    (tmp_path / "marts" / "view.sql").write_text(
+        assert sources() == {"id": [("lab.source", "id")]}
+    (folder / "marts" / "view.sql").write_text(
         "SELECT environment AS id FROM lab.source WHERE date >= DATE '2000-01-01'"
     )
-    assert column_sources(load_catalog(tmp_path), cache) == {
-        "marts.view": {"id": [("lab.source", "environment")]}
-    }
-    cache.write_text("not JSON")
-    assert column_sources(load_catalog(tmp_path), cache)["marts.view"]
+    assert sources() == {"id": [("lab.source", "environment")]}
+    (cache / "marts.view.json").write_text("not JSON")
+    assert sources() == {"id": [("lab.source", "environment")]}
 
 
 def test_a_large_location_can_be_served(large: dg.Definitions) -> None:

@@ -26,6 +26,7 @@ from gaelp_assets.assets.partitions import (
     slices_of,
     together,
 )
+from gaelp_assets.assets.steps import check_step
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.keys import names_slices, spans_slices
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey, RowSequence
@@ -82,14 +83,6 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
             lambda platform, found: sequences(platform, relation, found),
         )
 
-    @dg.multi_asset_check(
-        name=f"{op_name(relation)}_CHECKS",  # a relation's own step has no capitals
-        specs=[
-            dg.AssetCheckSpec(name, asset=key, description=description)
-            for name, (description, _) in checks.items()
-        ],
-        can_subset=True,
-    )
     def in_warehouse(
         context: dg.AssetCheckExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult]:
@@ -105,7 +98,12 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
         if overtaken(context.instance, context.run.run_id, selected):
             report(context.instance, results)
 
-    return in_warehouse
+    specs = [
+        dg.AssetCheckSpec(name, asset=key, description=description)
+        for name, (description, _) in checks.items()
+    ]
+    # A relation's own step has no capitals.
+    return check_step(f"{op_name(relation)}_CHECKS", specs, in_warehouse)
 
 
 def _result(

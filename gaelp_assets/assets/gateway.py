@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import dagster as dg
 
 from gaelp_assets.assets.metadata import (
-    ColumnSources,
     Metadata,
     definition_metadata,
     describe,
@@ -144,11 +143,10 @@ def _touched(catalog: Catalog, reports: Iterable["SliceReport"], set_aside: Iter
 
 def ledger_assets(catalog: Catalog, engine: str) -> list[dg.AssetSpec]:
     """The tables that the platform writes itself, in the transactions of loads: shown, never materialized."""
-    nothing: ColumnSources = {}
     return [
         dg.AssetSpec(
             asset_key(relation),
-            metadata=definition_metadata(relation, catalog, nothing),
+            metadata=definition_metadata(relation),
             **describe(relation, engine),
         )
         for relation in catalog

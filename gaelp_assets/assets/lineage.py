@@ -1,68 +1,40 @@
-"""Column lineage of the derived relations, kept in a file between starts: reading it from SQL takes most of a start's time.
+"""Column lineage of a derived relation, kept in a file: reading it from SQL can take longer than the refresh that shows it.
 
-How lineage is read is `sql.lineage`; here it is only remembered.
+How lineage is read is `sql.lineage`; here it is only remembered. Loading the definitions asks for none.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
 from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.catalog.remembered import digest, read_json, write_json
 from gaelp_assets.errors import GaelpError
 
 
-def column_sources(catalog: Catalog, cache: Path) -> dict[str, ColumnSources]:
-    """For each derived relation, the columns that each of its columns comes from (see `sql.lineage.column_lineage`).
+def column_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnSources:
+    """The columns that each column of a derived relation comes from (see `sql.lineage.column_lineage`).
 
-    The cache is a file that can be deleted at any time; without one, or with one that cannot be written, only time is lost.
+    `cache` is a folder with a file for each relation; it is made where it is missing.
     """
-    known = _read(cache)
-    found: dict[str, ColumnSources] = {}
-    for relation in catalog.derived:
-        key = _digest(relation, catalog)
-        if key in known:
-            found[key] = known[key]
-        else:
-            from gaelp_assets.sql.lineage import column_lineage
-
-            # A view that is sound and whose lineage cannot be read is shown without it.
-            with suppress(GaelpError):
-                found[key] = column_lineage(relation, catalog)
-    if found.keys() != known.keys():
-        _write(cache, found)
-    sources = {relation.id: found.get(_digest(relation, catalog), {}) for relation in catalog.derived}
-    return {
-        relation_id: {column: [(source, name) for source, name in pairs] for column, pairs in columns.items()}
-        for relation_id, columns in sources.items()
-    }
-
-
-def _digest(relation: Relation, catalog: Catalog) -> str:
-    """Changes with everything that the lineage is computed from: the SQL, and the columns on both sides."""
+    # Everything that lineage is computed from: the SQL, and the columns on both sides.
     read = {source: catalog[source].field_names for source in sorted(catalog.upstream[relation.id])}
-    text = json.dumps([relation.id, relation.sql, relation.field_names, read])
-    return hashlib.sha256(text.encode()).hexdigest()
+    key = digest(relation.id, relation.sql, relation.field_names, read)
+    file = cache / f"{relation.id}.json"
+    known = read_json(file)
+    if isinstance(known, dict) and known.get("of") == key:
+        return {
+            column: [(source, name) for source, name in pairs] for column, pairs in known["columns"].items()
+        }
+    from gaelp_assets.sql.lineage import column_lineage
 
-
-def _read(cache: Path) -> dict[str, ColumnSources]:
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def _write(cache: Path, content: Mapping[str, ColumnSources]) -> None:
+    found: ColumnSources = {}
+    # A relation that is sound and whose lineage cannot be read is shown without it.
+    with suppress(GaelpError):
+        found = column_lineage(relation, catalog)
     with suppress(OSError):
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(content, stream)
-        Path(name).replace(cache)
+        cache.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"of": key, "columns": found})
+    return found

@@ -56,20 +56,12 @@ def describe(relation: Relation, engine: str) -> SpecArguments:
     }
 
 
-def definition_metadata(relation: Relation, catalog: Catalog, sources: ColumnSources) -> Metadata:
-    """Column schema, column lineage, the table's name, and how it is kept."""
+def definition_metadata(relation: Relation) -> Metadata:
+    """Column schema, the table's name, and how it is kept."""
     metadata: Metadata = {
         "dagster/table_name": relation.id,
-        "dagster/column_schema": column_schema(relation, sources),
+        "dagster/column_schema": column_schema(relation, {}),
     }
-    if sources:
-        metadata["dagster/column_lineage"] = dg.TableColumnLineage(
-            {
-                column: [dg.TableColumnDep(asset_key(catalog[source]), name) for source, name in found]
-                for column, found in sources.items()
-                if found
-            }
-        )
     if relation.primary_key:
         metadata["primary key"] = ", ".join(relation.primary_key)
     if relation.clustering:
@@ -77,6 +69,22 @@ def definition_metadata(relation: Relation, catalog: Catalog, sources: ColumnSou
     if relation.retention_days is not None:
         metadata["retention days"] = relation.retention_days
     return metadata
+
+
+def lineage_metadata(relation: Relation, catalog: Catalog, sources: ColumnSources) -> Metadata:
+    """Column lineage, and the column schema with each column's sources; nothing where there are no sources."""
+    if not any(sources.values()):
+        return {}
+    return {
+        "dagster/column_schema": column_schema(relation, sources),
+        "dagster/column_lineage": dg.TableColumnLineage(
+            {
+                column: [dg.TableColumnDep(asset_key(catalog[source]), name) for source, name in found]
+                for column, found in sources.items()
+                if found
+            }
+        ),
+    }
 
 
 def column_schema(relation: Relation, sources: ColumnSources) -> dg.TableSchema:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import dagster as dg
@@ -55,8 +56,11 @@ def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefi
     The days end tomorrow (UTC), as the rows do that a load takes (`Platform.last_date`).
     """
     kind = partition_set(relation)
-    if kind == "whole":
-        return None
+    return None if kind == "whole" else _partitions(kind, first_date)
+
+
+@lru_cache(maxsize=8)
+def _partitions(kind: str, first_date: dt.date) -> dg.PartitionsDefinition[str]:
     days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), timezone="UTC", end_offset=2)
     if kind == "date":
         return days

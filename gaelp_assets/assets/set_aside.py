@@ -11,8 +11,10 @@ import dagster as dg
 
 from gaelp_assets.assets.metadata import Metadata, SpecArguments, describe, failure, table
 from gaelp_assets.assets.partitions import partitions_def
+from gaelp_assets.assets.steps import Results, asset_step
 from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError
+from resources.platform import PlatformResource
 
 TAG: Final = "set_aside"
 """The tag of such an asset: the UI finds all of them by it."""
@@ -54,23 +56,17 @@ def set_aside_asset(
     if relation is not None and relation.sql is not None:
         metadata["sql"] = dg.MetadataValue.md(f"```sql\n{relation.sql.strip()}\n```")
 
-    @dg.multi_asset(
-        name=f"{dataset}__{name}_SET_ASIDE_{_digest(found.id)}",
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=[dg.AssetKey(read.split(".")) for read in sorted(found.reads & {*known} - {found.id})],
-                metadata=metadata,
-                partitions_def=partitions_def(relation, first_date) if relation is not None else None,
-                **shared,
-            )
-        ],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def fail(_: dg.AssetExecutionContext) -> None:
+    def fail(_: dg.AssetExecutionContext, __: PlatformResource) -> Results:
         raise failure(GaelpError(*found.problems))
 
-    return fail
+    spec = dg.AssetSpec(
+        key,
+        deps=[dg.AssetKey(read.split(".")) for read in sorted(found.reads & {*known} - {found.id})],
+        metadata=metadata,
+        partitions_def=partitions_def(relation, first_date) if relation is not None else None,
+        **shared,
+    )
+    return asset_step(f"{dataset}__{name}_SET_ASIDE_{_digest(found.id)}", spec, fail)
 
 
 def _plain(word: str) -> str:

@@ -6,7 +6,8 @@ itself is `ingest.load`; checks of what a table holds apart from a load are in `
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 import dagster as dg
@@ -29,7 +30,8 @@ from gaelp_assets.assets.partitions import (
     partitions_def,
 )
 from gaelp_assets.assets.rejections import CHECKS, check_result, verdicts
-from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
+from gaelp_assets.assets.steps import Results, asset_step
+from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError, Problem
@@ -54,6 +56,12 @@ class LoadConfig(dg.Config):
     """Let a rebuild lose rows whose lines are no rows any more by the table's definition: they go to the dead letter, with the reasons."""
 
 
+@cache
+def _load_config() -> dict[str, dg.Field]:
+    """The fields of `LoadConfig`: for a `config` argument, Dagster would read the class again for each table."""
+    return LoadConfig.to_fields_dict()
+
+
 def freshness_policy(relation: Relation) -> dg.FreshnessPolicy | None:
     """Stale after the catalogue's `freshness_hours`; None without them."""
     if relation.freshness_hours is None:
@@ -61,44 +69,12 @@ def freshness_policy(relation: Relation) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(fail_window=dt.timedelta(hours=relation.freshness_hours))
 
 
-def table_asset(
-    relation: Relation, catalog: Catalog, engine: str, first_date: dt.date
-) -> dg.AssetsDefinition:
+def table_asset(relation: Relation, engine: str, first_date: dt.date) -> dg.AssetsDefinition:
     """The asset of a loaded table, with its checks `accounting` and `rejected_rows`."""
     key = asset_key(relation)
 
-    @dg.multi_asset(
-        name=op_name(relation),
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=[GATEWAY],
-                metadata=definition_metadata(relation, catalog, {}),
-                partitions_def=partitions_def(relation, first_date),
-                freshness_policy=freshness_policy(relation),
-                **describe(relation, engine),
-            )
-        ],
-        check_specs=[
-            dg.AssetCheckSpec(
-                AssetCheckName.ACCOUNTING.value,
-                asset=key,
-                blocking=True,
-                description="Every line of every file, sorted from raw/ or loaded into its slice, has one fate: "
-                "lines = loaded + duplicate + rejected + superseded + withdrawn.",
-            ),
-            dg.AssetCheckSpec(
-                AssetCheckName.REJECTED_ROWS.value,
-                asset=key,
-                description="No rejected line is open, neither replayed nor acknowledged, and no file is set aside: "
-                "of all slices, whichever run it was.",
-            ),
-        ],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def load(
-        context: dg.AssetExecutionContext, config: LoadConfig, platform: PlatformResource
-    ) -> Iterator[dg.AssetCheckResult | dg.MaterializeResult[None]]:
+    def load(context: dg.AssetExecutionContext, platform: PlatformResource) -> Results:
+        config = LoadConfig(**context.op_execution_context.op_config)
         rebuild = config.rebuild or BACKFILL_TAG in context.run.tags
         slices = _slices(context)
         opened = platform.open()
@@ -124,7 +100,34 @@ def table_asset(
         if loads.problems:
             raise loads.failure()
 
-    return load
+    return asset_step(
+        op_name(relation),
+        dg.AssetSpec(
+            key,
+            deps=[GATEWAY],
+            metadata=definition_metadata(relation),
+            partitions_def=partitions_def(relation, first_date),
+            freshness_policy=freshness_policy(relation),
+            **describe(relation, engine),
+        ),
+        load,
+        checks=[
+            dg.AssetCheckSpec(
+                AssetCheckName.ACCOUNTING.value,
+                asset=key,
+                blocking=True,
+                description="Every line of every file, sorted from raw/ or loaded into its slice, has one fate: "
+                "lines = loaded + duplicate + rejected + superseded + withdrawn.",
+            ),
+            dg.AssetCheckSpec(
+                AssetCheckName.REJECTED_ROWS.value,
+                asset=key,
+                description="No rejected line is open, neither replayed nor acknowledged, and no file is set aside: "
+                "of all slices, whichever run it was.",
+            ),
+        ],
+        config=_load_config(),
+    )
 
 
 def _slices(context: dg.AssetExecutionContext) -> list[Slice]:

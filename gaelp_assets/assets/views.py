@@ -6,12 +6,13 @@ When a relation is due is decided in `runs`; how an engine computes one is in `w
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import base64
 import datetime as dt
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.metadata import ColumnSources, Metadata, definition_metadata, describe, failure
+from gaelp_assets.assets.lineage import column_sources
+from gaelp_assets.assets.metadata import Metadata, definition_metadata, describe, failure, lineage_metadata
 from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
     asset_key,
@@ -20,6 +21,7 @@ from gaelp_assets.assets.partitions import (
     partition_mapping,
     partitions_def,
 )
+from gaelp_assets.assets.steps import Results, asset_step
 from gaelp_assets.assets.tables import freshness_policy, row_counts
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
@@ -31,37 +33,12 @@ if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
 
 
-def view_asset(
-    relation: Relation, catalog: Catalog, engine: str, first_date: dt.date, sources: ColumnSources
-) -> dg.AssetsDefinition:
-    """The asset of a derived relation; `sources` are the columns that each of its columns comes from."""
+def view_asset(relation: Relation, catalog: Catalog, engine: str, first_date: dt.date) -> dg.AssetsDefinition:
+    """The asset of a derived relation. Each run of it shows the columns that its columns come from."""
     key = asset_key(relation)
     upstream = [catalog[relation_id] for relation_id in sorted(catalog.upstream[relation.id])]
 
-    @dg.multi_asset(
-        name=op_name(relation),
-        specs=[
-            dg.AssetSpec(
-                key,
-                deps=[
-                    dg.AssetDep(asset_key(r), partition_mapping=partition_mapping(relation, r))
-                    for r in upstream
-                ],
-                metadata={
-                    **definition_metadata(relation, catalog, sources),
-                    "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),
-                },
-                partitions_def=partitions_def(relation, first_date),
-                freshness_policy=freshness_policy(relation),
-                code_version=code_version(catalog, relation),
-                **describe(relation, engine),
-            )
-        ],
-        backfill_policy=dg.BackfillPolicy.single_run(),
-    )
-    def refresh(
-        context: dg.AssetExecutionContext, platform: PlatformResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    def refresh(context: dg.AssetExecutionContext, platform: PlatformResource) -> Results:
         partitioned = context.assets_def.partitions_def is not None
         slices = [parse_partition_key(str(k)) for k in context.partition_keys] if partitioned else [WHOLE]
         if not slices:
@@ -74,7 +51,19 @@ def view_asset(
             add_partition_metadata(context, key, found)
         yield dg.MaterializeResult(asset_key=key, metadata={} if partitioned else found[WHOLE])
 
-    return refresh
+    spec = dg.AssetSpec(
+        key,
+        deps=[dg.AssetDep(asset_key(r), partition_mapping=partition_mapping(relation, r)) for r in upstream],
+        metadata={
+            **definition_metadata(relation),
+            "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),
+        },
+        partitions_def=partitions_def(relation, first_date),
+        freshness_policy=freshness_policy(relation),
+        code_version=code_version(catalog, relation),
+        **describe(relation, engine),
+    )
+    return asset_step(op_name(relation), spec, refresh)
 
 
 def _refresh(
@@ -84,6 +73,10 @@ def _refresh(
     if relation.is_stored:
         platform.warehouse.refresh(relation, *slices, run_id=run_id)
     found = row_counts(platform, relation, slices)
+    # The UI shows that of the newest materialization.
+    latest = max(slices, key=lambda s: s.sort_key)
+    sources = column_sources(relation, platform.catalog, platform.settings.home / "cache" / "column_lineage")
+    found[latest] |= lineage_metadata(relation, platform.catalog, sources)
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
         newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}

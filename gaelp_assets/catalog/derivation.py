@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Kind, Relation, walk_fields
+from gaelp_assets.catalog.texts import words
 
 
 def stored_sources(catalog: Catalog, relation: Relation) -> list[Relation]:
@@ -55,7 +55,7 @@ def code_version(catalog: Catalog, relation: Relation) -> str:
     parts = [
         repr([(path, field.type, field.mode) for path, field in walk_fields(relation.fields)]),
         repr(relation.partitioning and relation.partitioning.model_dump()),
-        *(f"{read.id} {list(_tokens(read.sql or ''))}" for read in [relation, *through]),
+        *(f"{read.id} {words(read.sql or '')}" for read in [relation, *through]),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
@@ -71,26 +71,3 @@ def _closure(catalog: Catalog, relation: Relation) -> list[Relation]:
             if source.is_derived and not source.is_stored:
                 open_ids += sorted(catalog.upstream[source.id])
     return [found[source_id] for source_id in sorted(found)]
-
-
-def _tokens(sql: str) -> Iterator[str]:
-    """The words of a GoogleSQL text, so that texts of equal words have equal digests under every release of the parser."""
-    from sqlglot import TokenType
-    from sqlglot.dialects.bigquery import BigQuery
-    from sqlglot.errors import SqlglotError
-
-    try:
-        tokens = BigQuery().tokenize(sql)
-    except SqlglotError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
-    literal = {
-        TokenType.STRING: "'",
-        TokenType.RAW_STRING: "r'",
-        TokenType.BYTE_STRING: "b'",
-        TokenType.IDENTIFIER: "`",
-    }
-    for token in tokens:
-        if token.token_type in literal:
-            yield literal[token.token_type] + token.text
-        elif token.token_type is not TokenType.SEMICOLON:
-            yield token.text.upper()

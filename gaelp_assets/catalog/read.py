@@ -31,32 +31,31 @@ class ReadRelation(NamedTuple):
 
 def read_relation(path: Path) -> ReadRelation:
     """Reads the file of a relation, and the SQL beside it."""
+    where = shown(path)
     problems: list[Problem] = []
     text, sql = _text(path, problems), None
     sql_file = path.with_suffix(".sql")
     sql_there = sql_file.exists() or sql_file.is_symlink()
     if sql_there:
         sql = _text(sql_file, problems)
-    content = _object(text, shown(path), problems) if text is not None else None
+    content = _object(text, where, problems) if text is not None else None
     if content is None:
         return ReadRelation(None, problems)
     content.pop("$schema", None)
-    problems += [
-        unknown("key", key, known_keys(()), where=shown(path)) for key in FROM_PLACE if key in content
-    ]
+    problems += [unknown("key", key, known_keys(()), where=where) for key in FROM_PLACE if key in content]
     content = {key: value for key, value in content.items() if key not in FROM_PLACE}
     place: dict[str, object] = {
         "dataset": path.parent.name,
         "name": path.stem,
         "sql": sql,
-        "file": shown(path),
+        "file": where,
         "unread": frozenset({"sql"} if sql_there and sql is None else ()),
     }
     try:
         return ReadRelation(Relation.model_validate({**content, **place}), problems)
     except ValidationError as error:
         errors = error.errors()
-    problems += [_explain(detail, shown(path)) for detail in errors]
+    problems += [_explain(detail, where) for detail in errors]
     return ReadRelation(salvage(content, place, errors), problems)
 
 

@@ -1,4 +1,4 @@
-"""Which relations a GoogleSQL text reads, and in which order relations that read one another are made."""
+"""The tree of a GoogleSQL text, where it reads a relation, and in which order relations that read one another are made."""
 
 from __future__ import annotations
 
@@ -42,24 +42,6 @@ def parsed(sql: str) -> exp.Query:
     if len(statements) != 1 or not isinstance(statements[0], exp.Query):
         raise NotAQueryError("not one SELECT statement")
     return statements[0]
-
-
-@lru_cache(maxsize=1024)
-def references(sql: str) -> frozenset[str]:
-    """The `dataset.name` (or bare names) of the tables that a query reads, without its own common table expressions.
-
-    Raises:
-        NotAQueryError: the text is not one query.
-    """
-    from sqlglot import exp
-    from sqlglot.optimizer.scope import traverse_scope
-
-    found = set()
-    for scope in traverse_scope(parsed(sql)):
-        for source in scope.sources.values():
-            if isinstance(source, exp.Table):
-                found.add(".".join(part.name for part in source.parts))
-    return frozenset(found)
 
 
 def place_of_reference(sql: str, name: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from gaelp_assets.catalog.model import Kind, Relation
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import Problem
 
 # What every problem of a relation's files starts with.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
-from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, references, topological_order
+from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, topological_order
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 CheckProblems = Callable[[Check, Field | None, Relation], list[str]]
@@ -244,7 +245,7 @@ def _read_at(relation: Relation, name: str) -> str:
 
 
 def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> list[Problem]:
-    by_name = _by_name(relations)
+    by_name, names = _by_name(relations), {relation.name for relation in relations}
     problems: list[Problem] = []
     upstream: dict[str, frozenset[str]] = {}
     for relation in relations:
@@ -268,7 +269,7 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
                 _read_at(relation, name),
                 "the dataset before it: " + " or ".join(r.id for r in by_name[name]),
             )
-            for name in sorted(read & {r.name for r in relations})
+            for name in sorted(read & names)
         ]
         upstream[relation.id] = frozenset(r.id for name in read for r in by_name.get(name, ()))
     try:

@@ -5,16 +5,15 @@ Loading a catalogue asks for less: no engine binds its views.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gaelp_assets.catalog.folders import FOLDER
 from gaelp_assets.catalog.load import read_relations
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import Problem
+from gaelp_assets.garbage import without_collections
 from gaelp_assets.sql.analyzer import analyzer_problems
 from gaelp_assets.sql.views import problems_of_views
 from gaelp_assets.validation.rules import check_problems
@@ -41,20 +40,8 @@ def validate_catalog(
     >>> validate_catalog().problems
     []
     """
-    with _without_collections():
+    with without_collections():
         return _validate(users, folder, analyzer_cache)
-
-
-@contextmanager
-def _without_collections() -> Iterator[None]:
-    """No search for reference cycles inside: the trees of hundreds of queries are there until the end, and each search walks all."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 def _validate(users: Sequence[Path], folder: Path, analyzer_cache: Path | None) -> Validation:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gaelp_assets.catalog.model import Field, Relation, stored_fields
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import Problem
 
 # What the analyzer can, and BigQuery cannot.

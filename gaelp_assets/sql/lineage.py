@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Relation, stored_fields
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem
 
 
@@ -25,13 +26,17 @@ def column_lineage(relation: Relation, catalog: Catalog) -> dict[str, list[tuple
     from sqlglot.optimizer.qualify import qualify
     from sqlglot.optimizer.scope import build_scope
 
-    columns: dict[str, dict[str, dict[str, str]]] = {}
-    for known in catalog:
-        # The types do not matter to lineage; what matters is which column belongs to which table.
-        columns.setdefault(known.dataset, {})[known.name] = {f.name: "STRING" for f in stored_fields(known)}
-    schema: dict[str, object] = dict(columns)
     result: dict[str, list[tuple[str, str]]] = {}
     try:
+        # Of what it reads alone: with the columns of all relations, each view takes as long as the catalogue is large.
+        columns: dict[str, dict[str, dict[str, str]]] = {}
+        for name in sorted(references(relation.sql) & catalog.relations.keys()):
+            known = catalog[name]
+            # The types do not matter to lineage; what matters is which column belongs to which table.
+            columns.setdefault(known.dataset, {})[known.name] = {
+                f.name: "STRING" for f in stored_fields(known)
+            }
+        schema: dict[str, object] = dict(columns)
         tree = sqlglot.parse_one(relation.sql, dialect="bigquery")
         qualified = qualify(tree, schema=schema, dialect="bigquery")
         scope = build_scope(qualified)

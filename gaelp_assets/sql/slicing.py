@@ -16,7 +16,7 @@ from sqlglot import exp
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.derivation import slice_dimensions
 from gaelp_assets.catalog.model import Kind, ReadsSlices
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.carriers import (
     DATE,

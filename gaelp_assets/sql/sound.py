@@ -5,12 +5,7 @@ That a view is sound is remembered in a file: finding it out takes longer than r
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,13 +13,17 @@ from typing import TYPE_CHECKING
 from gaelp_assets.catalog.load import Catalog, Reading
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.references import topological_order
+from gaelp_assets.catalog.remembered import digest, read_json, write_json
 from gaelp_assets.catalog.set_aside import SetAside, is_derived, problems_by_relation, readers_of
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.tables import tables_of
 from gaelp_assets.sql.types import type_of_field
 
 if TYPE_CHECKING:
     from gaelp_assets.sql.scope import Tables
+    from gaelp_assets.sql.types import Described
 
 
 def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool = True) -> Catalog:
@@ -75,73 +74,82 @@ def _unsound(
     relations: Sequence[Relation], cache: Path | None, *, remember: bool
 ) -> dict[str, list[Problem]]:
     """What is wrong with each query by itself, by the relation's id; only what is not known to be sound is bound."""
-    from gaelp_assets.sql.tables import tables_of
-    from gaelp_assets.sql.views import query_problems
-
     tables = tables_of(relations)
-    read_by_name = {found.id: found for found in relations}
-    known = _read(cache) if cache is not None else frozenset()
-    release = f"{version('gaelp-assets')} {version('sqlglot')}"
+    digests = _Digests(relations, tables)
+    content = read_json(cache) if cache is not None else None
+    known = frozenset(map(str, content)) if isinstance(content, list) else frozenset()
     sound: set[str] = set()
     found: dict[str, list[Problem]] = {}
     for relation in relations:
         if relation.sql is None:
             continue
-        key = _digest(relation, tables, read_by_name, release)
-        if key not in known and (problems := query_problems(relation, tables, relations)):
-            found[relation.id] = problems
+        key = digests.of(relation)
+        if key in known:
+            sound.add(key)
             continue
-        sound.add(key)
+        from gaelp_assets.sql.views import query_problems
+
+        # What it does not read is no part of its problems, and would be looked through for each query.
+        near = [relation, *digests.within(relation)]
+        if problems := query_problems(relation, {other.id: tables[other.id] for other in near}, near):
+            found[relation.id] = problems
+        else:
+            sound.add(key)
     if cache is not None and remember and sound != known:
-        _write(cache, sound)
+        write_json(cache, sorted(sound))
     return found
 
 
-def _digest(relation: Relation, tables: Tables, relations: Mapping[str, Relation], release: str) -> str:
-    """Changes with all that a query's problems depend on: texts and columns, how what it reads is sliced, and what judges them."""
-    parts = []
-    for found in _within(relation, relations):
-        # A view is looked through; of anything else only the columns and the slices matter.
-        sql = found.sql if found is relation or not found.is_stored else ""
-        columns = [
-            (field.name, str(type_of_field(field)), field.mode)
-            for field in (relation.fields if found is relation else tables[found.id] or ())
+class _Digests:
+    """Digests of all that a query's problems depend on: texts and columns, how what it reads is sliced, and what judges them."""
+
+    def __init__(self, relations: Sequence[Relation], tables: Tables) -> None:
+        self._release = f"{version('gaelp-assets')} {version('sqlglot')}"
+        self._tables = tables
+        self._named: dict[str, list[Relation]] = {}
+        for found in relations:
+            for name in (found.id, found.name):
+                self._named.setdefault(name, []).append(found)
+        self._read: dict[str, list[object]] = {}
+
+    def of(self, relation: Relation) -> str:
+        """Changes with everything that the relation's problems depend on."""
+        window = relation.reads_slices and relation.reads_slices.model_dump()
+        own = self._told(relation, relation.fields, relation.sql)
+        return digest(self._release, window, own, [self._as_read(found) for found in self.within(relation)])
+
+    def within(self, relation: Relation) -> list[Relation]:
+        """What the relation's text reads, or may mean, through plain views too, in order of ids."""
+        found: dict[str, Relation] = {}
+        waiting = [relation]
+        while waiting:
+            for other in self._reads(waiting.pop()):
+                if other.id not in found and other.id != relation.id:
+                    found[other.id] = other
+                    if other.sql is not None and not other.is_stored:
+                        waiting.append(other)
+        return [found[id_] for id_ in sorted(found)]
+
+    def _reads(self, relation: Relation) -> list[Relation]:
+        try:
+            names = references(relation.sql or "")
+        except ValueError:  # it is no query, and has no problems besides
+            return []
+        return [other for name in sorted(names) for other in self._named.get(name, ())]
+
+    def _as_read(self, found: Relation) -> list[object]:
+        """What matters of a relation to those that read it: a view is looked through, of anything else only columns and slices count."""
+        if found.id not in self._read:
+            columns = self._tables[found.id] or ()
+            self._read[found.id] = self._told(found, columns, "" if found.is_stored else found.sql)
+        return self._read[found.id]
+
+    def _told(self, relation: Relation, fields: Sequence[Described], sql: str | None) -> list[object]:
+        columns = [(field.name, str(type_of_field(field)), field.mode) for field in fields]
+        return [
+            relation.id,
+            relation.kind,
+            sql,
+            columns,
+            relation.partitioning and relation.partitioning.model_dump(),
         ]
-        by = found.partitioning and found.partitioning.model_dump()
-        parts.append([found.id, found.kind, sql, columns, by])
-    window = relation.reads_slices and relation.reads_slices.model_dump()
-    return hashlib.sha256(json.dumps([release, window, parts]).encode()).hexdigest()
-
-
-def _within(relation: Relation, relations: Mapping[str, Relation]) -> list[Relation]:
-    """The relation, and what its text may read, through plain views too.
-
-    By name alone: a relation that the query does not read costs another look at it, and no more.
-    """
-    found = {relation.id: relation}
-    waiting = [relation]
-    while waiting:
-        text = waiting.pop().sql or ""
-        for id_, other in sorted(relations.items()):
-            if id_ not in found and other.name in text:
-                found[id_] = other
-                if other.sql is not None and not other.is_stored:
-                    waiting.append(other)
-    return list(found.values())
-
-
-def _read(cache: Path) -> frozenset[str]:
-    try:
-        content = json.loads(cache.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return frozenset()
-    return frozenset(map(str, content)) if isinstance(content, list) else frozenset()
-
-
-def _write(cache: Path, sound: set[str]) -> None:
-    # Only where a home has a cache: looking at an empty home makes nothing there.
-    with suppress(OSError):
-        handle, name = tempfile.mkstemp(dir=cache.parent, suffix=".tmp")
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            json.dump(sorted(sound), stream)
-        Path(name).replace(cache)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog.model import Relation, stored_fields
-from gaelp_assets.sql.scope import Tables
 from gaelp_assets.sql.types import Described, OutputColumn
+
+if TYPE_CHECKING:
+    from gaelp_assets.sql.scope import Tables
 
 
 def tables_of(relations: Iterable[Relation]) -> Tables:

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Field, Relation
-from gaelp_assets.catalog.references import NotAQueryError, parsed, references
+from gaelp_assets.catalog.references import NotAQueryError, parsed
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.sql.scope import Tables, place
 from gaelp_assets.sql.slicing import slice_problems

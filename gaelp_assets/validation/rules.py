@@ -6,6 +6,7 @@ The known rules stand in `validation.registry`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import polars as pl
 
@@ -128,10 +129,17 @@ def _pattern_problems(value: object) -> Iterator[str]:
     if not isinstance(value, str):
         yield "expected a regular expression"
         return
+    yield from _faults(value)
+
+
+@cache
+def _faults(pattern: str) -> tuple[str, ...]:
+    """Kept: a catalogue has few patterns, each on many fields."""
     try:
-        pl.Series([""]).str.contains(whole(value))
+        pl.Series([""]).str.contains(whole(pattern))
     except pl.exceptions.ComputeError as error:
-        yield f"not a regular expression of the RE2 kind: {str(error).splitlines()[-1].strip()}"
+        return (f"not a regular expression of the RE2 kind: {str(error).splitlines()[-1].strip()}",)
+    return ()
 
 
 def _value_problems(value: object, field: Field) -> Iterator[str]:

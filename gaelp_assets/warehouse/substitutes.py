@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from gaelp_assets.catalog import Catalog, Field, Kind, Relation
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 
 
 def relations_read(catalog: Catalog, sql: str) -> list[Relation]:

@@ -209,6 +209,20 @@ def test_a_slice_carries_its_counts_and_its_picture(lab: Lab) -> None:
     assert len(image) < 100_000
 
 
+def test_a_refresh_shows_where_each_column_comes_from(lab: Lab) -> None:
+    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1"))
+    lab.put(3, "CartPole-v1", rows(3, "CartPole-v1"))
+    lab.pending()
+    event = lab.instance.get_latest_materialization_event(CURVE)
+    assert event is not None
+    assert event.asset_materialization is not None
+    metadata = event.asset_materialization.metadata
+    lineage = metadata["dagster/column_lineage"].value.deps_by_column
+    assert lineage["score"] == [dg.TableColumnDep(SCORES, "score")]
+    columns = {column.name: column.description for column in metadata["dagster/column_schema"].value.columns}
+    assert columns["score"] == "points; from lab.scores.score"
+
+
 def test_a_range_run_covers_the_whole_rectangle_of_dates_and_environments(lab: Lab) -> None:
     for day in (2, 3):
         for environment in ("CartPole-v1", "Taxi-v3"):

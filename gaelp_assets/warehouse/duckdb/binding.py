@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import stored_fields
-from gaelp_assets.catalog.references import references
+from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.duckdb.ddl import found_column, table_name, view_sql
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
