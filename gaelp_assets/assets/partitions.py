@@ -70,7 +70,9 @@ def _partitions(kind: str, first_date: dt.date) -> dg.PartitionsDefinition[str]:
 def partition_mapping(reader: Relation, source: Relation) -> dg.PartitionMapping | None:
     """Which of a source's partitions those of a derived relation are made of, where Dagster's own rule would miss the other days.
 
-    Days that no number bounds are shown as all partitions.
+    Of a source that is sliced by environment, one that is not so itself reads all environments: it is mapped to none of them, since Dagster
+    would list each with each date in every run. Days that no number bounds are shown as all dates, or as none where they would be
+    listed with environments.
 
     Args:
         reader: the derived relation.
@@ -81,9 +83,14 @@ def partition_mapping(reader: Relation, source: Relation) -> dg.PartitionMapping
     """
     days = reader.reads_slices
     kinds = partition_set(reader), partition_set(source)
-    if days is None or "whole" in kinds:
+    if kinds[1] == "whole" or source.kind is Kind.LEDGER:
         return None
-    if days.before == "all" or days.after == "all" or kinds[0] != kinds[1]:
+    unbounded = days is not None and "all" in (days.before, days.after)
+    if kinds[1] == "date|environment" and (unbounded or kinds[0] != kinds[1]):
+        return dg.SpecificPartitionsPartitionMapping([])
+    if days is None or kinds[0] == "whole":
+        return None
+    if kinds[0] != kinds[1] or days.before == "all" or days.after == "all":
         return dg.AllPartitionMapping()
     shifted = dg.TimeWindowPartitionMapping(
         start_offset=-days.before, end_offset=days.after, allow_nonexistent_upstream_partitions=True

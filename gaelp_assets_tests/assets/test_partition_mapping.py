@@ -71,5 +71,31 @@ def test_days_without_a_number_are_all_days(days: dict[str, str]) -> None:
 
 
 def test_what_reads_no_other_days_is_mapped_by_dagster_itself() -> None:
+    by_date = {"date": "date"}
     assert partition_mapping(relation(BOTH), relation(BOTH)) is None
-    assert partition_mapping(relation(None), relation(BOTH)) is None
+    assert partition_mapping(relation(BOTH), relation(by_date)) is None
+    assert partition_mapping(relation(None), relation(by_date)) is None
+
+
+@pytest.mark.parametrize(
+    ("partitioning", "keys"),
+    [(None, {}), ({"date": "date"}, {}), (BOTH, {"reads_slices": {"before": "all"}})],
+    ids=["a single slice", "dates alone", "all days"],
+)
+def test_every_date_of_every_environment_was_listed_in_each_run(
+    partitioning: dict[str, str] | None, keys: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = relation(partitioning, **keys)
+    mapping = partition_mapping(reader, relation(BOTH))
+    assert mapping is not None
+    below, above = partitions_def(reader, FIRST), partitions_def(relation(BOTH), FIRST)
+    assert above is not None
+    with dg.DagsterInstance.ephemeral() as instance, dg.partition_loading_context(None, instance):
+        instance.add_dynamic_partitions(str(ENVIRONMENTS.name), ["CartPole-v1"])
+        monkeypatch.setattr(
+            dg.MultiPartitionsDefinition, "get_partition_keys", lambda *_, **__: pytest.fail("all")
+        )
+        found = mapping.get_upstream_mapped_partitions_result_for_partitions(
+            below.empty_subset() if below is not None else None, below, above
+        )
+        assert list(found.partitions_subset.get_partition_keys()) == []

@@ -4,31 +4,25 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import httpx
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from gaelp_assets.cli.dev import dagster_instance
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import platform_in, rows
+from gaelp_assets_tests.ui.served import GAELP, browser_page, served, wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ENVIRONMENTS = ("CartPole-v1", "Taxi-v4")
 LAST = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 FIRST = LAST - dt.timedelta(days=1)
-PATIENCE_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -40,23 +34,10 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def url(home: Path) -> Iterator[str]:
     """`gaelp dev` on two days of the demo, which its sensors have to find."""
     environment = {**os.environ, "GAELP_HOME": str(home)}
-    gaelp = [sys.executable, "-m", "gaelp_assets.cli.main"]
-    produce = [*gaelp, "demo", "--produce-only", "--size", "quick", "--days", "2"]
+    produce = [*GAELP, "demo", "--produce-only", "--size", "quick", "--days", "2"]
     subprocess.run(produce, env=environment, check=True, capture_output=True)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with (home / "dev.log").open("wb") as log:
-        dev = subprocess.Popen(
-            [*gaelp, "dev", "--no-demo", "--port", str(port)], env=environment, stdout=log, stderr=log
-        )
-        try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers(f"{address}/server_info"), "the UI to answer")
-            yield address
-        finally:
-            dev.send_signal(signal.SIGINT)
-            assert dev.wait(60) == 0
+    with served(home, environment) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -77,40 +58,8 @@ def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
 
 @pytest.fixture
 def page(url: str) -> Iterator[Page]:
-    if CHROMIUM is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is missing; .ci/run installs it")
-        pytest.skip("needs Chromium: apt-get install chromium")
-    quiet = (
-        "--no-sandbox",
-        "--disable-gpu",
-        "--no-first-run",
-        "--disable-background-networking",
-        "--disable-sync",
-    )
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=[*quiet, "--disable-component-update"]
-        )
-        page = browser.new_page(viewport={"width": 1600, "height": 1100}, base_url=url)
-        page.set_default_timeout(60_000)
+    with browser_page(url) as page:
         yield page
-        browser.close()
-
-
-def answers(address: str) -> bool:
-    try:
-        return httpx.get(address, timeout=5).is_success
-    except httpx.HTTPError:
-        return False
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(1)
 
 
 def select_partitions(page: Page, dates: str, environments: tuple[str, ...]) -> None:
