@@ -99,6 +99,8 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.bad_input
 	$(BENCH)/python -m benchmarks.append
 	$(BENCH)/python -m benchmarks.slices
+	$(BENCH)/python -m benchmarks.starts
+	$(BENCH)/python -m benchmarks.environments
 	$(BENCH)/python -m benchmarks.report
 
 .venv-benchmarks/.installed: .venv/.installed requirements-benchmarks.lock

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
-from benchmarks import append, bad_input, memory, slices, verdict
+from benchmarks import append, bad_input, environments, memory, slices, starts, verdict
 from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
@@ -98,6 +98,12 @@ def write() -> None:
         "## Many small slices",
         "`gaelp ingest` as a command, with its start: verdicts, ledger, checks, derived relations, pictures and Dagster's events.",
         slices.table(_results("slices", slices.Figures)),
+        "## What each process pays as the catalogue grows",
+        "CPU seconds with those of Python's and Dagster's own imports, and peak memory; made-up catalogues beside the shipped one.",
+        starts.table(_results("starts", starts.Figures)),
+        "## Many environments",
+        "Three years of days. CPU seconds of a whole process, with its imports, and its peak memory.",
+        environments.table(_results("environments", environments.Figures)),
     ]
     (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     if peers := [result for result in compared if result["threads"] == 1 and not result["bad"]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import duckdb
@@ -59,7 +59,7 @@ class DuckDBMigrator(DuckDBEngine):
                 with self._file.savepoint(con, f"change {planned.relation.id}"):
                     (now,) = schema.compared(con, [planned.relation], self._tables, found=found)
                     done = recheck(planned, now)
-                    self._carry_out(con, done)
+                    self._carry_out(con, done, found)
                 return done
 
             yield apply
@@ -79,13 +79,20 @@ class DuckDBMigrator(DuckDBEngine):
                 for statement in forget_statements(ledger, dead_letter, relation):
                     con.execute(statement)
 
-    def _carry_out(self, con: duckdb.DuckDBPyConnection, planned: RelationPlan) -> None:
+    def _carry_out(
+        self, con: duckdb.DuckDBPyConnection, planned: RelationPlan, known: Collection[str] | None = None
+    ) -> None:
         if planned.status in {Status.CREATE, Status.REPLACE}:
-            self._forget_refreshes(con, planned.relation)
+            self._forget_refreshes(con, planned.relation, known)
         schema.carry_out(con, planned, self._tables)
 
-    def _forget_refreshes(self, con: duckdb.DuckDBPyConnection, relation: Relation) -> None:
-        """What is made again is empty, whatever was computed for it before."""
+    def _forget_refreshes(
+        self, con: duckdb.DuckDBPyConnection, relation: Relation, known: Collection[str] | None = None
+    ) -> None:
+        """What is made again is empty, whatever was computed for it before.
+
+        `known` are ids of relations that held something before this change: DuckDB lists all relations to tell whether one is there.
+        """
         refreshes = [each for each in with_ledgers(self._catalog, [relation]) if each.id == REFRESHES]
-        if refreshes and REFRESHES in schema.ids(con):
+        if refreshes and REFRESHES in (schema.ids(con) if known is None else known):
             con.execute(forget_statement(relation, table_name(*refreshes)))
