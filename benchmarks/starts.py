@@ -51,8 +51,8 @@ class Figures(TypedDict):
     measured: dict[str, tuple[float, float]]
 
 
-def measure(relations: int, times: int) -> Figures:
-    """Measures each way in its order, on one home."""
+def measure(relations: int, times: int, ways: Sequence[str]) -> Figures:
+    """Measures these ways in their order, on one home."""
     found: dict[str, tuple[float, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         home, catalog = Path(folder) / "home", Path(folder) / "catalog"
@@ -66,6 +66,8 @@ def measure(relations: int, times: int) -> Figures:
         }
         measured(_INIT, variables)
         for way, code in WAYS:
+            if way not in ways:
+                continue
             figures = [measured(code, variables) for _ in range(1 if way in ONCE else times)]
             seconds, megabytes = (statistics.median(each) for each in zip(*figures, strict=True))
             found[way] = round(seconds, 2), round(megabytes)
@@ -91,12 +93,19 @@ def main() -> None:
     )
     parser.add_argument("--relations", type=int, nargs="+", default=[254, 1_000, 5_000])
     parser.add_argument("--times", type=int, default=3)
+    parser.add_argument(
+        "--ways", nargs="+", default=[way for way, _ in WAYS], help="their names; all if left out"
+    )
     parser.add_argument("--dry", action="store_true", help="write no figures")
     asked = parser.parse_args()
-    results = [measure(relations, asked.times) for relations in asked.relations]
-    print(table(results), flush=True)
-    if not asked.dry:
-        RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    known: list[Figures] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
+    by_size = {found["relations"]: found for found in known}
+    for relations in asked.relations:
+        by_size[relations] = measure(relations, asked.times, asked.ways)
+        if not asked.dry:
+            results = [by_size[size] for size in sorted(by_size)]
+            RESULTS.write_text(json.dumps(results, indent=2) + "\n")
+    print(table([by_size[size] for size in sorted(by_size)]), flush=True)
 
 
 if __name__ == "__main__":

@@ -217,9 +217,11 @@ def test_a_refresh_shows_where_each_column_comes_from(lab: Lab) -> None:
     assert event is not None
     assert event.asset_materialization is not None
     metadata = event.asset_materialization.metadata
-    lineage = metadata["dagster/column_lineage"].value.deps_by_column
-    assert lineage["score"] == [dg.TableColumnDep(SCORES, "score")]
-    columns = {column.name: column.description for column in metadata["dagster/column_schema"].value.columns}
+    lineage, schema = metadata["dagster/column_lineage"], metadata["dagster/column_schema"]
+    assert isinstance(lineage, dg.TableColumnLineageMetadataValue)
+    assert lineage.column_lineage.deps_by_column["score"] == [dg.TableColumnDep(SCORES, "score")]
+    assert isinstance(schema, dg.TableSchemaMetadataValue)
+    columns = {column.name: column.description for column in schema.schema.columns}
     assert columns["score"] == "points; from lab.scores.score"
 
 
