@@ -28,20 +28,27 @@ from filelock import FileLock, Timeout
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
-# Not what starts threads when it is imported, as NumPy and Polars do: these threads are missing in what is forked.
-PRELOADED: Final = ("dagster._cli.api", "duckdb", "sqlglot.generators.duckdb", "sqlglot.lineage")
+# Not what starts threads when it is imported, as Polars, pandas and PyArrow do: these threads are missing in what is forked. NumPy's
+# OpenBLAS makes its own anew.
+PRELOADED: Final = (
+    "dagster._cli.api",
+    "duckdb",
+    "matplotlib.backends.backend_agg",
+    "matplotlib.figure",
+    "PIL.Image",
+    "sqlglot.generators.duckdb",
+    "sqlglot.lineage",
+)
 PATIENCE_SECONDS: Final = 2.0
 """How long the end of the launcher waits for runs to tell Dagster that they were interrupted."""
 PROCESS_TAG: Final = "gaelp/process"
 _PROCESSES: Final = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(list(PRELOADED))
 
 
 class ForkedRunLauncher(RunLauncher, ConfigurableClass):
     """Launches a run in a process of its own, which ends with this one."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__()
         self._inst_data = inst_data
         self._processes: list[ForkServerProcess] = []
         self._lock = threading.Lock()
@@ -66,9 +73,12 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
 
     def launch_run(self, context: LaunchRunContext) -> None:
         """Starts the run's process; it goes on by itself."""
+        _PROCESSES.set_forkserver_preload(list(PRELOADED))
         run_id = context.dagster_run.run_id
         instance = serialize_value(self._instance.get_ref())
-        process = _PROCESSES.Process(target=execute, args=(str(self._worker(run_id)), instance, run_id))
+        process = _PROCESSES.Process(
+            target=execute, args=(dict(os.environ), str(self._worker(run_id)), instance, run_id)
+        )
         with self._lock:
             self._processes = [*(running for running in self._processes if running.is_alive()), process]
             process.start()
@@ -113,8 +123,10 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
         return Path(self._instance.root_directory, "workers", f"{run_id}.lock")
 
 
-def execute(worker: str, instance_ref: str, run_id: str) -> None:
-    """Executes a run in this process, with its lock held."""
+def execute(environment: Mapping[str, str], worker: str, instance_ref: str, run_id: str) -> None:
+    """Executes a run in this process, in that environment and with its lock held."""
+    os.environ.clear()
+    os.environ.update(environment)
     from dagster import DagsterInstance
     from dagster._cli.api import _execute_run_command_body
     from dagster._utils.interrupts import capture_interrupts

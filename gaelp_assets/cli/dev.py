@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 EVENT_BATCH_SIZE: Final = 1_000
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
+CHILDREN_NICE: Final = 10
 GRACE_SECONDS: Final = 4
 DAGSTER: Final = "Dagster with its runs"
 POLL_SECONDS: Final = 0.2
@@ -194,7 +195,7 @@ def _processes(
                 list(command),
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_default_signals,
+                preexec_fn=_default_signals if name == DAGSTER else _give_way,
             )
             started[name] = running[name] = process
         yield running
@@ -206,6 +207,12 @@ def _default_signals() -> None:
     # A background job of a shell inherits SIGINT as ignored, and Dagster handles SIGTERM as it would SIGINT: it could not be stopped.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_DFL)
+
+
+def _give_way() -> None:
+    # To Dagster: whoever waits for a page, or for what is loaded, waits for Dagster.
+    _default_signals()
+    os.nice(CHILDREN_NICE)
 
 
 def _stop(processes: Mapping[str, subprocess.Popen[bytes]], on_stop: Callable[[Sequence[str]], None]) -> None:

@@ -82,16 +82,21 @@ def serve(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> 
 def _run(
     server: uvicorn.Server, controller: DagsterDaemonController, context: WorkspaceProcessContext
 ) -> int:
-    """Serves until a signal, or until a thread of the daemon has ended."""
+    """Serves until a signal, or until a thread of the daemon or the parent has ended."""
     broken: list[Exception] = []
     ended = threading.Event()
+
+    parent = os.getppid()
 
     def watch() -> None:
         reloaded = time.monotonic()
         while not ended.wait(CHECK_SECONDS):
             try:
                 controller.check_daemon_threads()
-            except Exception as error:  # noqa: BLE001 - Dagster raises `Exception` itself
+                if os.getppid() != parent:
+                    raise RuntimeError("the process that started this one is gone")
+            except Exception as error:
+                # Dagster raises `Exception` itself.
                 broken.append(error)
                 server.should_exit = True
                 return
