@@ -15,8 +15,9 @@ import signal
 import threading
 import time
 from collections.abc import Mapping
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from dagster import DagsterRun
 from dagster._core.instance import InstanceRef
@@ -24,9 +25,6 @@ from dagster._core.launcher import LaunchRunContext, RunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserialize_value, serialize_value
 from filelock import FileLock, Timeout
-
-if TYPE_CHECKING:
-    from multiprocessing.context import ForkServerProcess
 
 # Not what starts threads when it is imported, as Polars, pandas and PyArrow do: these threads are missing in what is forked. NumPy's
 # OpenBLAS makes its own anew.
@@ -80,8 +78,9 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
             target=execute, args=(dict(os.environ), str(self._worker(run_id)), instance, run_id)
         )
         with self._lock:
-            self._processes = [*(running for running in self._processes if running.is_alive()), process]
             process.start()
+            self._processes = [*filter(ForkServerProcess.is_alive, self._processes), process]
+        threading.Thread(target=self._fail_if_dead, args=(process, run_id), daemon=True).start()
 
     def terminate(self, run_id: str) -> bool:
         """Interrupts the run's process, whoever launched it; whether there was one."""
@@ -106,11 +105,14 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "The process of the run is gone.")
 
+    def running(self) -> list[ForkServerProcess]:
+        """The processes that this launcher has started and that live."""
+        with self._lock:
+            return [process for process in self._processes if process.is_alive()]
+
     def dispose(self) -> None:
         """Interrupts what this process has launched, and gives it a moment to say so to Dagster."""
-        with self._lock:
-            running = [process for process in self._processes if process.is_alive()]
-            self._processes = []
+        running = self.running()
         for process in running:
             process.terminate()
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -118,6 +120,14 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
             process.join(max(0.0, deadline - time.monotonic()))
             if process.is_alive():
                 process.kill()
+                process.join()
+
+    def _fail_if_dead(self, process: ForkServerProcess, run_id: str) -> None:
+        """Waits for the process, and ends a run that it has left unfinished: at once, and also one that it has not begun."""
+        process.join()
+        run = self._instance.get_run_by_id(run_id)
+        if run is not None and not run.is_finished:
+            self._instance.report_run_failed(run, "The process of the run has ended before the run.")
 
     def _worker(self, run_id: str) -> Path:
         return Path(self._instance.root_directory, "workers", f"{run_id}.lock")

@@ -31,8 +31,8 @@ CLOSING_SECONDS: Final = 1
 LOG_LEVEL: Final = "error"
 
 
-def serve(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> int:
-    """Runs both until SIGTERM or SIGINT, or until one of the daemon's threads ends; the exit code.
+def serve(workspace: Path, host: str, port: int, parent: int, say: Callable[[str], None]) -> int:
+    """Runs both until SIGTERM or SIGINT, or until the parent or one of the daemon's threads ends; the exit code.
 
     `DAGSTER_HOME` names the instance. `say` is told what is waited for.
     """
@@ -67,26 +67,27 @@ def serve(workspace: Path, host: str, port: int, say: Callable[[str], None]) -> 
                 log_level="warning",
                 timeout_graceful_shutdown=CLOSING_SECONDS,
             )
+            end_runs = threading.Thread(target=instance.run_launcher.dispose)
             try:
                 with DagsterDaemonController(context, create_daemons_from_instance(instance)) as controller:
                     try:
-                        return _run(uvicorn.Server(config), controller, context)
+                        return _run(uvicorn.Server(config), controller, context, parent)
                     finally:
-                        # While the daemon's threads end: runs take as long to say that they are interrupted.
-                        threading.Thread(target=instance.run_launcher.dispose).start()
+                        # While the daemon's threads end, which takes as long.
+                        end_runs.start()
             finally:
+                if end_runs.ident is not None:
+                    end_runs.join()
                 # So that nobody takes the daemon for alive: what it left queued can be loaded by `gaelp ingest` at once.
                 instance.wipe_daemon_heartbeats()
 
 
 def _run(
-    server: uvicorn.Server, controller: DagsterDaemonController, context: WorkspaceProcessContext
+    server: uvicorn.Server, controller: DagsterDaemonController, context: WorkspaceProcessContext, parent: int
 ) -> int:
     """Serves until a signal, or until a thread of the daemon or the parent has ended."""
     broken: list[Exception] = []
     ended = threading.Event()
-
-    parent = os.getppid()
 
     def watch() -> None:
         reloaded = time.monotonic()
@@ -149,11 +150,14 @@ def main() -> None:
             received.append(number)
             raise KeyboardInterrupt
 
+    parent = os.getppid()
     received: list[int] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
     try:
-        code = serve(asked.workspace, asked.host, asked.port, lambda text: print(f"{text} ...", flush=True))
+        code = serve(
+            asked.workspace, asked.host, asked.port, parent, lambda text: print(f"{text} ...", flush=True)
+        )
     except KeyboardInterrupt:
         code = 0
     sys.stdout.flush()

@@ -29,7 +29,7 @@ def wait_for_a_file(context: dg.OpExecutionContext) -> None:
         time.sleep(0.02)
 
 
-@dg.job
+@dg.job(executor_def=dg.in_process_executor)
 def waiting() -> None:
     wait_for_a_file()
 
@@ -100,7 +100,18 @@ def test_a_killed_run_is_known_to_be_dead_by_another_process_too(
         assert health(other, run) is WorkerStatus.RUNNING
         os.kill(process_id(instance, run), signal.SIGKILL)
         wait(lambda: health(other, run) is WorkerStatus.NOT_FOUND, "the lock of the killed run")
-        assert status(other, run) is Status.STARTED
+        wait(lambda: status(other, run) is Status.FAILURE, "the launcher to end the killed run")
+
+
+def test_a_run_that_was_killed_before_it_began_does_not_hold_its_slice_until_the_start_times_out(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    run = launch(instance, tmp_path / "never")
+    launcher = instance.run_launcher
+    assert isinstance(launcher, ForkedRunLauncher)
+    for process in launcher.running():
+        process.kill()
+    wait(lambda: status(instance, run) is Status.FAILURE, "the launcher to end the killed run")
 
 
 def test_a_run_is_terminated_by_a_process_that_has_not_launched_it(

@@ -7,10 +7,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -28,7 +31,8 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shuti
 ENVIRONMENTS = ("CartPole-v1", "Taxi-v4")
 LAST = dt.datetime.now(dt.UTC).date() - dt.timedelta(days=1)
 FIRST = LAST - dt.timedelta(days=1)
-PATIENCE_SECONDS = 240
+STANDS_STILL_SECONDS = 90
+"""After this time without any progress something hangs: the daemon looks for backfills every 30 s."""
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +40,58 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
 
 
+@dataclass(frozen=True)
+class Dev:
+    """`gaelp dev` on a home, and what it has written to its terminal."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+    home: Path
+
+    def progress(self) -> tuple[object, ...]:
+        """What changes while it gets on: its terminal, the queue, Dagster's runs and their events."""
+        said = self.log.read_text(errors="replace").splitlines()
+        queue = sorted(self.home.glob("export_gateway/*/**/*.ndjson"))
+        waiting = sum(1 for file in queue if file.relative_to(self.home).parts[1] in {"raw", "cloud_ready"})
+        runs = self.home / "dagster" / "history" / "runs"
+        return (
+            f"it said {said[-1:]}",
+            f"{waiting} files wait",
+            f"the runs are {asked(runs.with_suffix('.db'), 'SELECT status, COUNT(*) FROM runs GROUP BY 1')}",
+            f"the newest event is {asked(runs / 'index.db', 'SELECT MAX(id) FROM event_logs')}",
+            f"the backfills are {asked(runs.with_suffix('.db'), 'SELECT key, status FROM bulk_actions')}",
+        )
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Waits for as long as there is progress, and says what it waited for and how far that was."""
+        seen, since = self.progress(), time.monotonic()
+        while not holds():
+            if self.process.poll() is not None:
+                pytest.fail(
+                    f"waited for {what}, and gaelp dev has ended:\n{self.log.read_text(errors='replace')}"
+                )
+            now = self.progress()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            if time.monotonic() > since + STANDS_STILL_SECONDS:
+                pytest.fail(
+                    f"waited for {what}, and nothing went on for {STANDS_STILL_SECONDS} s: {'; '.join(map(str, seen))}"
+                )
+            time.sleep(0.2)
+
+
+def asked(database: Path, query: str) -> list[tuple[object, ...]]:
+    """What one of Dagster's databases answers; nothing while it is not there yet, or is being written."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+
+
 @pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
+def dev(home: Path) -> Iterator[Dev]:
     """`gaelp dev` on two days of the demo, which its sensors have to find."""
     environment = {**os.environ, "GAELP_HOME": str(home)}
     gaelp = [sys.executable, "-m", "gaelp_assets.cli.main"]
@@ -46,33 +100,60 @@ def url(home: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with (home / "dev.log").open("wb") as log:
-        dev = subprocess.Popen(
-            [*gaelp, "dev", "--no-demo", "--port", str(port)], env=environment, stdout=log, stderr=log
-        )
+    log = home / "dev.log"
+    with log.open("wb") as file:
+        command = [*gaelp, "dev", "--no-demo", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stdout=file, stderr=file)
         try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers(f"{address}/server_info"), "the UI to answer")
-            yield address
+            yield Dev(process, f"http://127.0.0.1:{port}", log, home)
         finally:
-            dev.send_signal(signal.SIGINT)
-            assert dev.wait(60) == 0
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
 
 
 @pytest.fixture(scope="module")
-def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
+def url(dev: Dev) -> str:
+    """The UI's address, once it answers."""
+    dev.wait_until(lambda: answers(f"{dev.address}/server_info"), "the UI to answer")
+    return dev.address
+
+
+@pytest.fixture(scope="module")
+def instance(url: str, dev: Dev) -> Iterator[dg.DagsterInstance]:
     """The instance behind the UI, once its sensors have loaded the demo and refreshed the charts."""
-    with dagster_instance(load_settings({"GAELP_HOME": str(home)})) as instance:
+    with dagster_instance(load_settings({"GAELP_HOME": str(dev.home)})) as instance:
         charts = dg.AssetKey(["analytics", "learning_curves"])
-        gateway = platform_in(home).gateway
+        gateway = platform_in(dev.home).gateway
 
         def loaded() -> bool:
             return (
                 not gateway.pending().files and instance.get_latest_materialization_event(charts) is not None
             )
 
-        wait_until(loaded, "the sensors to load the demo")
+        dev.wait_until(loaded, "the sensors to load the demo and to draw the learning curves")
         yield instance
+
+
+@pytest.fixture(scope="module")
+def started_by_graphql(url: str, instance: dg.DagsterInstance) -> str:
+    """A backfill that GraphQL has launched. It goes on while other tests run: the daemon looks for backfills every 30 s."""
+    del instance
+    answer = httpx.post(
+        f"{url}/graphql",
+        json={
+            "query": """mutation Backfill($params: LaunchBackfillParams!) {
+                launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+            }""",
+            "variables": {
+                "params": {
+                    "assetSelection": [{"path": ["training", "checkpoints"]}],
+                    "partitionNames": [f"{LAST}|{ENVIRONMENTS[0]}"],
+                }
+            },
+        },
+        timeout=60,
+    ).json()
+    return str(answer["data"]["launchPartitionBackfill"]["backfillId"])
 
 
 @pytest.fixture
@@ -105,14 +186,6 @@ def answers(address: str) -> bool:
         return False
 
 
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(1)
-
-
 def select_partitions(page: Page, dates: str, environments: tuple[str, ...]) -> None:
     page.goto("/assets/training/episodes")
     page.get_by_role("button", name="Materialize").first.click()
@@ -132,8 +205,36 @@ def episodes(home: Path) -> list[dict[str, object]]:
     )
 
 
-def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, home: Path) -> None:
-    before = episodes(home)
+def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
+    page: Page, instance: dg.DagsterInstance, started_by_graphql: str, dev: Dev
+) -> None:
+    before = episodes(dev.home)
+    select_partitions(page, f"[{FIRST}...{LAST}]", ENVIRONMENTS)
+    expect(page.get_by_text("4 partitions").first).to_be_visible()
+    page.get_by_role("button", name="Launch backfill").click()
+
+    def finished() -> bool:
+        own = [b.status.value for b in instance.get_backfills() if b.backfill_id != started_by_graphql]
+        return own == ["COMPLETED_SUCCESS"]
+
+    dev.wait_until(finished, "the backfill that the UI launched")
+    rebuilt = {row["slice"] for row in rows(platform_in(dev.home), REBUILT)}
+    assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
+    assert episodes(dev.home) == before
+
+
+def test_a_backfill_starts_through_graphql(
+    instance: dg.DagsterInstance, started_by_graphql: str, dev: Dev
+) -> None:
+    def finished() -> bool:
+        backfill = instance.get_backfill(started_by_graphql)
+        return backfill is not None and backfill.status.value == "COMPLETED_SUCCESS"
+
+    dev.wait_until(finished, "the backfill that GraphQL launched")
+
+
+def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, dev: Dev) -> None:
+    before = episodes(dev.home)
     select_partitions(page, LAST.isoformat(), ENVIRONMENTS[:1])
     page.get_by_role("button", name="Launch 1 run").click()
     slice_key = f"{LAST}|{ENVIRONMENTS[0]}"
@@ -142,52 +243,8 @@ def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, home:
     def finished() -> bool:
         return [run.status for run in instance.get_runs(by_hand)] == [dg.DagsterRunStatus.SUCCESS]
 
-    wait_until(finished, "the run that the UI launched")
-    assert episodes(home) == before
-
-
-def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
-    page: Page, instance: dg.DagsterInstance, home: Path
-) -> None:
-    before = episodes(home)
-    select_partitions(page, f"[{FIRST}...{LAST}]", ENVIRONMENTS)
-    expect(page.get_by_text("4 partitions").first).to_be_visible()
-    page.get_by_role("button", name="Launch backfill").click()
-
-    def finished() -> bool:
-        return [backfill.status.value for backfill in instance.get_backfills()] == ["COMPLETED_SUCCESS"]
-
-    wait_until(finished, "the backfill that the UI launched")
-    rebuilt = {row["slice"] for row in rows(platform_in(home), REBUILT)}
-    assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
-    assert episodes(home) == before
-
-
-def test_a_backfill_starts_through_graphql(url: str, instance: dg.DagsterInstance) -> None:
-    before = {backfill.backfill_id for backfill in instance.get_backfills()}
-    answer = httpx.post(
-        f"{url}/graphql",
-        json={
-            "query": """mutation Backfill($params: LaunchBackfillParams!) {
-                launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
-            }""",
-            "variables": {
-                "params": {
-                    "assetSelection": [{"path": ["training", "checkpoints"]}],
-                    "partitionNames": [f"{LAST}|{ENVIRONMENTS[0]}"],
-                }
-            },
-        },
-        timeout=60,
-    ).json()
-    started = answer["data"]["launchPartitionBackfill"]["backfillId"]
-    assert started not in before
-
-    def finished() -> bool:
-        backfill = instance.get_backfill(started)
-        return backfill is not None and backfill.status.value == "COMPLETED_SUCCESS"
-
-    wait_until(finished, "the backfill that GraphQL launched")
+    dev.wait_until(finished, "the run that the UI launched")
+    assert episodes(dev.home) == before
 
 
 REBUILT = (
