@@ -66,8 +66,12 @@ class Processes:
             if process in found:
                 started, seconds = found[process]
                 self._seconds[process, started] = seconds
-                self._kinds[process, started] = kind = _kind(process)
-                self.alive.add(kind)
+                # A process that has ended has no command any more.
+                command = _command(process)
+                if command or (process, started) not in self._kinds:
+                    self._kinds[process, started] = _kind(command)
+                if command:
+                    self.alive.add(self._kinds[process, started])
 
     def seconds(self) -> dict[str, float]:
         """By kind of process, and of all."""
@@ -77,11 +81,14 @@ class Processes:
         return {kind: round(seconds, 1) for kind, seconds in (*found.items(), ("all", sum(found.values())))}
 
 
-def _kind(process: int) -> str:
+def _command(process: int) -> str:
     try:
-        command = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:
-        command = ""
+        return ""
+
+
+def _kind(command: str) -> str:
     return next((kind for part, kind in KINDS.items() if part in command), "other")
 
 
@@ -130,10 +137,7 @@ def _follow(
     while time.monotonic() < started + LONGEST_SECONDS:
         time.sleep(POLL_SECONDS)
         processes.look()
-        waiting = [
-            *home.glob("export_gateway/raw/**/*.ndjson"),
-            *home.glob("export_gateway/cloud_ready/**/*.ndjson"),
-        ]
+        waiting = any(_has_files(home / "export_gateway" / stage) for stage in ("raw", "cloud_ready"))
         if "the UI answers" not in reached and _answers(port):
             note("the UI answers")
         if "the first file" not in reached and waiting:
@@ -154,6 +158,11 @@ def _follow(
         elif time.monotonic() > quiet_since + IDLE_SECONDS:
             return
     raise TimeoutError(f"not all was loaded after {LONGEST_SECONDS} s")
+
+
+def _has_files(folder: Path) -> bool:
+    # `os.walk` does not mind folders that go meanwhile.
+    return any(name.endswith(".ndjson") for _, _, names in os.walk(folder) for name in names)
 
 
 def _answers(port: int) -> bool:

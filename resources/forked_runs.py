@@ -27,7 +27,7 @@ from dagster._serdes import ConfigurableClass, ConfigurableClassData, deserializ
 from filelock import FileLock, Timeout
 
 # Not what starts threads when it is imported, as Polars, pandas and PyArrow do: these threads are missing in what is forked. NumPy's
-# OpenBLAS makes its own anew.
+# OpenBLAS makes its own again.
 PRELOADED: Final = (
     "dagster._cli.api",
     "duckdb",
@@ -83,7 +83,7 @@ class ForkedRunLauncher(RunLauncher, ConfigurableClass):
         threading.Thread(target=self._fail_if_dead, args=(process, run_id), daemon=True).start()
 
     def terminate(self, run_id: str) -> bool:
-        """Interrupts the run's process, whoever launched it; whether there was one."""
+        """Interrupts the run's process, whichever process launched it; whether there was one."""
         run = self._instance.get_run_by_id(run_id)
         if run is None or run.is_finished:
             return False

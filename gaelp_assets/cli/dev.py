@@ -210,7 +210,7 @@ def _default_signals() -> None:
 
 
 def _give_way() -> None:
-    # To Dagster: whoever waits for a page, or for what is loaded, waits for Dagster.
+    # To Dagster: a user who waits for a page, or for what is loaded, waits for Dagster.
     _default_signals()
     os.nice(CHILDREN_NICE)
 

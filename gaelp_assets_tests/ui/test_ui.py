@@ -52,8 +52,9 @@ class Dev:
     def progress(self) -> tuple[object, ...]:
         """What changes while it gets on: its terminal, the queue, Dagster's runs and their events."""
         said = self.log.read_text(errors="replace").splitlines()
-        queue = sorted(self.home.glob("export_gateway/*/**/*.ndjson"))
-        waiting = sum(1 for file in queue if file.relative_to(self.home).parts[1] in {"raw", "cloud_ready"})
+        # `os.walk` does not mind folders that go meanwhile.
+        stages = [self.home / "export_gateway" / stage for stage in ("raw", "cloud_ready")]
+        waiting = sum(len(names) for stage in stages for _, _, names in os.walk(stage))
         runs = self.home / "dagster" / "history" / "runs"
         return (
             f"it said {said[-1:]}",
