@@ -15,7 +15,8 @@ from gaelp_assets.runs.planning import ASSET_JOB, RunPlan
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
 
-INTERVAL_SECONDS: Final = 10
+INTERVAL_SECONDS: Final = 5
+"""As often as Dagster looks which sensors are due."""
 
 OpenPlatform = Callable[[], "Platform"]
 MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], RunPlan]

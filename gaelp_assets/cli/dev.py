@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 EVENT_BATCH_SIZE: Final = 1_000
 TEMPLATE: Final = Path(__file__).parent / "dagster.yaml"
-GRACE_SECONDS: Final = 20
+CHILDREN_NICE: Final = 10
+GRACE_SECONDS: Final = 4
+DAGSTER: Final = "Dagster with its runs"
 POLL_SECONDS: Final = 0.2
 
 
@@ -93,61 +95,69 @@ def run_dev(
     host: str = "127.0.0.1",
     children: Mapping[str, Sequence[str]] | None = None,
     on_ready: Callable[[str], None] | None = None,
+    on_stop: Callable[[Sequence[str]], None] | None = None,
 ) -> int:
-    """Runs the webserver, the daemon and the `children` (name -> command) until Ctrl-C or SIGTERM; the exit code.
+    """Runs Dagster's webserver and daemon, and the `children` (name -> command), until Ctrl-C or SIGTERM; the exit code.
 
-    `on_ready` is called with the UI's address once it answers. A child that ends by itself with 0 is done; the webserver, the daemon,
-    or a child with another code ends everything.
+    `on_ready` is called with the UI's address once it answers, `on_stop` with the names of what is waited for at the end, each time that
+    it is less. A child that ends by itself with 0 is done; Dagster, or a child with another code, ends everything.
 
     Raises:
         GaelpError: the port is taken.
     """
     _require_free(host, port)
+    settings.dagster_home.mkdir(parents=True, exist_ok=True)
     environment = {
         **os.environ,
         **settings.folders(),
-        **dagster_environment(prepare_dagster_home(settings)),
+        **dagster_environment(settings.dagster_home),
         "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
     }
-    python, quiet = sys.executable, ["--code-server-log-level", "error"]
-    workspace = ["--workspace", str(write_workspace(settings)), *quiet]
-    services = {
-        "webserver": [python, "-m", "dagster_webserver", *workspace, "--host", host, "--port", str(port),
-                      "--dagster-log-level", "warning"],
-        "daemon": [python, "-m", "dagster._daemon", "run", *workspace, "--log-level", "error"],
-    }  # fmt: skip
-    try:
-        return _supervise(services, children or {}, environment, host, port, on_ready)
-    finally:
-        # So that nobody takes the daemon for alive: what it left queued can be loaded by `gaelp ingest` at once.
+    serve = [
+        sys.executable,
+        "-m",
+        "gaelp_assets.cli.services",
+        str(write_workspace(settings)),
+        host,
+        str(port),
+    ]
+    commands = {DAGSTER: serve, **(children or {})}
+    with _stop_signals() as stopped, _processes(commands, environment, on_stop) as running:
+        dagster = running[DAGSTER]
+        code = _watch(
+            running,
+            stopped,
+            lambda: _answers(host, port),
+            lambda: on_ready and on_ready(f"http://{host}:{port}"),
+        )
+    if dagster.returncode != 0:
+        # It could not do so itself: nobody is to take the daemon for alive, and `gaelp ingest` can load at once what it left queued.
         with dagster_instance(settings) as instance:
             instance.wipe_daemon_heartbeats()
+    return code
 
 
-def _supervise(
-    services: Mapping[str, Sequence[str]],
-    children: Mapping[str, Sequence[str]],
-    environment: Mapping[str, str],
-    host: str,
-    port: int,
-    on_ready: Callable[[str], None] | None,
+def _watch(
+    running: dict[str, subprocess.Popen[bytes]],
+    stopped: Callable[[], bool],
+    answers: Callable[[], bool],
+    on_ready: Callable[[], object],
 ) -> int:
-    with _stop_signals() as stopped, _processes({**services, **children}, environment) as running:
-        announced = False
-        while not stopped():
-            if not announced and _answers(host, port):
-                announced = True
-                if on_ready is not None:
-                    on_ready(f"http://{host}:{port}")
-            for name, process in list(running.items()):
-                code = process.poll()
-                if code is None:
-                    continue
-                if name in services or code != 0:
-                    print(f"{name} ended with exit code {code}: stopping everything", file=sys.stderr)
-                    return code or 1
-                del running[name]
-            time.sleep(POLL_SECONDS)
+    """Waits until it is stopped, or until something has ended that everything ends with; the exit code."""
+    announced = False
+    while not stopped():
+        if not announced and answers():
+            announced = True
+            on_ready()
+        for name, process in list(running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            if name == DAGSTER or code != 0:
+                print(f"{name} ended with exit code {code}: stopping everything", file=sys.stderr)
+                return code or 1
+            del running[name]
+        time.sleep(POLL_SECONDS)
     return 0
 
 
@@ -169,13 +179,15 @@ def _stop_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _processes(
-    commands: Mapping[str, Sequence[str]], environment: Mapping[str, str]
+    commands: Mapping[str, Sequence[str]],
+    environment: Mapping[str, str],
+    on_stop: Callable[[Sequence[str]], None] | None = None,
 ) -> Iterator[dict[str, subprocess.Popen[bytes]]]:
     """Starts the commands, each in a process group of its own, and ends whatever is left of the groups afterwards.
 
     A group of its own: a Ctrl-C in the terminal reaches this process alone, which then stops the others in order.
     """
-    started: list[subprocess.Popen[bytes]] = []
+    started: dict[str, subprocess.Popen[bytes]] = {}
     try:
         running = {}
         for name, command in commands.items():
@@ -183,13 +195,12 @@ def _processes(
                 list(command),
                 env=dict(environment),
                 start_new_session=True,
-                preexec_fn=_default_signals,
+                preexec_fn=_default_signals if name == DAGSTER else _give_way,
             )
-            started.append(process)
-            running[name] = process
+            started[name] = running[name] = process
         yield running
     finally:
-        _stop(started)
+        _stop(started, on_stop or (lambda _: None))
 
 
 def _default_signals() -> None:
@@ -198,27 +209,41 @@ def _default_signals() -> None:
         signal.signal(number, signal.SIG_DFL)
 
 
-def _stop(processes: Sequence[subprocess.Popen[bytes]]) -> None:
-    for process in processes:
+def _give_way() -> None:
+    # To Dagster: a user who waits for a page, or for what is loaded, waits for Dagster.
+    _default_signals()
+    os.nice(CHILDREN_NICE)
+
+
+def _stop(processes: Mapping[str, subprocess.Popen[bytes]], on_stop: Callable[[Sequence[str]], None]) -> None:
+    """Asks all to end, then their groups, and ends after `GRACE_SECONDS` what has not."""
+    for process in processes.values():
         if process.poll() is None:
             process.terminate()
     deadline = time.monotonic() + GRACE_SECONDS
-    for process in processes:
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(max(0.0, deadline - time.monotonic()))
-        # What the process itself started: code servers, and runs that are in flight.
-        try:
-            os.killpg(process.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            continue
-    for process in processes:
-        while time.monotonic() < deadline and _group_lives(process.pid):
-            time.sleep(POLL_SECONDS)
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    told: list[str] = []
+    asked: set[str] = set()
+    while waited_for := [name for name, process in processes.items() if _group_lives(process.pid)]:
+        if waited_for != told:
+            told = waited_for
+            on_stop(told)
+        for name in waited_for:
+            # What the process itself started, and has left behind: code servers, and runs that are in flight.
+            if processes[name].poll() is not None and name not in asked:
+                asked.add(name)
+                _signal_group(processes[name].pid, signal.SIGTERM)
+        if time.monotonic() > deadline:
+            for name in waited_for:
+                _signal_group(processes[name].pid, signal.SIGKILL)
+            break
+        time.sleep(POLL_SECONDS)
+    for process in processes.values():
         process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 def _group_lives(group: int) -> bool:

@@ -102,8 +102,9 @@ def dev(
             platform.settings,
             port=port,
             host=host,
-            children={"demo": producer} if demo else {},
+            children={"the demo": producer} if demo else {},
             on_ready=lambda url: render.print_line(f"Dagster's UI: {url} (Ctrl-C stops everything)"),
+            on_stop=lambda names: render.print_line(f"waiting for the end of {', '.join(names)} ..."),
         )
     )
 

@@ -40,6 +40,24 @@ class Tiles:
         self._starts = np.arange(grids, dtype=np.int64) * cells
         self.size = cells * grids
         self.active = grids
+        # NumPy takes longer for a handful of numbers than Python does.
+        self._axes = tuple(
+            zip(
+                self._low.tolist(),
+                self._span.tolist(),
+                self._bins.tolist(),
+                (self._bins - 1e-9).tolist(),
+                self._strides.tolist(),
+                strict=True,
+            )
+        )
+
+    def cell(self, observation: Floats) -> int:
+        """The number of the cell that holds the observation; for one grid."""
+        found = 0
+        for number, (low, span, bins, last, stride) in zip(observation.tolist(), self._axes, strict=True):
+            found += int(min(max((number - low) / span * bins, 0.0), last)) * stride
+        return found
 
     def __call__(self, observation: Floats) -> NDArray[np.int64]:
         """The numbers of the cells that hold the observation, one in each grid: shape (grids,)."""
@@ -55,6 +73,10 @@ class OneHot:
     def __init__(self, states: int) -> None:
         self.size = states
         self.active = 1
+
+    def cell(self, observation: Floats) -> int:
+        """The state's number."""
+        return int(observation[0])
 
     def __call__(self, observation: Floats) -> NDArray[np.int64]:
         """The state's number: shape (1,)."""
@@ -130,21 +152,13 @@ class LinearLearner(Learner):
         self._discount = discount
         self._weights: Floats = rng.uniform(0.0, EPSILON_NOISE, (actions, encoder.size))
 
-    def _values(self, features: NDArray[np.int64]) -> Floats:
-        values: Floats = self._weights[:, features].sum(axis=1)
-        return values
-
-    def _choose(self, values: Floats) -> Choice:
-        greedy = int(values.argmax())
+    def _choose(self, values: list[float]) -> Choice:
+        greedy = values.index(max(values))
         explored = self.exploration / self._actions
         if self._rng.random() < self.exploration:
             action = int(self._rng.integers(self._actions))
             return action, explored + (1.0 - self.exploration if action == greedy else 0.0)
         return greedy, explored + 1.0 - self.exploration
-
-    def best(self, observation: Floats) -> int:
-        """The action of the greatest value."""
-        return int(self._values(self._encode(observation)).argmax())
 
     def state(self) -> Mapping[str, Floats]:
         """The weights: shape (actions, features)."""
@@ -152,25 +166,34 @@ class LinearLearner(Learner):
 
 
 class QLearning(LinearLearner):
-    """Tabular Q-learning (Watkins 1989); continuous observations are discretised."""
+    """Tabular Q-learning (Watkins 1989); continuous observations are discretised: an encoder of one active cell."""
 
     def begin(self, observation: Floats) -> Choice:
         """The greedy action, or by chance any other."""
-        self._features = self._encode(observation)
-        self._action, probability = self._choose(self._values(self._features))
+        self._cell = self._encode.cell(observation)
+        self._action, probability = self._choose(self._values(self._cell))
         return self._action, probability
 
     def learn(self, reward: float, observation: Floats, terminated: bool) -> Choice:
         """Moves the value of the last action towards its reward and the best value that follows."""
-        following = self._encode(observation)
-        values = self._values(following)
-        target = reward if terminated else reward + self._discount * float(values.max())
-        error = target - float(self._weights[self._action, self._features].sum())
-        self._weights[self._action, self._features] += self._step_size * error
+        following = self._encode.cell(observation)
+        target = reward if terminated else reward + self._discount * max(self._values(following))
+        here = (self._action, self._cell)
+        value = float(self._weights[here])
+        self._weights[here] = value + self._step_size * (target - value)
         self.updates += 1
-        self._features = following
+        self._cell = following
         self._action, probability = self._choose(self._values(following))
         return self._action, probability
+
+    def best(self, observation: Floats) -> int:
+        """The action of the greatest value."""
+        values = self._values(self._encode.cell(observation))
+        return values.index(max(values))
+
+    def _values(self, cell: int) -> list[float]:
+        values: list[float] = self._weights[:, cell].tolist()
+        return values
 
 
 class SarsaLambda(LinearLearner):
@@ -189,6 +212,9 @@ class SarsaLambda(LinearLearner):
         super().__init__(encoder, actions, rng, learning_rate=learning_rate, discount=discount)
         self._decay = discount * trace_decay
         self._trace = np.zeros_like(self._weights)
+        # Every step reads and changes a few places by number, and then all of them.
+        self._flat, self._flat_trace = self._weights.reshape(-1), self._trace.reshape(-1)
+        self._change = np.empty_like(self._flat)
 
     def begin(self, observation: Floats) -> Choice:
         """The greedy action, or by chance any other, with all traces cleared."""
@@ -203,20 +229,31 @@ class SarsaLambda(LinearLearner):
         following = self._encode(observation)
         values = self._values(following)
         action, probability = self._choose(values)
-        here = (self._action, self._features)
-        value = float(self._weights[here].sum())
-        next_value = 0.0 if terminated else float(values[action])
+        here = self._features + self._action * self._encode.size
+        value = float(np.add.reduce(self._flat[here]))
+        next_value = 0.0 if terminated else values[action]
         error = reward + self._discount * next_value - value
-        overlap = float(self._trace[here].sum())
-        self._trace *= self._decay
-        self._trace[here] += 1.0 - self._step_size * self._decay * overlap
+        traced = self._flat_trace[here]
+        overlap = float(np.add.reduce(traced))
+        self._flat_trace *= self._decay
+        self._flat_trace[here] = traced * self._decay + (1.0 - self._step_size * self._decay * overlap)
         correction = value - self._previous_value
-        self._weights += (self._step_size * (error + correction)) * self._trace
-        self._weights[here] -= self._step_size * correction
+        np.multiply(self._flat_trace, self._step_size * (error + correction), out=self._change)
+        self._flat += self._change
+        self._flat[here] -= self._step_size * correction
         self._previous_value = next_value
         self.updates += 1
         self._features, self._action = following, action
         return action, probability
+
+    def best(self, observation: Floats) -> int:
+        """The action of the greatest value."""
+        values = self._values(self._encode(observation))
+        return values.index(max(values))
+
+    def _values(self, features: NDArray[np.int64]) -> list[float]:
+        values: list[float] = np.add.reduce(self._weights[:, features], axis=1).tolist()
+        return values
 
 
 def make_learner(

@@ -119,19 +119,39 @@ def _produce(
         # Other seeds, dates or sizes are other files.
         suffix = f"{dates[0]:%Y%m%d}-{len(dates)}x{size.steps_per_day}-s{'_'.join(map(str, seeds))}"
         for date in dates:
-            files = _first_files(environments, date) if date == dates[0] else []
+            first = date == dates[0]
             told: dict[TrainingRun, DayRows] = {}
-            for run in runs:
-                told[run] = run.day(date, save)
-                label = f"{run.environment.id} {run.agent.id}"
-                on_progress(Progress(date, len(told), len(runs), label))
-            files += _day_files(date, told, suffix)
-            for file in files:
-                publish(file)
-            yield DayReport(date, len(files), sum(len(file.rows) for file in files), _mean_returns(told))
+            published: list[ProducedFile] = []
+            for part, of_part in _parts(runs, each=first):
+                files = _first_files(environments, date) if first and not told else []
+                rows: dict[TrainingRun, DayRows] = {}
+                for run in of_part:
+                    told[run] = rows[run] = run.day(date, save)
+                    on_progress(Progress(date, len(told), len(runs), f"{run.environment.id} {run.agent.id}"))
+                files += _day_files(date, rows, part, suffix)
+                if len(told) == len(runs):
+                    files.append(_evaluations(date, told, suffix))
+                for file in files:
+                    publish(file)
+                published += files
+            yield DayReport(
+                date, len(published), sum(len(file.rows) for file in published), _mean_returns(told)
+            )
     finally:
         for env in environments.values():
             env.close()
+
+
+def _parts(runs: Sequence[TrainingRun], *, each: bool) -> Iterator[tuple[str, list[TrainingRun]]]:
+    """The runs of each environment, under its name, or all of them.
+
+    On the first date an environment is published as soon as it is trained: who has just started the demo waits for the first curve.
+    """
+    if not each:
+        yield "", list(runs)
+        return
+    for environment, of_it in itertools.groupby(runs, key=lambda run: run.environment):
+        yield f"{environment.id}-", list(of_it)
 
 
 def _first_files(environments: dict[Environment, Env], date: dt.date) -> list[ProducedFile]:
@@ -168,12 +188,10 @@ def _agent_row(agent: Agent) -> Row:
     }
 
 
-def _day_files(date: dt.date, told: dict[TrainingRun, DayRows], suffix: str) -> list[ProducedFile]:
-    """The date's files: what trainers write slice by slice, and what the evaluators write unsorted.
-
-    The runs come first, so that the keys by which the facts refer to them can be met.
-    """
-    files = []
+def _day_files(date: dt.date, told: dict[TrainingRun, DayRows], part: str, suffix: str) -> list[ProducedFile]:
+    """What trainers write slice by slice; the runs come first, so that the keys by which the facts refer to them can be met."""
+    runs = [rows.run for rows in told.values()]
+    files = [_whole_file("training", "training_runs", f"{date.isoformat()}-{part}{suffix}", runs)]
     for table in ("checkpoints", "episodes", "transitions"):
         by_slice: dict[tuple[str, str], list[Row]] = {}
         for run, rows in told.items():
@@ -184,14 +202,13 @@ def _day_files(date: dt.date, told: dict[TrainingRun, DayRows], suffix: str) -> 
             )
             for (environment_id, agent_id), rows in by_slice.items()
         ]
-    evaluations = [row for rows in told.values() for row in rows.evaluations]
-    return [
-        _whole_file(
-            "training", "training_runs", f"{date.isoformat()}-{suffix}", [rows.run for rows in told.values()]
-        ),
-        *files,
-        ProducedFile("raw", "training", "evaluations", None, f"{date.isoformat()}-{suffix}", evaluations),
-    ]
+    return files
+
+
+def _evaluations(date: dt.date, told: dict[TrainingRun, DayRows], suffix: str) -> ProducedFile:
+    """What the evaluators write of a date, unsorted."""
+    rows = [row for found in told.values() for row in found.evaluations]
+    return ProducedFile("raw", "training", "evaluations", None, f"{date.isoformat()}-{suffix}", rows)
 
 
 def _mean_returns(told: dict[TrainingRun, DayRows]) -> dict[tuple[str, str], float]:

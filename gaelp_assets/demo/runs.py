@@ -94,6 +94,7 @@ class TrainingRun:
             actions,
             np.random.default_rng(policy),
         )
+        self._explores = self._exploration_plan()
         self._steps = 0
         self._episodes = 0
         self._evaluation_episodes = 0
@@ -122,13 +123,19 @@ class TrainingRun:
             "training_run_id": self.id,
         }
 
-    def _exploration(self) -> float:
+    def _exploration_plan(self) -> tuple[float, float, float] | None:
+        """The first and the last rate, and after how many steps it is the last; None for an agent that does not learn."""
         options = self.agent.hyperparameters
         if "exploration_first" not in options:
+            return None
+        steps = self._planned_steps * float(options["exploration_decay_fraction"])
+        return float(options["exploration_first"]), float(options["exploration_last"]), steps
+
+    def _exploration(self) -> float:
+        if self._explores is None:
             return 1.0
-        done = min(1.0, self._steps / (self._planned_steps * float(options["exploration_decay_fraction"])))
-        first, last = float(options["exploration_first"]), float(options["exploration_last"])
-        return first + (last - first) * done
+        first, last, steps = self._explores
+        return first + (last - first) * min(1.0, self._steps / steps)
 
     def _train_episode(self, date: dt.date, started: dt.datetime, rows: DayRows) -> None:
         learner, env = self._learner, self._env

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gaelp_assets.cli import dev
 from gaelp_assets.cli.dev import _processes, run_dev
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.runs.orphans import daemon_lives
 from gaelp_assets.settings import load_settings
 
 # A child that ignores SIGTERM's default by handing the work to a grandchild, as Dagster does with its code servers.
@@ -54,3 +57,48 @@ def test_processes_that_open_a_new_instance_at_once_do_not_spoil_its_databases(t
     opening = [subprocess.Popen([sys.executable, "-c", open_it], env=environment) for _ in range(4)]
     assert [process.wait(120) for process in opening] == [0, 0, 0, 0]
     assert subprocess.run([sys.executable, "-c", open_it], env=environment, check=False).returncode == 0
+
+
+STUBBORN = (
+    "import signal, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "open(sys.argv[1], 'w').write('ready'); time.sleep(300)"
+)
+
+
+def test_the_end_says_what_it_waits_for_and_does_not_wait_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dev, "GRACE_SECONDS", 0.5)
+    told: list[list[str]] = []
+    stubborn = [sys.executable, "-c", STUBBORN, str(tmp_path / "ready")]
+    obedient = [sys.executable, "-c", "import time; time.sleep(300)"]
+    commands = {"a stubborn one": stubborn, "an obedient one": obedient}
+    with _processes(commands, os.environ, lambda names: told.append(list(names))) as running:
+        while not (tmp_path / "ready").exists():
+            assert running["a stubborn one"].poll() is None
+    assert [process.returncode for process in running.values()] == [-signal.SIGKILL, -signal.SIGTERM]
+    assert told[0] == ["a stubborn one", "an obedient one"]
+    assert told[-1] == ["a stubborn one"]
+
+
+@pytest.mark.slow
+def test_dagster_ends_when_who_started_it_is_killed(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "gaelp_assets.cli.main", "dev", "--no-demo", "--port", str(port)]
+    environment = {**os.environ, "GAELP_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as started:
+        assert started.stdout is not None
+        # The pipe's end comes only once nobody writes to it any more.
+        said = [line for line in started.stdout if not _kill_once_ready(line, started)]
+    assert any("loading the catalogue's assets" in line for line in said)
+    with dev.dagster_instance(load_settings({"GAELP_HOME": str(tmp_path)})) as instance:
+        assert not daemon_lives(instance)
+
+
+def _kill_once_ready(line: str, process: subprocess.Popen[str]) -> bool:
+    ready = line.startswith("Dagster's UI: ")
+    if ready:
+        process.kill()
+    return ready

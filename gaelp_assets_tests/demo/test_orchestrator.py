@@ -134,6 +134,26 @@ def test_rows_lie_in_the_slice_that_their_file_says(demo: Demo) -> None:
             assert found == {file.slice}
 
 
+def test_on_the_first_date_each_environment_is_published_before_the_next_is_trained() -> None:
+    """Who has just started the demo waits for the first curve, not for the training of all environments."""
+    events: list[tuple[str, str]] = []
+
+    def publish(file: ProducedFile) -> None:
+        if file.table == "episodes" and file.slice is not None:
+            events.append((str(file.slice.date), file.slice.environment or ""))
+
+    def progress(found: Progress) -> None:
+        events.append(("trained", found.label.partition(" ")[0]))
+
+    size = SIZES["quick"]
+    list(produce(publish, lambda name, _: name, dates=DATES, seeds=(0,), size=size, on_progress=progress))
+    names = [environment.id for environment in DEMO_ENVIRONMENTS]
+    of_each = [(first, name) for name in names for first in ["trained"] * 3 + [str(DATES[0])] * 3]
+    trained = [("trained", name) for name in names for _ in AGENTS]
+    published = [(str(DATES[1]), name) for name in names for _ in AGENTS]
+    assert events == of_each + trained + published
+
+
 def test_evaluations_of_all_environments_come_unsorted_through_raw(demo: Demo) -> None:
     raw = [file for file in demo.files if file.stage == "raw"]
     assert [file.table for file in raw] == ["evaluations"] * len(DATES)

@@ -6,11 +6,13 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,27 +21,80 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-PATIENCE_SECONDS: Final = 240
+STANDS_STILL_SECONDS: Final = 90
+"""After this time without any progress something hangs: the daemon looks for backfills every 30 s."""
 GAELP: Final = (sys.executable, "-m", "gaelp_assets.cli.main")
 
 
+@dataclass(frozen=True)
+class Dev:
+    """`gaelp dev` on a home, and what it has written to its terminal."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+    log: Path
+    home: Path
+
+    def progress(self) -> tuple[object, ...]:
+        """What changes while it gets on: its terminal, the queue, Dagster's runs and their events."""
+        said = self.log.read_text(errors="replace").splitlines()
+        # `os.walk` does not mind folders that go meanwhile.
+        stages = [self.home / "export_gateway" / stage for stage in ("raw", "cloud_ready")]
+        waiting = sum(len(names) for stage in stages for _, _, names in os.walk(stage))
+        runs = self.home / "dagster" / "history" / "runs"
+        return (
+            f"it said {said[-1:]}",
+            f"{waiting} files wait",
+            f"the runs are {asked(runs.with_suffix('.db'), 'SELECT status, COUNT(*) FROM runs GROUP BY 1')}",
+            f"the newest event is {asked(runs / 'index.db', 'SELECT MAX(id) FROM event_logs')}",
+            f"the backfills are {asked(runs.with_suffix('.db'), 'SELECT key, status FROM bulk_actions')}",
+        )
+
+    def wait_until(self, holds: Callable[[], bool], what: str) -> None:
+        """Waits for as long as there is progress, and says what it waited for and how far that was."""
+        seen, since = self.progress(), time.monotonic()
+        while not holds():
+            if self.process.poll() is not None:
+                pytest.fail(
+                    f"waited for {what}, and gaelp dev has ended:\n{self.log.read_text(errors='replace')}"
+                )
+            now = self.progress()
+            if now != seen:
+                seen, since = now, time.monotonic()
+            if time.monotonic() > since + STANDS_STILL_SECONDS:
+                pytest.fail(
+                    f"waited for {what}, and nothing went on for {STANDS_STILL_SECONDS} s: {'; '.join(map(str, seen))}"
+                )
+            time.sleep(0.2)
+
+
+def asked(database: Path, query: str) -> list[tuple[object, ...]]:
+    """What one of Dagster's databases answers; nothing while it is not there yet, or is being written."""
+    try:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+            return connection.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+
+
 @contextmanager
-def served(home: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """The address of `gaelp dev` on a home, without the demo's producer; the process ends with it."""
+def served(home: Path, environment: Mapping[str, str]) -> Iterator[Dev]:
+    """`gaelp dev` on a home, without the demo's producer, once its UI answers; the process ends with it."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    with (home / "dev.log").open("wb") as log:
-        dev = subprocess.Popen(
-            [*GAELP, "dev", "--no-demo", "--port", str(port)], env=dict(environment), stdout=log, stderr=log
+    log = home / "dev.log"
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*GAELP, "dev", "--no-demo", "--port", str(port)], env=dict(environment), stdout=file, stderr=file
         )
+        dev = Dev(process, f"http://127.0.0.1:{port}", log, home)
         try:
-            address = f"http://127.0.0.1:{port}"
-            wait_until(lambda: answers(f"{address}/server_info"), "the UI to answer")
-            yield address
+            dev.wait_until(lambda: answers(f"{dev.address}/server_info"), "the UI to answer")
+            yield dev
         finally:
-            dev.send_signal(signal.SIGINT)
-            assert dev.wait(60) == 0
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
 
 
 @contextmanager
@@ -72,12 +127,3 @@ def answers(address: str) -> bool:
         return httpx.get(address, timeout=5).is_success
     except httpx.HTTPError:
         return False
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    """Waits for something that has to happen; the test fails where it takes too long."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {PATIENCE_SECONDS} s for {what}")
-        time.sleep(1)

@@ -33,8 +33,8 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for name in (NAMES[0], NAMES[-1]):
             event = dg.AssetMaterialization(EPISODES, partition=f"{YESTERDAY}|{name}")
             instance.report_runless_asset_event(event)
-    with served(home, {**os.environ, **variables}) as address:
-        yield address
+    with served(home, {**os.environ, **variables}) as dev:
+        yield dev.address
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from playwright.sync_api import Page, expect
 from gaelp_assets.cli.dev import dagster_instance
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import platform_in, rows
-from gaelp_assets_tests.ui.served import GAELP, browser_page, served, wait_until
+from gaelp_assets_tests.ui.served import GAELP, Dev, browser_page, served
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
@@ -31,29 +31,57 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def url(home: Path) -> Iterator[str]:
+def dev(home: Path) -> Iterator[Dev]:
     """`gaelp dev` on two days of the demo, which its sensors have to find."""
     environment = {**os.environ, "GAELP_HOME": str(home)}
     produce = [*GAELP, "demo", "--produce-only", "--size", "quick", "--days", "2"]
     subprocess.run(produce, env=environment, check=True, capture_output=True)
-    with served(home, environment) as address:
-        yield address
+    with served(home, environment) as dev:
+        yield dev
 
 
 @pytest.fixture(scope="module")
-def instance(url: str, home: Path) -> Iterator[dg.DagsterInstance]:
+def url(dev: Dev) -> str:
+    """The UI's address."""
+    return dev.address
+
+
+@pytest.fixture(scope="module")
+def instance(url: str, dev: Dev) -> Iterator[dg.DagsterInstance]:
     """The instance behind the UI, once its sensors have loaded the demo and refreshed the charts."""
-    with dagster_instance(load_settings({"GAELP_HOME": str(home)})) as instance:
+    with dagster_instance(load_settings({"GAELP_HOME": str(dev.home)})) as instance:
         charts = dg.AssetKey(["analytics", "learning_curves"])
-        gateway = platform_in(home).gateway
+        gateway = platform_in(dev.home).gateway
 
         def loaded() -> bool:
             return (
                 not gateway.pending().files and instance.get_latest_materialization_event(charts) is not None
             )
 
-        wait_until(loaded, "the sensors to load the demo")
+        dev.wait_until(loaded, "the sensors to load the demo and to draw the learning curves")
         yield instance
+
+
+@pytest.fixture(scope="module")
+def started_by_graphql(url: str, instance: dg.DagsterInstance) -> str:
+    """A backfill that GraphQL has launched. It goes on while other tests run: the daemon looks for backfills every 30 s."""
+    del instance
+    answer = httpx.post(
+        f"{url}/graphql",
+        json={
+            "query": """mutation Backfill($params: LaunchBackfillParams!) {
+                launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
+            }""",
+            "variables": {
+                "params": {
+                    "assetSelection": [{"path": ["training", "checkpoints"]}],
+                    "partitionNames": [f"{LAST}|{ENVIRONMENTS[0]}"],
+                }
+            },
+        },
+        timeout=60,
+    ).json()
+    return str(answer["data"]["launchPartitionBackfill"]["backfillId"])
 
 
 @pytest.fixture
@@ -81,8 +109,36 @@ def episodes(home: Path) -> list[dict[str, object]]:
     )
 
 
-def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, home: Path) -> None:
-    before = episodes(home)
+def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
+    page: Page, instance: dg.DagsterInstance, started_by_graphql: str, dev: Dev
+) -> None:
+    before = episodes(dev.home)
+    select_partitions(page, f"[{FIRST}...{LAST}]", ENVIRONMENTS)
+    expect(page.get_by_text("4 partitions").first).to_be_visible()
+    page.get_by_role("button", name="Launch backfill").click()
+
+    def finished() -> bool:
+        own = [b.status.value for b in instance.get_backfills() if b.backfill_id != started_by_graphql]
+        return own == ["COMPLETED_SUCCESS"]
+
+    dev.wait_until(finished, "the backfill that the UI launched")
+    rebuilt = {row["slice"] for row in rows(platform_in(dev.home), REBUILT)}
+    assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
+    assert episodes(dev.home) == before
+
+
+def test_a_backfill_starts_through_graphql(
+    instance: dg.DagsterInstance, started_by_graphql: str, dev: Dev
+) -> None:
+    def finished() -> bool:
+        backfill = instance.get_backfill(started_by_graphql)
+        return backfill is not None and backfill.status.value == "COMPLETED_SUCCESS"
+
+    dev.wait_until(finished, "the backfill that GraphQL launched")
+
+
+def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, dev: Dev) -> None:
+    before = episodes(dev.home)
     select_partitions(page, LAST.isoformat(), ENVIRONMENTS[:1])
     page.get_by_role("button", name="Launch 1 run").click()
     slice_key = f"{LAST}|{ENVIRONMENTS[0]}"
@@ -91,52 +147,8 @@ def test_a_slice_is_materialized(page: Page, instance: dg.DagsterInstance, home:
     def finished() -> bool:
         return [run.status for run in instance.get_runs(by_hand)] == [dg.DagsterRunStatus.SUCCESS]
 
-    wait_until(finished, "the run that the UI launched")
-    assert episodes(home) == before
-
-
-def test_a_backfill_over_two_dates_and_two_environments_rebuilds_four_slices(
-    page: Page, instance: dg.DagsterInstance, home: Path
-) -> None:
-    before = episodes(home)
-    select_partitions(page, f"[{FIRST}...{LAST}]", ENVIRONMENTS)
-    expect(page.get_by_text("4 partitions").first).to_be_visible()
-    page.get_by_role("button", name="Launch backfill").click()
-
-    def finished() -> bool:
-        return [backfill.status.value for backfill in instance.get_backfills()] == ["COMPLETED_SUCCESS"]
-
-    wait_until(finished, "the backfill that the UI launched")
-    rebuilt = {row["slice"] for row in rows(platform_in(home), REBUILT)}
-    assert rebuilt == {f"{date}|{environment}" for date in (FIRST, LAST) for environment in ENVIRONMENTS}
-    assert episodes(home) == before
-
-
-def test_a_backfill_starts_through_graphql(url: str, instance: dg.DagsterInstance) -> None:
-    before = {backfill.backfill_id for backfill in instance.get_backfills()}
-    answer = httpx.post(
-        f"{url}/graphql",
-        json={
-            "query": """mutation Backfill($params: LaunchBackfillParams!) {
-                launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } }
-            }""",
-            "variables": {
-                "params": {
-                    "assetSelection": [{"path": ["training", "checkpoints"]}],
-                    "partitionNames": [f"{LAST}|{ENVIRONMENTS[0]}"],
-                }
-            },
-        },
-        timeout=60,
-    ).json()
-    started = answer["data"]["launchPartitionBackfill"]["backfillId"]
-    assert started not in before
-
-    def finished() -> bool:
-        backfill = instance.get_backfill(started)
-        return backfill is not None and backfill.status.value == "COMPLETED_SUCCESS"
-
-    wait_until(finished, "the backfill that GraphQL launched")
+    dev.wait_until(finished, "the run that the UI launched")
+    assert episodes(dev.home) == before
 
 
 REBUILT = (
