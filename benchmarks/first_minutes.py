@@ -161,7 +161,7 @@ def _follow(
 
 
 def _has_files(folder: Path) -> bool:
-    # `os.walk` does not mind folders that go meanwhile.
+    # `os.walk` does not mind folders that go while it looks.
     return any(name.endswith(".ndjson") for _, _, names in os.walk(folder) for name in names)
 
 

@@ -38,7 +38,7 @@ class Dev:
     def progress(self) -> tuple[object, ...]:
         """What changes while it gets on: its terminal, the queue, Dagster's runs and their events."""
         said = self.log.read_text(errors="replace").splitlines()
-        # `os.walk` does not mind folders that go meanwhile.
+        # `os.walk` does not mind folders that go while it looks.
         stages = [self.home / "export_gateway" / stage for stage in ("raw", "cloud_ready")]
         waiting = sum(len(names) for stage in stages for _, _, names in os.walk(stage))
         runs = self.home / "dagster" / "history" / "runs"
