@@ -63,15 +63,18 @@ class PlatformReader:
         """The result of a GoogleSQL query over relations of the catalogue, and its cost; a relation that is not there is empty.
 
         Raises:
-            GaelpError: the query is wrong, or reads what the catalogue does not know; the known relations are listed.
+            GaelpError: the query is wrong, reads what the catalogue does not know (the known relations are listed), or takes longer
+                than the settings allow.
         """
         self._check(sql)
-        return self.warehouse.query(sql, parameters, row_limit=row_limit)
+        return self.warehouse.query(
+            sql, parameters, row_limit=row_limit, time_limit=self.settings.query_seconds
+        )
 
     def query_pandas(self, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
         """As `query`, with the types that `pandas-gbq` gives a frame. Raises as `answer` does."""
         self._check(sql)
-        return self.warehouse.to_pandas(sql, parameters)
+        return self.warehouse.to_pandas(sql, parameters, time_limit=self.settings.query_seconds)
 
     def _check(self, sql: str) -> None:
         try:

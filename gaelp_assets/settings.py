@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,10 +27,12 @@ VARIABLES: Final = {
     "GAELP_GATEWAY": "file:///folder or gs://bucket/prefix",
     "GAELP_WAREHOUSE": "duckdb:///file or bigquery://project?location=US&dataset_prefix=gaelp_",
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
+    "GAELP_QUERY_SECONDS": "a number of seconds greater than 0, after which a query of yours is given up",
     "GAELP_SHARED": "group, to let the group of the folders read and write too",
 }
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 DEFAULT_FIRST_DATE: Final = dt.date(2025, 1, 1)
+DEFAULT_QUERY_SECONDS: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class Settings:
     first_date: dt.date
     catalog: tuple[Path, ...] = ()
     """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
+    query_seconds: float = DEFAULT_QUERY_SECONDS
+    """How long a query of a user may take."""
     shared: bool = False
     """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
 
@@ -168,6 +173,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
         catalog=read("GAELP_CATALOG", _folders, ()),
+        query_seconds=read("GAELP_QUERY_SECONDS", _seconds, DEFAULT_QUERY_SECONDS),
         shared=read("GAELP_SHARED", _shared, default=False),
     )
     if problems:
@@ -198,6 +204,13 @@ def _folders(value: str) -> tuple[Path, ...]:
     if not all(name.strip() for name in names):
         raise ValueError("has an empty name")
     return tuple(map(_folder, names))
+
+
+def _seconds(value: str) -> float:
+    seconds = float(value)
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise ValueError("is no time to wait")
+    return seconds
 
 
 def _shared(value: str) -> bool:

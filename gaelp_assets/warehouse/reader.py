@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.errors import Problem
 from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
@@ -42,6 +43,15 @@ class Cost:
     """From the question to the last row."""
     bytes_read: int | None = None
     bytes_billed: int | None = None
+
+
+def took_too_long(seconds: float) -> Problem:
+    """The problem of a query that was given up after that time."""
+    return Problem(
+        f"the query was given up: it took longer than {seconds:g} s",
+        expected="an answer within GAELP_QUERY_SECONDS",
+        remedy="Read fewer days or columns, ask a relation that is computed already, or raise GAELP_QUERY_SECONDS.",
+    )
 
 
 @dataclass(frozen=True)
@@ -84,8 +94,12 @@ class Reader(Protocol):
         *,
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
+        time_limit: float | None = None,
     ) -> QueryResult:
-        """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such."""
+        """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such.
+
+        `time_limit` is in seconds, without what is waited for others; a query that takes longer is a `GaelpError`.
+        """
         ...
 
     def to_pandas(
@@ -94,6 +108,7 @@ class Reader(Protocol):
         parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        time_limit: float | None = None,
     ) -> pd.DataFrame:
         """The same as a pandas frame, with the types that `pandas-gbq` chooses: a FLOAT's NULL is NaN."""
         ...

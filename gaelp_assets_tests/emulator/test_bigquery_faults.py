@@ -149,6 +149,15 @@ def test_what_stays_wrong_is_said_once_with_the_next_step(
     fault.met = 0
 
 
+def test_a_query_that_bigquery_has_ended_took_too_long(warehouse: BigQueryWarehouse, proxy: Proxy) -> None:
+    proxy.faults.append(Fault(JOBS, status=400, reason="stopped", body=b'"jobTimeoutMs": "1"'))
+    with pytest.raises(GaelpError, match=r"it took longer than 0\.001 s") as caught:
+        warehouse.query("SELECT 1 AS one", time_limit=0.001)
+    assert caught.value.permanent
+    assert proxy.faults[0].met == 1
+    assert warehouse.query("SELECT 1 AS one", time_limit=60).frame.item() == 1
+
+
 def test_a_quota_that_is_used_up_is_transient_and_not_asked_again(
     warehouse: BigQueryWarehouse, proxy: Proxy
 ) -> None:

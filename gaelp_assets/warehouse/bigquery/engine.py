@@ -64,6 +64,7 @@ class BigQueryEngine:
         labels: Mapping[str, str],
         *,
         destination: str | None = None,
+        time_limit: float | None = None,
     ) -> bigquery.QueryJob:
         return self._jobs.query(
             text,
@@ -72,6 +73,7 @@ class BigQueryEngine:
             parameters=[parameter(name, value) for name, value in parameters.items()],
             labels=labels,
             destination=destination,
+            time_limit=time_limit,
         )
 
     def _frame(self, text: str, labels: Mapping[str, str], action: str = "read") -> pl.DataFrame:

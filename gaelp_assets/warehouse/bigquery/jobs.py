@@ -12,9 +12,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery import errors, retry
 from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
+from gaelp_assets.warehouse.reader import took_too_long
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
@@ -133,13 +135,16 @@ class Jobs:
         parameters: Sequence[QueryParameter] = (),
         labels: Mapping[str, str] | None = None,
         destination: str | None = None,
+        time_limit: float | None = None,
     ) -> bigquery.QueryJob:
         """A finished query (or script) of that id; with `destination`, its result replaces that table.
+
+        BigQuery is asked to end it after `time_limit` seconds.
 
         Raises:
             WriteConflict: the transaction was cancelled in favour of another one.
             TransientError: it failed again and again for reasons that can pass.
-            GaelpError: it is wrong, or not allowed.
+            GaelpError: it is wrong, or not allowed, or takes longer than the limit.
         """
         from google.cloud import bigquery
 
@@ -152,6 +157,8 @@ class Jobs:
         if destination is not None:
             config.destination = destination
             config.write_disposition = bigquery.WriteDisposition.WRITE_TRUNCATE
+        if time_limit is not None:
+            config.job_timeout_ms = round(time_limit * 1000)
 
         def submit(attempt_id: str) -> bigquery.QueryJob:
             return self.client.query(
@@ -163,7 +170,14 @@ class Jobs:
                 api_method="INSERT",
             )
 
-        return self._run(submit, job_id, action)
+        began = time.monotonic()
+        try:
+            return self._run(submit, job_id, action)
+        except GaelpError:
+            # What BigQuery says of a job that it has ended is a text, which nothing promises.
+            if time_limit is not None and time.monotonic() >= began + time_limit:
+                raise GaelpError(took_too_long(time_limit)) from None
+            raise
 
     def load(
         self, file: Path, table: str, schema: Sequence[Resource], job_id: str, labels: Mapping[str, str]

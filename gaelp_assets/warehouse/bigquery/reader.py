@@ -65,13 +65,14 @@ class BigQueryReader(BigQueryEngine):
         *,
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
+        time_limit: float | None = None,
     ) -> QueryResult:
         """The result of one GoogleSQL SELECT, which reads at most `jobs.MAX_BYTES_BILLED` bytes."""
         started = time.perf_counter()
         text = self._answerable(sql)
         if row_limit is not None:
             text = f"SELECT * FROM ({text}\n) LIMIT {int(row_limit)}"
-        job = self._run(text, "query", parameters or {}, labels or {})
+        job = self._run(text, "query", parameters or {}, labels or {}, time_limit=time_limit)
         frame = frame_of(self._jobs, job, self._reader)
         cost = Cost(
             seconds=time.perf_counter() - started,
@@ -86,12 +87,13 @@ class BigQueryReader(BigQueryEngine):
         parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        time_limit: float | None = None,
     ) -> pd.DataFrame:
         """The result of one GoogleSQL SELECT for people who work with pandas, with pandas' types: NULL and NaN of a FLOAT are one.
 
         `query` is the exact way; this one goes through `pandas-gbq`, which knows its users' habits.
         """
-        job = self._run(self._answerable(sql), "query", parameters or {}, labels or {})
+        job = self._run(self._answerable(sql), "query", parameters or {}, labels or {}, time_limit=time_limit)
         return pandas_of(self._jobs, job)
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:

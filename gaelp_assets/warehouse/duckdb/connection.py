@@ -7,6 +7,7 @@ lock beside the file (shared to read, exclusive to write), opens, works and clos
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -20,6 +21,7 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError, of_the_syst
 from gaelp_assets.sql.template import MARK
 from gaelp_assets.warehouse.duckdb.file_lock import FairFileLock
 from gaelp_assets.warehouse.duckdb.instance import MEMORY_LIMIT, Instance
+from gaelp_assets.warehouse.reader import took_too_long
 
 _NO_SPACE = re.compile(
     r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
@@ -188,6 +190,27 @@ class DuckDBFile:
             expected="no other program that keeps the warehouse open",
             remedy="Close it there; `gaelp query` reads the warehouse without keeping it open.",
         )
+
+
+@contextmanager
+def ended_after(con: duckdb.DuckDBPyConnection, seconds: float | None) -> Iterator[None]:
+    """Ends what the connection does once that time has passed; None sets no limit.
+
+    Raises:
+        GaelpError: it took longer.
+    """
+    if seconds is None:
+        yield
+        return
+    clock = threading.Timer(seconds, con.interrupt)
+    clock.daemon = True
+    clock.start()
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise GaelpError(took_too_long(seconds)) from None
+    finally:
+        clock.cancel()
 
 
 def first_row(

@@ -12,7 +12,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Catalog, Field, Relation, Slice
 from gaelp_assets.warehouse.duckdb import schema
-from gaelp_assets.warehouse.duckdb.connection import scalar
+from gaelp_assets.warehouse.duckdb.connection import ended_after, scalar
 from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form, widened_select
 from gaelp_assets.warehouse.duckdb.dialect import quote
 from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
@@ -57,6 +57,7 @@ class DuckDBReader(DuckDBEngine):
         *,
         labels: Mapping[str, str] | None = None,  # noqa: ARG002 - there is no job that could carry them
         row_limit: int | None = None,
+        time_limit: float | None = None,
     ) -> QueryResult:
         """The result of one GoogleSQL SELECT, with GoogleSQL's types: INT64 whatever the width that DuckDB computed in.
 
@@ -66,7 +67,7 @@ class DuckDBReader(DuckDBEngine):
 
         read = relations_read(self._catalog, sql)
         started = time.perf_counter()
-        with self._file.reading("query") as con:
+        with self._file.reading("query") as con, ended_after(con, time_limit):
             self._notices.say(schema.compared(con, self._notices.due(read), self._tables, SchemaScope.ROWS))
             # A relation that is not what the catalogue says is read as it is: its columns are not known here.
             tables = None if self._notices.any_differs(read) else self._tables
@@ -89,9 +90,10 @@ class DuckDBReader(DuckDBEngine):
         parameters: Parameters | None = None,
         *,
         labels: Mapping[str, str] | None = None,
+        time_limit: float | None = None,
     ) -> pd.DataFrame:
         """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
-        return pandas_frame(self.query(sql, parameters, labels=labels).frame)
+        return pandas_frame(self.query(sql, parameters, labels=labels, time_limit=time_limit).frame)
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""

@@ -242,6 +242,20 @@ def test_a_query_is_told_why_it_was_refused(tmp_path: Path, stage: Stager, sql: 
         warehouse.query(sql)
 
 
+def test_a_query_had_no_limit_and_kept_loads_waiting(tmp_path: Path, stage: Stager) -> None:
+    warehouse = open_engine("duckdb", tmp_path, 5)
+    warehouse.ensure(RELATIONS)
+    endless = (
+        "SELECT COUNT(*) AS n FROM UNNEST(GENERATE_ARRAY(1, 1000000)) AS a "
+        "CROSS JOIN UNNEST(GENERATE_ARRAY(1, 1000000)) AS b WHERE MOD(a * b, 7) = 3"
+    )
+    with pytest.raises(GaelpError, match=r"it took longer than 0\.2 s") as caught:
+        warehouse.query(endless, time_limit=0.2)
+    assert "GAELP_QUERY_SECONDS" in str(caught.value)
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([1])))], CARTPOLE)
+    assert warehouse.query("SELECT COUNT(*) AS n FROM lab.episodes", time_limit=60).frame.item() == 1
+
+
 def test_a_value_that_cannot_be_converted_is_not_in_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(GaelpError) as caught:
         open_engine("duckdb", tmp_path).query("SELECT CAST('secret' AS INT64) AS n")
