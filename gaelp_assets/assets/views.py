@@ -44,12 +44,14 @@ def view_asset(relation: Relation, catalog: Catalog, engine: str, first_date: dt
         if not slices:
             raise empty_selection("the selected range")
         try:
-            found = _refresh(platform.open(), relation, slices, context.run.run_id)
+            of_all, found = _refresh(platform.open(), relation, slices, context.run.run_id)
         except GaelpError as error:
             raise failure(error) from error
         if partitioned:
             add_partition_metadata(context, key, found)
-        yield dg.MaterializeResult(asset_key=key, metadata={} if partitioned else found[WHOLE])
+        yield dg.MaterializeResult(
+            asset_key=key, metadata=of_all if partitioned else {**of_all, **found[WHOLE]}
+        )
 
     spec = dg.AssetSpec(
         key,
@@ -68,15 +70,15 @@ def view_asset(relation: Relation, catalog: Catalog, engine: str, first_date: dt
 
 def _refresh(
     platform: "Platform", relation: Relation, slices: Sequence[Slice], run_id: str
-) -> dict[Slice, Metadata]:
+) -> tuple[Metadata, dict[Slice, Metadata]]:
+    """What is to be said of all of the slices, and of each."""
     platform.warehouse.ensure([relation])
     if relation.is_stored:
         platform.warehouse.refresh(relation, *slices, run_id=run_id)
     found = row_counts(platform, relation, slices)
-    # The UI shows that of the newest materialization.
-    latest = max(slices, key=lambda s: s.sort_key)
+    # The UI shows that of the newest materialization, and Dagster materializes the partitions of a run in any order.
     sources = column_sources(relation, platform.catalog, platform.settings.home / "cache" / "column_lineage")
-    found[latest] |= lineage_metadata(relation, platform.catalog, sources)
+    lineage = lineage_metadata(relation, platform.catalog, sources)
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
         newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}
@@ -84,7 +86,7 @@ def _refresh(
             picture = _picture(platform, relation, environment)
             if picture is not None:
                 found[slice_]["picture"] = picture
-    return found
+    return lineage, found
 
 
 def _picture(platform: "Platform", relation: Relation, environment: str | None) -> dg.MetadataValue | None:
