@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,8 +39,9 @@ def write(path: Path, *, ended: bool = True) -> int:
     with OPEN["".join(path.suffixes)](path) as file:
         file.write(b"[" + first + b"," if array else first)
         file.write(b'{"checkpoint_id": "')
-        for _ in range(MEGABYTES):
-            file.write(b"x" * 1_000_000)
+        for number in range(MEGABYTES):
+            # Text of one letter unfolds to more than a compressed file may.
+            file.write(random.Random(number).randbytes(500_000).hex().encode())
         if ended:
             file.write(
                 b'"}\n' + (b"," if array else b"") + ndjson([checkpoint(2)]) + (b"]" if array else b"")
