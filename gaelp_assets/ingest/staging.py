@@ -6,6 +6,7 @@ Which files are loaded together, and what becomes of them in the gateway, is up 
 from __future__ import annotations
 
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -19,7 +20,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, TransientError
-from gaelp_assets.gateway import Gateway, GatewayFile
+from gaelp_assets.gateway import Gateway, GatewayFile, Stage
 from gaelp_assets.gateway.paths import times_replayed
 from gaelp_assets.ingest.prospects import Prospect, shortest_line
 from gaelp_assets.ingest.read.limits import TextLimit
@@ -101,8 +102,9 @@ def stage_file(
     # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
     if not times_replayed(file.path):
         limit = _limit(file)
+        possible = limit.possible if limit is not None else sys.maxsize
         shortest = shortest_line(validator.compiled.relation)
-        prospect = Prospect(file.relation.max_reject_fraction, limit.possible, shortest)
+        prospect = Prospect(file.relation.max_reject_fraction, possible, shortest)
         staged = _stage(gateway, file, validator, folder, prospect, known, on_chunk, on_progress)
         if staged is not None:
             return staged
@@ -163,7 +165,10 @@ def _stage(
     return StagedFile(file, batch, parts.reasons)
 
 
-def _limit(file: GatewayFile) -> TextLimit:
+def _limit(file: GatewayFile) -> TextLimit | None:
+    """None for a file that was accepted once: its rows are in the table, and a limit that came later must not keep them from a rebuild."""
+    if file.stage is Stage.SENT:
+        return None
     return TextLimit(file.name, file.stored.size, file.relation.max_unfolded_bytes)
 
 

@@ -16,6 +16,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Stage
 from gaelp_assets.ingest import reason_tally, validate
 from gaelp_assets.ingest.prospects import Prospect, shortest_line
+from gaelp_assets.ingest.read.limits import TextLimit
 from gaelp_assets.ingest.read.lines import Block
 from gaelp_assets.ingest.reason_tally import MOST_REASONS, OTHERS, ReasonTally
 from gaelp_assets.ingest.report import REASON_SCHEMA
@@ -100,6 +101,19 @@ def test_a_file_with_more_text_than_its_table_takes_is_refused_with_the_limit(
     validator = Validators.for_run(platform).of(file.relation, SLICE)
     with pytest.raises(GaelpError, match=r"more than 300,000 bytes of text.*max_unfolded_bytes"):
         stage_file(platform.gateway, replace(file, relation=small), validator, tmp_path)
+
+
+@pytest.mark.parametrize("ending", ["ndjson", "ndjson.gz"])
+def test_a_limit_that_came_later_kept_a_slice_from_being_rebuilt(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    drop(platform, f"{FOLDER}/a.{ending}", ndjson(map(checkpoint, range(LINES))))
+    load(platform)
+    drop(platform, f"{FOLDER}/b.{ending}", ndjson(map(checkpoint, range(LINES + 1))))
+    monkeypatch.setattr(TextLimit, "allowed", 300_000)
+    report = load(platform, rebuild=True)
+    assert report.total("loaded") == LINES
+    assert ["more than" in str(file.problems[0]) for file in report.set_aside] == [True]
 
 
 def test_reasons_that_name_places_filled_the_memory() -> None:
