@@ -207,7 +207,10 @@ def _folders(value: str) -> tuple[Path, ...]:
 
 
 def _seconds(value: str) -> float:
-    seconds = float(value)
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise ValueError("is not a number") from None
     if not 0 < seconds < threading.TIMEOUT_MAX:
         raise ValueError("is no time to wait")
     return seconds

@@ -56,7 +56,7 @@ def test_addresses_of_production() -> None:
         ("GAELP_WAREHOUSE", "bigquery://p?dataset_prefix=a-b", "letters, digits and underscores"),
         ("GAELP_FIRST_DATE", "2025-02-30", "YYYY-MM-DD"),
         ("GAELP_SHARED", "all", "group"),
-        ("GAELP_QUERY_SECONDS", "soon", "a number of seconds greater than 0"),
+        ("GAELP_QUERY_SECONDS", "soon", "'soon' is not a number"),
         ("GAELP_QUERY_SECONDS", "nan", "is no time to wait"),
         ("GAELP_QUERY_SECONDS", "0", "is no time to wait"),
         ("GAELP_WAREHOSE", "duckdb:///file", "did you mean 'GAELP_WAREHOUSE'?"),
