@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,6 +57,8 @@ class Instance:
         self._file = file
         self._read_only = read_only
         self._processes: dict[int, _Process] = {}
+        # Also at the end of the interpreter, where DuckDB's bindings complain of objects that are still there.
+        weakref.finalize(self, self._processes.clear)
 
     @contextmanager
     def session(self, patiently: Retrying) -> Iterator[duckdb.DuckDBPyConnection]:

@@ -256,6 +256,29 @@ def test_a_query_had_no_limit_and_kept_loads_waiting(tmp_path: Path, stage: Stag
     assert warehouse.query("SELECT COUNT(*) AS n FROM lab.episodes", time_limit=60).frame.item() == 1
 
 
+def test_a_process_that_ended_beside_a_thread_complained_of_what_duckdb_had_left(tmp_path: Path) -> None:
+    script = """
+import sys, threading, time
+from pathlib import Path
+from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
+
+def work():
+    file = DuckDBFile(Path(sys.argv[1], "warehouse.duckdb"), 5)
+    with file.writing("write"):
+        pass
+    with file.reading("read"):
+        pass
+    done.set()
+    time.sleep(1000)
+
+done = threading.Event()
+threading.Thread(target=work, daemon=True).start()
+done.wait()
+"""
+    ended = subprocess.run([sys.executable, "-c", script, str(tmp_path)], capture_output=True, check=True)
+    assert not ended.stderr
+
+
 def test_a_value_that_cannot_be_converted_is_not_in_the_traceback(tmp_path: Path) -> None:
     with pytest.raises(GaelpError) as caught:
         open_engine("duckdb", tmp_path).query("SELECT CAST('secret' AS INT64) AS n")
