@@ -70,7 +70,7 @@ def _build(settings: Settings, catalog: Catalog) -> dg.Definitions:
             *ledger_assets(catalog, engine),
         ]
         assets += [table_asset(relation, engine, settings.first_date) for relation in catalog.loaded]
-        assets += [view_asset(relation, catalog, engine, settings.first_date) for relation in catalog.derived]
+        assets += [view_asset(relation, catalog, engine, settings) for relation in catalog.derived]
         known = {*catalog.relations, *catalog.set_aside}
         assets += [
             set_aside_asset(found, known, engine, settings.first_date) for found in catalog.set_aside.values()

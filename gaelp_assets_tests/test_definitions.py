@@ -12,13 +12,14 @@ import dagster as dg
 import pytest
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from gaelp_assets.assets.lineage import column_sources
+from gaelp_assets.assets.lineage import column_sources, lineage_folder
 from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog, texts
 from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
 from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.platform_reader import read_sound_catalog
 from gaelp_assets.settings import CHECKOUT, LOCATION, Settings, load_settings
 
 SOURCES = 180
@@ -138,6 +139,24 @@ def test_every_start_read_every_views_sql_again_and_its_lineage_too(
     (folder / "marts" / "view.sql").write_text("SELECT idd AS id FROM lab.source")
     changed = build_definitions(settings).resolve_asset_graph().get(key)
     assert "did you mean id?" in (changed.description or "")
+
+
+def test_the_page_of_a_relation_lacked_its_column_sources(tmp_path: Path) -> None:
+    """The UI shows a definition's description of a column, where it has one, in place of the newest materialization's."""
+    folder = tmp_path / "home" / "catalog"
+    folder.mkdir(parents=True)
+    write_table(folder, "lab", "source", 0)
+    write_view(folder, "view", "lab.source")
+    settings = load_settings({"GAELP_HOME": str(tmp_path / "home")})
+
+    def shown() -> list[str | None]:
+        node = build_definitions(settings).resolve_asset_graph().get(dg.AssetKey(["marts", "view"]))
+        return [column.description for column in node.metadata["dagster/column_schema"].columns]
+
+    assert "lab.source.id" not in str(shown())
+    catalog = read_sound_catalog(settings)
+    column_sources(catalog["marts.view"], catalog, lineage_folder(settings))
+    assert "from lab.source.id" in str(shown())
 
 
 def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(

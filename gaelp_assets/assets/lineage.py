@@ -1,6 +1,6 @@
 """Column lineage of a derived relation, kept in a file: reading it from SQL can take longer than the refresh that shows it.
 
-How lineage is read is `sql.lineage`; here it is only remembered. Loading the definitions asks for none.
+How lineage is read is `sql.lineage`; here it is only remembered. A definition shows what is, and has none read.
 """
 
 from __future__ import annotations
@@ -12,6 +12,12 @@ from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.remembered import digest, read_json, write_json
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.settings import Settings
+
+
+def lineage_folder(settings: Settings) -> Path:
+    """Where lineage is remembered."""
+    return settings.home / "cache" / "column_lineage"
 
 
 def column_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnSources:
@@ -19,15 +25,9 @@ def column_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnS
 
     `cache` is a folder with a file for each relation; it is made where it is missing.
     """
-    # Everything that lineage is computed from: the SQL, and the columns on both sides.
-    read = {source: catalog[source].field_names for source in sorted(catalog.upstream[relation.id])}
-    key = digest(relation.id, relation.sql, relation.field_names, read)
-    file = cache / f"{relation.id}.json"
-    known = read_json(file)
-    if isinstance(known, dict) and known.get("of") == key:
-        return {
-            column: [(source, name) for source, name in pairs] for column, pairs in known["columns"].items()
-        }
+    known = remembered_sources(relation, catalog, cache)
+    if known is not None:
+        return known
     from gaelp_assets.sql.lineage import column_lineage
 
     found: ColumnSources = {}
@@ -36,5 +36,23 @@ def column_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnS
         found = column_lineage(relation, catalog)
     with suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"of": key, "columns": found})
+    write_json(_file(relation, cache), {"of": _key(relation, catalog), "columns": found})
     return found
+
+
+def remembered_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnSources | None:
+    """What an earlier `column_sources` found, if that still holds; None if there is nothing."""
+    known = read_json(_file(relation, cache))
+    if not isinstance(known, dict) or known.get("of") != _key(relation, catalog):
+        return None
+    return {column: [(source, name) for source, name in pairs] for column, pairs in known["columns"].items()}
+
+
+def _file(relation: Relation, cache: Path) -> Path:
+    return cache / f"{relation.id}.json"
+
+
+def _key(relation: Relation, catalog: Catalog) -> str:
+    """Of everything that lineage is computed from: the SQL, and the columns on both sides."""
+    read = {source: catalog[source].field_names for source in sorted(catalog.upstream[relation.id])}
+    return digest(relation.id, relation.sql, relation.field_names, read)

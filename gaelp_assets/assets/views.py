@@ -5,13 +5,12 @@ When a relation is due is decided in `runs`; how an engine computes one is in `w
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import base64
-import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.lineage import column_sources
+from gaelp_assets.assets.lineage import column_sources, lineage_folder, remembered_sources
 from gaelp_assets.assets.metadata import Metadata, definition_metadata, describe, failure, lineage_metadata
 from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
@@ -27,14 +26,15 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.settings import Settings
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
 
 
-def view_asset(relation: Relation, catalog: Catalog, engine: str, first_date: dt.date) -> dg.AssetsDefinition:
-    """The asset of a derived relation. Each run of it shows the columns that its columns come from."""
+def view_asset(relation: Relation, catalog: Catalog, engine: str, settings: Settings) -> dg.AssetsDefinition:
+    """The asset of a derived relation. Each run shows the columns that its columns come from, and so does its definition after that."""
     key = asset_key(relation)
     upstream = [catalog[relation_id] for relation_id in sorted(catalog.upstream[relation.id])]
 
@@ -58,9 +58,13 @@ def view_asset(relation: Relation, catalog: Catalog, engine: str, first_date: dt
         deps=[dg.AssetDep(asset_key(r), partition_mapping=partition_mapping(relation, r)) for r in upstream],
         metadata={
             **definition_metadata(relation),
+            # Where a definition describes a column, the UI shows no other description of it.
+            **lineage_metadata(
+                relation, catalog, remembered_sources(relation, catalog, lineage_folder(settings)) or {}
+            ),
             "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),
         },
-        partitions_def=partitions_def(relation, first_date),
+        partitions_def=partitions_def(relation, settings.first_date),
         freshness_policy=freshness_policy(relation),
         code_version=code_version(catalog, relation),
         **describe(relation, engine),
@@ -77,7 +81,7 @@ def _refresh(
         platform.warehouse.refresh(relation, *slices, run_id=run_id)
     found = row_counts(platform, relation, slices)
     # The UI shows that of the newest materialization, and Dagster materializes the partitions of a run in any order.
-    sources = column_sources(relation, platform.catalog, platform.settings.home / "cache" / "column_lineage")
+    sources = column_sources(relation, platform.catalog, lineage_folder(platform.settings))
     lineage = lineage_metadata(relation, platform.catalog, sources)
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
