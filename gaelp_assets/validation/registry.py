@@ -4,7 +4,7 @@ A rule is a row of the registry: its arguments, the field types that it fits, a 
 example that it passes and one that it rejects. The built-in ones carry Pandera's names and arguments. What turns rules
 into a schema stands in `validation.schema`, what looks for mistakes in a catalogue's checks in `validation.rules`.
 
-A NULL passes every rule: whether a value may be missing is the field's mode.
+A NULL passes every rule but `any_given`: whether a value may be missing is the field's mode.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from functools import cache
 from typing import Final, Literal, NamedTuple, cast
 
 import polars as pl
+from polars import selectors
 
 from gaelp_assets.catalog.slices import (
     ENVIRONMENT_ID,
@@ -26,8 +27,20 @@ from gaelp_assets.catalog.slices import (
 
 RuleScope = Literal["value", "array", "row"]
 ArgumentKind = Literal[
-    "value", "values", "number", "boolean", "pattern", "text", "field", "fields", "operator", "rule"
+    "value",
+    "values",
+    "number",
+    "boolean",
+    "pattern",
+    "text",
+    "field",
+    "fields",
+    "operator",
+    "rule",
+    "any_fields",
+    "flag",
 ]
+"""`any_fields` may be of any types and modes; a `flag` is a BOOLEAN field."""
 
 NUMBERS: Final = frozenset({"INTEGER", "FLOAT", "NUMERIC"})
 TIMES: Final = frozenset({"DATE", "DATETIME", "TIMESTAMP", "TIME"})
@@ -223,6 +236,15 @@ def any_true(fields: Iterable[str]) -> pl.Expr:
     return pl.any_horizontal(pl.col(name) for name in fields)
 
 
+def any_given(fields: Iterable[str], where: str | None = None) -> pl.Expr:
+    """Whether at least one of several fields holds a value (an array: an element), in all rows or in those where a BOOLEAN is true."""
+    named = selectors.by_name(*fields)
+    given = pl.any_horizontal(
+        (named & selectors.list()).list.len() > 0, (named - selectors.list()).is_not_null()
+    )
+    return given if where is None else given | ~pl.col(where)
+
+
 def utc_day(date: str, of: str) -> pl.Expr:
     """Whether a DATE field is the day, in UTC, of a TIMESTAMP field."""
     return pl.col(date).eq(pl.col(of).dt.date())
@@ -312,6 +334,10 @@ _OWN: Final = (
          lambda fields: f"{' or '.join(fields)} true",
          Example("BOOLEAN", {"terminated": False, "truncated": True}, {"terminated": False, "truncated": False},
                  {"fields": ["terminated", "truncated"]})),
+    Rule("any_given", "row", ANY, {"fields": Argument("any_fields"), "where": Argument("flag", False)}, any_given,
+         lambda fields, where=None: f"{' or '.join(fields)} given" + (f" where {where} is true" if where else ""),
+         Example({"value": "FLOAT", "text": "STRING", "due": "BOOLEAN"}, {"value": None, "text": "NaN", "due": True},
+                 {"value": None, "text": None, "due": True}, {"fields": ["value", "text"], "where": "due"})),
     Rule("utc_day", "row", frozenset({"DATE", "TIMESTAMP"}), {"date": Argument("field"), "of": Argument("field")}, utc_day,
          lambda date, of: f"{date} to be the day of {of} in UTC",
          # 23:50 of the 20th in Los Angeles.
@@ -326,6 +352,6 @@ def blamed_field(name: str, arguments: Arguments) -> str:
     """The field that a reason of this row rule names."""
     if name == "when":
         return field_rule(arguments["then"]).field
-    if name == "any_true":
+    if name in {"any_true", "any_given"}:
         return str(next(iter(cast("Iterable[object]", arguments["fields"]))))
     return str(next((arguments[key] for key in ("left", "first", "date") if key in arguments), ""))

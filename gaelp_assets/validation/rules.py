@@ -96,7 +96,13 @@ def _argument_problems(
         yield from _pattern_problems(value)
     elif kind == "field" and _find(relation, value) is None:
         yield str(unknown("field", str(value), relation.field_names))
-    elif kind == "fields":
+    elif kind == "flag":
+        flag = _find(relation, value)
+        if flag is None:
+            yield str(unknown("field", str(value), relation.field_names))
+        elif flag.type != "BOOLEAN" or flag.repeated:
+            yield f"expected a BOOLEAN field, and {flag.name} is {flag.mode} {flag.type}"
+    elif kind in {"fields", "any_fields"}:
         if not isinstance(value, list | tuple) or len(value) < 2:
             yield "expected a list of at least two fields"
         else:

@@ -265,6 +265,16 @@ def when_true(then: dict[str, Any]) -> dict[str, Any]:
             "any_true does not fit the NULLABLE STRING field v",
         ),
         (
+            [field(mode="REPEATED"), field(name="w")],
+            [{"name": "any_given", "arguments": {"fields": ["v", "w"], "where": "w"}}],
+            "where: expected a BOOLEAN field, and w is NULLABLE STRING",
+        ),
+        (
+            [field(), BOOLEAN],
+            [{"name": "any_given", "arguments": {"fields": ["v", "b"], "where": "c"}}],
+            "where: unknown field 'c'",
+        ),
+        (
             [field(type="DATE"), field(name="w", type="DATE")],
             [{"name": "utc_day", "arguments": {"date": "v", "of": "w"}}],
             "utc_day needs a DATE and a TIMESTAMP, found DATE and DATE",

@@ -1,4 +1,4 @@
--- The interquartile mean leaves out the DIV(run_count, 4) best and worst runs, as scipy.stats.trim_mean(scores, 0.25) does.
+-- The interquartile mean leaves out the DIV(runs, 4) best and worst runs, as scipy.stats.trim_mean(scores, 0.25) does.
 -- The constant date satisfies tables that insist on a filter; evaluations are few.
 WITH recent AS (
   SELECT evaluations.*
@@ -9,15 +9,32 @@ WITH recent AS (
 ),
 latest AS (
   SELECT
+    recent.environment_id,
+    recent.agent_id,
+    recent.training_run_id,
+    recent.date,
+    recent.global_step,
+    recent.mean_return,
+    COALESCE(recent.normalisation_low, environments.normalisation_low) AS low,
+    COALESCE(recent.normalisation_high, environments.normalisation_high) AS high,
+    ROW_NUMBER() OVER (
+      PARTITION BY recent.environment_id, recent.training_run_id
+      ORDER BY recent.global_step DESC, recent.evaluated_at DESC, recent.evaluation_id
+    ) AS age
+  FROM recent
+  LEFT JOIN training.environments AS environments ON environments.environment_id = recent.environment_id
+),
+scored AS (
+  SELECT
     environment_id,
     agent_id,
     training_run_id,
     date,
     global_step,
     mean_return,
-    (mean_return - normalisation_low) / (normalisation_high - normalisation_low) AS score,
-    ROW_NUMBER() OVER (PARTITION BY training_run_id ORDER BY global_step DESC, evaluated_at DESC, evaluation_id) AS age
-  FROM recent
+    (mean_return - low) / NULLIF(high - low, 0) AS score
+  FROM latest
+  WHERE age = 1
 ),
 ordered AS (
   SELECT
@@ -27,21 +44,23 @@ ordered AS (
     global_step,
     mean_return,
     score,
-    ROW_NUMBER() OVER (PARTITION BY environment_id, agent_id ORDER BY score, training_run_id) AS place,
+    ROW_NUMBER() OVER (PARTITION BY environment_id, agent_id, score IS NULL ORDER BY score, training_run_id) AS place,
+    COUNT(score) OVER (PARTITION BY environment_id, agent_id) AS score_count,
+    ROW_NUMBER() OVER (PARTITION BY environment_id, agent_id ORDER BY mean_return, training_run_id) AS return_place,
     COUNT(*) OVER (PARTITION BY environment_id, agent_id) AS run_count
-  FROM latest
-  WHERE age = 1
+  FROM scored
 ),
 scores AS (
   SELECT
     environment_id,
     agent_id,
     COUNT(*) AS runs,
-    AVG(IF(place > DIV(run_count, 4) AND place <= run_count - DIV(run_count, 4), score, NULL)) AS iqm_score,
+    AVG(IF(place > DIV(score_count, 4) AND place <= score_count - DIV(score_count, 4), score, NULL)) AS iqm_score,
     AVG(score) AS mean_score,
     MIN(score) AS min_score,
     MAX(score) AS max_score,
     AVG(mean_return) AS mean_return,
+    AVG(IF(return_place > DIV(run_count, 4) AND return_place <= run_count - DIV(run_count, 4), mean_return, NULL)) AS iqm_return,
     MAX(global_step) AS global_step,
     MAX(date) AS last_date
   FROM ordered
@@ -49,7 +68,10 @@ scores AS (
 )
 SELECT
   scores.environment_id,
-  RANK() OVER (PARTITION BY scores.environment_id ORDER BY scores.iqm_score DESC) AS rank,
+  RANK() OVER (
+    PARTITION BY scores.environment_id
+    ORDER BY scores.iqm_score DESC, IF(scores.iqm_score IS NULL, scores.iqm_return, NULL) DESC
+  ) AS rank,
   scores.agent_id,
   agents.algorithm,
   scores.runs,
@@ -58,7 +80,8 @@ SELECT
   scores.min_score,
   scores.max_score,
   scores.mean_return,
+  scores.iqm_return,
   scores.global_step,
   scores.last_date
 FROM scores
-INNER JOIN training.agents AS agents ON agents.agent_id = scores.agent_id
+LEFT JOIN training.agents AS agents ON agents.agent_id = scores.agent_id

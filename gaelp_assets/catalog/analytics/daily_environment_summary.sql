@@ -14,7 +14,7 @@ SELECT
   MIN(min_return) AS min_return,
   MAX(max_return) AS max_return,
   SUM(steps) / SUM(episodes) AS mean_length,
-  SUM(terminated_episodes) / SUM(episodes) AS terminated_fraction,
-  SUM(truncated_episodes) / SUM(episodes) AS truncated_fraction
+  SUM(terminated_episodes) / NULLIF(SUM(known_endings), 0) AS terminated_fraction,
+  SUM(truncated_episodes) / NULLIF(SUM(known_endings), 0) AS truncated_fraction
 FROM analytics.training_progress
 GROUP BY date, environment_id, agent_id

@@ -22,5 +22,6 @@ SELECT
   COUNT(*) AS runs,
   SUM(run_buckets.episodes) AS episodes
 FROM run_buckets
-INNER JOIN training.agents AS agents ON agents.agent_id = run_buckets.agent_id
+-- An agent without a row of its own shows under its id.
+LEFT JOIN training.agents AS agents ON agents.agent_id = run_buckets.agent_id
 GROUP BY run_buckets.environment_id, agents.algorithm, run_buckets.agent_id, run_buckets.step

@@ -16,8 +16,9 @@ SELECT
   AVG(episode_length) AS mean_length,
   COUNTIF(terminated) AS terminated_episodes,
   COUNTIF(truncated) AS truncated_episodes,
+  COUNTIF(terminated IS NOT NULL AND truncated IS NOT NULL) AS known_endings,
   MIN(global_step) AS first_global_step,
   MAX(global_step) AS last_global_step
 FROM training.episodes
-WHERE purpose = 'training' AND date >= DATE '2000-01-01'
+WHERE purpose = 'training' AND unfinished IS NOT TRUE AND date >= DATE '2000-01-01'
 GROUP BY date, environment_id, agent_id, training_run_id, step_bucket
