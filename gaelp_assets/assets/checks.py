@@ -18,13 +18,11 @@ from gaelp_assets.assets.evaluations import overtaken, report
 from gaelp_assets.assets.key_queries import repeated_keys, slices_of_repeated_keys
 from gaelp_assets.assets.metadata import Metadata, table
 from gaelp_assets.assets.partitions import (
-    PartitionRange,
     asset_key,
     op_name,
     partitions_def,
     scopes,
     slices_of,
-    together,
 )
 from gaelp_assets.assets.steps import check_step
 from gaelp_assets.catalog import Catalog, Relation
@@ -32,6 +30,7 @@ from gaelp_assets.catalog.keys import names_slices, spans_slices
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey, RowSequence
 from gaelp_assets.catalog.slices import words
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.ranges import PartitionRange, together
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -42,6 +41,9 @@ if TYPE_CHECKING:
 
 SAMPLE_ROWS: Final = 20_000
 """Rows of a rectangle that are validated again. Every row was validated when it was loaded; this finds what was changed since."""
+
+IDS_NAMED: Final = 20
+"""Ids that are told of those which a foreign key names in vain, those of the most rows first."""
 
 CheckOutcome = tuple[bool, Metadata]
 """Whether the check passed, and its metadata."""
@@ -229,23 +231,51 @@ def foreign_keys(
     """
     _check_there(platform, relation)
     rows: list[dict[str, str | int]] = []
+    absent: list[dict[str, str | int]] = []
     in_all = 0
     for foreign in relation.foreign_keys:
         target = catalog.find(foreign.references)
-        missing = sum(_missing(platform, relation, foreign, target, scope) for scope in together(covered))
-        in_all += missing
+        missing: Counter[str] = Counter()
+        for scope in together(covered):
+            missing.update(_missing(platform, relation, foreign, target, scope))
+        in_all += missing.total()
         rows.append(
             {
                 "fields": ", ".join(foreign.fields),
                 "references": f"{target.id} ({', '.join(foreign.targets)})",
-                "rows without it": missing,
+                "rows without it": missing.total(),
+                "ids that are missing": len(missing),
             }
         )
-    columns = {"fields": "string", "references": "string", "rows without it": "int"}
-    return not in_all, {
+        if any(owner.field(name).sensitive for owner, name in _ends(relation, foreign, target)):
+            continue
+        absent += [
+            {"missing": key, "in": target.id, "rows": number}
+            for key, number in missing.most_common(IDS_NAMED)
+        ]
+    columns = {
+        "fields": "string",
+        "references": "string",
+        "rows without it": "int",
+        "ids that are missing": "int",
+    }
+    metadata: Metadata = {
         "rows without what they refer to": in_all,
         "foreign keys": table(rows, **columns),
     }
+    if absent:
+        metadata["ids that are missing"] = table(absent, missing="string", **{"in": "string", "rows": "int"})
+        metadata["what follows"] = (
+            "The rows are loaded, and count: relations that join them show these ids, with NULL for what the missing rows "
+            "would tell. A row with that id, handed over at any time, mends it; the check is made again after the next load."
+        )
+    return not in_all, metadata
+
+
+def _ends(relation: Relation, foreign: ForeignKey, target: Relation) -> Iterator[tuple[Relation, str]]:
+    for name, target_name in zip(foreign.fields, foreign.targets, strict=True):
+        yield relation, name
+        yield target, target_name
 
 
 def _missing(
@@ -254,7 +284,8 @@ def _missing(
     foreign: ForeignKey,
     target: Relation,
     scope: PartitionRange,
-) -> int:
+) -> dict[str, int]:
+    """The keys that find nothing, their parts joined by "|", with their numbers of rows."""
     condition, parameters = scope.condition(relation, "c")
     # All of the target's dates: only so that tables which insist on a filter of their partitions have one.
     everywhere = PartitionRange(platform.settings.first_date, platform.last_date)
@@ -264,13 +295,15 @@ def _missing(
     keys = ", ".join(f"t.`{name}`" for _, name in pairs)
     joined = " AND ".join(f"p.`{target_name}` = c.`{name}`" for name, target_name in pairs)
     frame = platform.warehouse.query(
-        f"SELECT COUNT(*) AS missing FROM {relation.quoted_id} AS c "
+        f"SELECT {', '.join(f'CAST(c.`{name}` AS STRING) AS k{number}' for number, (name, _) in enumerate(pairs))}, COUNT(*) AS n "
+        f"FROM {relation.quoted_id} AS c "
         f"LEFT JOIN (SELECT DISTINCT {keys} FROM {target.quoted_id} AS t WHERE {target_condition}) AS p ON {joined} "
-        f"WHERE {condition} AND {present} AND p.`{pairs[0][1]}` IS NULL",
+        f"WHERE {condition} AND {present} AND p.`{pairs[0][1]}` IS NULL "
+        f"GROUP BY {', '.join(f'k{number}' for number in range(len(pairs)))}",
         {**parameters, **target_parameters},
         labels={"asset": relation.id, "purpose": "foreign_keys"},
     ).frame
-    return int(frame.item())
+    return {"|".join(row[:-1]): int(row[-1]) for row in frame.rows()}
 
 
 def sequences(

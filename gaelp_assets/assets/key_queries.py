@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.warehouse.parameters import ParameterValue
+from gaelp_assets.warehouse.ranges import PartitionRange
 
 SLICES_NAMED: Final = 20
 

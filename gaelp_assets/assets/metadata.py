@@ -48,12 +48,20 @@ class SpecArguments(TypedDict):
 def describe(relation: Relation, engine: str) -> SpecArguments:
     """The arguments that every asset spec of the relation shares: description, group, owners, kinds and tags."""
     return {
-        "description": relation.description,
+        "description": _description(relation),
         "group_name": relation.dataset,
         "owners": [relation.owner],
         "kinds": {engine, KIND_WORDS[relation.kind]},
         "tags": {**relation.tags, "dataset": relation.dataset, "kind": relation.kind.value},
     }
+
+
+def _description(relation: Relation) -> str:
+    """What the asset's first page says above all; the picture itself belongs to each materialization."""
+    if relation.chart is None:
+        return relation.description
+    picture = f"/assets/{'/'.join(asset_key(relation).path)}?view=events"
+    return f"{relation.description}\n\n[The picture, with each refresh]({picture})"
 
 
 def definition_metadata(relation: Relation) -> Metadata:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
@@ -15,7 +14,7 @@ import dagster as dg
 
 from gaelp_assets.catalog import WHOLE, Kind, Relation, Slice
 from gaelp_assets.catalog.slices import parse_partition_key
-from gaelp_assets.warehouse.parameters import ParameterValue
+from gaelp_assets.warehouse.ranges import PartitionRange
 
 ENVIRONMENTS: Final = dg.DynamicPartitionsDefinition(name="environments")
 GATEWAY: Final = dg.AssetKey(["gateway", "export_gateway"])
@@ -135,54 +134,6 @@ def empty_selection(selected: str) -> dg.Failure:
         "first to the later date and the environment that was added last.",
         allow_retries=False,
     )
-
-
-@dataclass(frozen=True)
-class PartitionRange:
-    """A rectangle of a table for SQL: the days from `first` to `last` of one environment, of several, or of all."""
-
-    first: dt.date
-    last: dt.date
-    environment: str | None = None
-    environments: tuple[str, ...] = ()
-
-    def condition(
-        self, relation: Relation, alias: str, *, prefix: str = ""
-    ) -> tuple[str, dict[str, ParameterValue]]:
-        """A GoogleSQL condition on the table's partitioning fields, and its parameters (named with the prefix)."""
-        if relation.partitioning is None:
-            return "TRUE", {}
-        date = f"{alias}.`{relation.partitioning.date}`"
-        first: dt.date = self.first
-        after: dt.date = self.last + dt.timedelta(days=1)
-        if relation.field(relation.partitioning.date).type == "TIMESTAMP":
-            first, after = (dt.datetime.combine(day, dt.time(), dt.UTC) for day in (first, after))
-        sql = f"{date} >= @{prefix}first AND {date} < @{prefix}after"
-        parameters: dict[str, ParameterValue] = {f"{prefix}first": first, f"{prefix}after": after}
-        if self.environment is not None and relation.partitioning.environment is not None:
-            sql += f" AND {alias}.`{relation.partitioning.environment}` = @{prefix}environment"
-            parameters[f"{prefix}environment"] = self.environment
-        elif self.environments and relation.partitioning.environment is not None:
-            sql += f" AND {alias}.`{relation.partitioning.environment}` IN UNNEST(@{prefix}environments)"
-            parameters[f"{prefix}environments"] = self.environments
-        return sql, parameters
-
-
-def together(covered: Sequence[PartitionRange]) -> list[PartitionRange]:
-    """As few rectangles as cover the same rows: environments of the same days in one, for questions about each row by itself.
-
-    >>> day = dt.date(2026, 11, 20)
-    >>> [len(found.environments) for found in together([PartitionRange(day, day, name) for name in ("a", "b")])]
-    [2]
-    """
-    found: dict[tuple[dt.date, dt.date], list[PartitionRange]] = {}
-    for scope in covered:
-        found.setdefault((scope.first, scope.last), []).append(scope)
-    merged = []
-    for (first, last), alike in found.items():
-        names = tuple(scope.environment for scope in alike if scope.environment is not None)
-        merged += [PartitionRange(first, last, environments=names)] if len(alike) == len(names) > 1 else alike
-    return merged
 
 
 def scopes(slices: Sequence[Slice], first_date: dt.date, last_date: dt.date) -> list[PartitionRange]:

@@ -23,7 +23,6 @@ from gaelp_assets.assets.metadata import (
 from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
     GATEWAY,
-    PartitionRange,
     asset_key,
     empty_selection,
     op_name,
@@ -35,6 +34,7 @@ from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.warehouse.ranges import PartitionRange
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:

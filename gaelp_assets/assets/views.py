@@ -94,7 +94,7 @@ def _refresh(
 
 
 def _picture(platform: "Platform", relation: Relation, environment: str | None) -> dg.MetadataValue | None:
-    from gaelp_assets.assets.charts import chart_frame, draw
+    from gaelp_assets.operations.charts import chart_frame, draw
 
     frame = chart_frame(platform, relation, environment)
     if frame.is_empty():

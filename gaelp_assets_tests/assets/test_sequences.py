@@ -10,9 +10,9 @@ import duckdb
 import pytest
 
 from gaelp_assets.assets.checks import schema_conformance, sequences, warehouse_checks
-from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.platforms import DATE, ENVIRONMENT, FIRST_DATE, drop, load, ndjson, platform_in, rows
 
 TABLE = "training.transitions"

@@ -16,10 +16,9 @@ import sqlglot
 from sqlglot import exp
 
 from gaelp_assets.assets import checks
-from gaelp_assets.assets.charts import chart_frame
-from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.assets.tables import row_counts
 from gaelp_assets.catalog import Catalog, Field, Relation
+from gaelp_assets.operations.charts import chart_frame
 from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform, open_platform, read_catalog
@@ -27,6 +26,7 @@ from gaelp_assets.settings import load_settings
 from gaelp_assets.warehouse.bigquery.jobs import Jobs
 from gaelp_assets.warehouse.bigquery.resources import requires_partition_filter
 from gaelp_assets.warehouse.protocol import WriteMode
+from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.contract.warehouses import ENGINES, write
 from gaelp_assets_tests.emulator.generated import Rows
 

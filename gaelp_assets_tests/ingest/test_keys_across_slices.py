@@ -12,13 +12,14 @@ import duckdb
 import pytest
 
 from gaelp_assets.assets.checks import key_uniqueness
-from gaelp_assets.assets.partitions import PartitionRange, scopes
+from gaelp_assets.assets.partitions import scopes
 from gaelp_assets.catalog import Slice
 from gaelp_assets.catalog.model import KeyScope
 from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import load_settings
+from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.platforms import (
     DATE,
     FIRST_DATE,

@@ -9,19 +9,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+import dagster as dg
 import pytest
 
-from gaelp_assets.assets.charts import chart_frame
 from gaelp_assets.assets.checks import foreign_keys, key_uniqueness, schema_conformance
-from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.charts import chart_frame
 from gaelp_assets.operations.deploy import plan
 from gaelp_assets.operations.rebuildable import check_rebuildable
 from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform
+from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.platforms import DATE, SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
 
 
@@ -118,3 +119,31 @@ def test_rows_refer_to_nothing_where_the_table_that_they_name_is_not_there(tmp_p
     assert not passed
     assert metadata["rows without what they refer to"] != 0
     assert (tmp_path / "warehouse.duckdb").read_bytes() == before
+
+
+def test_nobody_was_told_which_ids_were_missing(tmp_path: Path) -> None:
+    """An agent of one's own without a row in the agents' table: the check counted its rows, and the curves had none of it."""
+    platform = platform_in(tmp_path)
+    drop(
+        platform,
+        f"cloud_ready/{TABLE.replace('.', '/')}/{SLICE.path}/a.ndjson",
+        ndjson([checkpoint(1), checkpoint(2)]),
+    )
+    load(platform)
+    relation = platform.catalog[TABLE]
+    agent = next(key for key in relation.foreign_keys if key.fields == ("agent_id",))
+    _, metadata = foreign_keys(platform, relation, platform.catalog, EVERYWHERE)
+    told = metadata["ids that are missing"]
+    assert isinstance(told, dg.TableMetadataValue)
+    assert {"missing": checkpoint(1)["agent_id"], "in": agent.references, "rows": 2} in [
+        dict(record.data) for record in told.records
+    ]
+    assert "NULL" in str(metadata["what follows"])
+    fields = tuple(
+        field.model_copy(update={"sensitive": True}) if field.name in agent.fields else field
+        for field in relation.fields
+    )
+    _, metadata = foreign_keys(
+        platform, relation.model_copy(update={"fields": fields}), platform.catalog, EVERYWHERE
+    )
+    assert checkpoint(1)["agent_id"] not in str(metadata)

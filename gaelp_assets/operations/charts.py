@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from gaelp_assets.assets.partitions import PartitionRange
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Chart
+from gaelp_assets.warehouse.ranges import PartitionRange
 
 if TYPE_CHECKING:
     import polars as pl
