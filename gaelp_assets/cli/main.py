@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import catalog, correct, render
+from gaelp_assets.cli.report import report
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import LocalGateway, load_settings
 
@@ -344,6 +345,9 @@ def query(
     from gaelp_assets.cli import query as reading
 
     reading.query(sql, output, limit)
+
+
+app.command()(report)
 
 
 @gateway_app.command("init")

@@ -63,8 +63,8 @@ def chart_frame(platform: PlatformReader, relation: Relation, environment: str |
     ).frame
 
 
-def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> bytes:
-    """The chart of these rows, as PNG of 10 to 60 kB; at most `PANELS` facets and `SERIES` series, those that sort first."""
+def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dpi: int = 80) -> bytes:
+    """The chart of these rows, as PNG (10 to 60 kB at 80 dots an inch), with the first `PANELS` facets and `SERIES` series at most."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -77,7 +77,7 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> by
     labels = [_label(value) for value in series] if chart.series is not None else []
     right = 0.5 + 0.066 * max(len(label) for label in [chart.series or "", *labels]) if labels else 0.1
     width, height = columns * PANEL[0] + right, rows * PANEL[1] + TITLE
-    figure = Figure(figsize=(width, height), dpi=80)
+    figure = Figure(figsize=(width, height), dpi=dpi)
     canvas: Any = FigureCanvasAgg(figure)  # its methods carry no annotations
     # In inches. Matplotlib's own layout measures every text, which takes as long as all the rest.
     panels = [
@@ -105,6 +105,17 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None) -> by
     # A palette image is a third of the size, and every picture is kept in Dagster's event log.
     pixels.convert("RGB").quantize(128, method=Image.Quantize.FASTOCTREE).save(image, format="png")
     return image.getvalue()
+
+
+def left_out(relation: Relation, frame: pl.DataFrame) -> str:
+    """What of these rows the picture has no place for, in words; empty if all of them are on it."""
+    chart = _chart(relation)
+    limits = ((chart.facet, PANELS), (chart.series, SERIES))
+    counts = [(name, frame[name].n_unique(), limit) for name, limit in limits if name is not None]
+    texts = [f"{limit} of {number:,} values of {name}" for name, number, limit in counts if number > limit]
+    if frame.height == ROW_LIMIT:
+        texts.append(f"{ROW_LIMIT:,} rows")
+    return f"shown are the first {' and '.join(texts)}" if texts else ""
 
 
 def _draw_legend(

@@ -20,6 +20,7 @@ from gaelp_assets.operations.deploy import plan
 from gaelp_assets.operations.rebuildable import check_rebuildable
 from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.replay import replay
+from gaelp_assets.operations.report import html
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ranges import PartitionRange
@@ -54,6 +55,7 @@ LOOKS: Final[dict[str, Callable[[Platform], object]]] = {
     "reference check": lambda platform: _evaluated(
         lambda: foreign_keys(platform, platform.catalog[TABLE], platform.catalog, EVERYWHERE)
     ),
+    "report": html,
     "chart": lambda platform: chart_frame(platform, platform.catalog[CHARTED], None),
     "dry run": lambda platform: plan(platform.warehouse, platform.catalog, jobs=2),
 }

@@ -1,0 +1,114 @@
+"""The page of `gaelp report`."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gaelp_assets.catalog import WHOLE, Slice
+from gaelp_assets.operations.report import html, sections, shown
+from gaelp_assets.platform import Platform
+from gaelp_assets_tests.platforms import DATE, drop, load, ndjson, platform_in
+
+ENVIRONMENTS = ("Own-v0", "Other-v0")
+
+
+def episode(number: int, environment: str, agent: str) -> dict[str, Any]:
+    return {
+        "episode_id": f"{environment}.{number}",
+        "date": DATE.isoformat(),
+        "environment_id": environment,
+        "agent_id": agent,
+        "training_run_id": f"run-{environment}",
+        "purpose": "training",
+        "episode_index": number,
+        "global_step": 100 * (number + 1),
+        "episode_return": float(number),
+        "episode_length": 100,
+        "terminated": True,
+        "truncated": False,
+        "transitions_recorded": False,
+        "ended_at": f"{DATE}T06:00:01Z",
+    }
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    platform = platform_in(tmp_path_factory.mktemp("home"))
+    for environment in ENVIRONMENTS:
+        episodes = [episode(number, environment, "mine") for number in range(3)]
+        name = f"cloud_ready/training/episodes/date={DATE}/environment={environment}/a.ndjson"
+        drop(platform, name, ndjson([*episodes, {**episodes[0], "episode_id": "secret value"}]))
+        load(platform, "training.episodes", Slice(DATE, environment))
+    for relation in platform.catalog.derived:
+        if relation.is_stored:
+            of_days = relation.partitioning is not None
+            slices = [Slice(DATE, name) for name in ENVIRONMENTS] if of_days else [WHOLE]
+            platform.warehouse.ensure([relation])
+            platform.warehouse.refresh(relation, *slices, run_id="test")
+    return platform
+
+
+class Page(HTMLParser):
+    """What of a page is looked at: addresses, tags, texts."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.tags: set[str] = set()
+        self.texts = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.addresses += [value or "" for name, value in attrs if name in {"src", "href"}]
+
+    def handle_data(self, data: str) -> None:
+        self.texts += data
+
+
+def test_the_page_shows_a_users_own_curve_and_needs_no_network(platform: Platform) -> None:
+    seen: list[str] = []
+    page = Page(html(platform, on_progress=seen.append))
+    assert [relation.id for relation in shown(platform.catalog)] == seen[:-1]
+    assert page.addresses
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert not page.tags & {"script", "link", "iframe"}
+    assert "analytics.learning_curves" in page.texts
+    assert "2 lines were rejected: gaelp dead-letter list" in page.texts
+    assert "secret value" not in page.texts
+
+
+def test_an_environment_alone(platform: Platform) -> None:
+    both, one = (len(html(platform, environment=name)) for name in (None, "Own-v0"))
+    assert one < both
+    assert list(sections(platform, "Nowhere-v0")) == []
+
+
+def test_an_empty_platform_says_what_comes_first(tmp_path: Path) -> None:
+    empty = platform_in(tmp_path)
+    assert "gaelp ingest" in Page(html(empty)).texts
+    assert not (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_numbers_are_short_and_texts_are_escaped(platform: Platform) -> None:
+    [curves] = [found for found in sections(platform) if found.relation.id == "analytics.learning_curves"]
+    assert curves.picture is not None
+    assert curves.picture.startswith(b"\x89PNG")
+    relation = curves.relation.model_copy(update={"description": "<script>alert(1)</script>"})
+    assert "<script>" not in html_of(platform, relation.description)
+
+
+def html_of(platform: Platform, description: str) -> str:
+    """The page of a catalogue whose first chart is described like this."""
+    import dataclasses
+
+    relations = [
+        r.model_copy(update={"description": description}) if r.chart is not None else r
+        for r in platform.catalog
+    ]
+    catalog = type(platform.catalog)(relations, platform.catalog.upstream)
+    return html(dataclasses.replace(platform, catalog=catalog))
