@@ -61,7 +61,9 @@ def _description(relation: Relation) -> str:
     if relation.chart is None:
         return relation.description
     picture = f"/assets/{'/'.join(asset_key(relation).path)}?view=events"
-    return f"{relation.description}\n\n[See the picture: the entry `picture` of the newest refresh]({picture})"
+    return (
+        f"{relation.description}\n\n[See the picture: the entry `picture` of the newest refresh]({picture})"
+    )
 
 
 def definition_metadata(relation: Relation) -> Metadata:

@@ -107,6 +107,15 @@ def progress_of(total: int) -> Iterator[Callable[[str], None]]:
         yield lambda text: bar.update(task, advance=1, description=escape(text))
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int], None]]:
+    """A number that grows; the callable takes it."""
+    columns = (TextColumn("{task.completed:,} {task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=_err, transient=True) as shown:
+        task = shown.add_task(what, total=None)
+        yield lambda number: shown.update(task, completed=number)
+
+
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table; numbers to the right with thousands separators."""
     numeric = [

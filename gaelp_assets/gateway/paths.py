@@ -145,7 +145,12 @@ def claimed_name(file: GatewayFile) -> str:
 
 def archived_name(file: GatewayFile, batch_id: str) -> str:
     """Its name in `sent/`: the same bytes under the same name collapse, other bytes never replace them."""
-    return f"{Stage.SENT}/{folder(file.relation, file.slice)}/{_suffixed(file.name, batch_id)}"
+    return sent_name(file.relation, file.slice, file.name, batch_id)
+
+
+def sent_name(relation: Relation, slice_: Slice, name: str, batch_id: str) -> str:
+    """The name in `sent/` that a slice's file of that name and those bytes has once it is loaded."""
+    return f"{Stage.SENT}/{folder(relation, slice_)}/{_suffixed(name, batch_id)}"
 
 
 def archived_raw_name(file: GatewayFile, batch_id: str) -> str:

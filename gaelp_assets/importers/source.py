@@ -1,0 +1,163 @@
+"""What all kinds of importers share: what the user says where the source is silent, the tally, and ids and moments as rows have them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import msgspec
+
+from gaelp_assets.errors import GaelpError, Problem
+
+Row: TypeAlias = Mapping[str, object] | msgspec.Struct
+"""A row by its fields' names; a structure is encoded in half the time of a mapping."""
+Rows: TypeAlias = Iterator[tuple[str, Row]]
+"""Each with its table: `training.episodes`."""
+
+ID_LENGTH: Final = 200
+_NO_ID: Final = re.compile(r"[^A-Za-z0-9._:-]+")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user says of the source, each None where it is left to the source."""
+
+    environment: str | None = None
+    agent: str | None = None
+    run: str | None = None
+    algorithm: str | None = None
+    at: dt.datetime | None = None
+    """When it happened (UTC), for sources without any time; else the time at which the file was written."""
+
+
+@dataclass
+class Tally:
+    """What became of the source, counted while its rows are taken."""
+
+    read: int = 0
+    """Things of the source that were looked at: lines, points, episodes and steps."""
+    dropped: Counter[str] = field(default_factory=Counter)
+    """What has no row, by reason."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be known of the rows: `returns are rounded to 6 digits`."""
+    damage: list[Problem] = field(default_factory=list)
+    """Where the source is damaged or cut off. What comes before is in the rows."""
+
+    def drop(self, reason: str, number: int = 1) -> None:
+        """Counts things that have no row."""
+        self.dropped[reason] += number
+
+    def note(self, text: str) -> None:
+        """Says something of all rows, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def damaged(self, what: str, where: str) -> None:
+        """Says that the source cannot be read from some byte on: `bytes 4711 of run.tfevents`."""
+        self.damage.append(
+            Problem(
+                what,
+                where,
+                "a whole file",
+                "Copy it again from where it was written, or add --allow-damaged to take what comes before.",
+            )
+        )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of source."""
+
+    name: str
+    reads: str
+    """What is read, in words."""
+    rows: Callable[[Path, Options, Tally], Rows]
+    """Gives the rows.
+
+    Raises:
+        GaelpError: the path is no such source, or lacks what its rows need.
+    """
+
+
+def required(value: str | None, option: str, what: str, path: Path) -> str:
+    """What the user has said, or the source.
+
+    Raises:
+        GaelpError: neither of them has.
+    """
+    if value:
+        return value
+    raise GaelpError(
+        Problem(f"does not say which {what} it is of", str(path), f"a {what}'s id", f"Add --{option} ID.")
+    )
+
+
+def valid_id(text: str) -> str:
+    """The text as an id of a run or agent: what an id cannot hold becomes `-`.
+
+    >>> valid_id("CartPole-v1__ppo 3/seed=1")
+    'CartPole-v1__ppo-3-seed-1'
+
+    Raises:
+        GaelpError: nothing of it can stand in an id.
+    """
+    found = _NO_ID.sub("-", text).strip("._:-")[:ID_LENGTH]
+    if not found:
+        raise GaelpError(
+            Problem("holds no letter or digit that an id could have", repr(text), "an id", "Add --run ID.")
+        )
+    return found
+
+
+def valid_algorithm(text: str) -> str:
+    """The text as an algorithm's name.
+
+    >>> valid_algorithm("PPO-Clip")
+    'ppo_clip'
+    """
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:100] or "other"
+
+
+def moment(value: dt.datetime | float) -> str:
+    """A moment, or seconds since 1970, as rows have it: RFC 3339 in UTC, to the microsecond.
+
+    >>> moment(1.25)
+    '1970-01-01T00:00:01.250000Z'
+    """
+    at = value if isinstance(value, dt.datetime) else dt.datetime.fromtimestamp(value, dt.UTC)
+    return at.astimezone(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def day(text: str) -> str:
+    """The day of a `moment`."""
+    return text[:10]
+
+
+def written(path: Path, options: Options, tally: Tally) -> dt.datetime:
+    """When what has no time happened: what the user says, or else when the file was last written (UTC)."""
+    if options.at is not None:
+        return options.at
+    tally.note(
+        "the source keeps no times: the time at which its file was written stands for them; --at says another"
+    )
+    return dt.datetime.fromtimestamp(int(path.stat().st_mtime), dt.UTC)
+
+
+def files_of(path: Path, pattern: str, kind: str) -> list[Path]:
+    """The file that the path is, or those below the folder that it is whose names match, in order of name.
+
+    Raises:
+        GaelpError: there is none.
+    """
+    if path.is_file():
+        return [path]
+    found = sorted(found for found in path.rglob(pattern) if found.is_file()) if path.is_dir() else []
+    if not found:
+        what = "there is no such file or folder" if not path.exists() else f"holds nothing of the kind {kind}"
+        raise GaelpError(Problem(what, str(path), f"a file, or a folder with files like {pattern}"))
+    return found
