@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,8 @@ class Options:
     algorithm: str | None = None
     at: dt.datetime | None = None
     """When it happened (UTC), for sources without any time; else the time at which the file was written."""
+    moments: dict[str, str] = field(default_factory=dict)
+    """What `written` has said before, by key; kept from one import to the next."""
 
 
 @dataclass
@@ -138,14 +141,38 @@ def day(text: str) -> str:
     return text[:10]
 
 
-def written(path: Path, options: Options, tally: Tally) -> dt.datetime:
-    """When what has no time happened: what the user says, or else when the file was last written (UTC)."""
+def written(path: Path, options: Options, tally: Tally, key: str) -> str:
+    """When what has no time happened, as a `moment`: what the user says, or else when the file was last written.
+
+    What was said once of a key (the run, and what changes in it) is said again, though the file be copied or grow: rows stay the same.
+    """
     if options.at is not None:
-        return options.at
+        return moment(options.at)
     tally.note(
         "the source keeps no times: the time at which its file was written stands for them; --at says another"
     )
-    return dt.datetime.fromtimestamp(int(path.stat().st_mtime), dt.UTC)
+    return options.moments.setdefault(key, moment(int(path.stat().st_mtime)))
+
+
+def agent_row(agent: str, options: Options, at: str) -> Rows:
+    """The row of an agent whose algorithm the user names. `at` is the last moment of the source."""
+    if options.algorithm is not None:
+        row = {
+            "agent_id": agent,
+            "algorithm": valid_algorithm(options.algorithm),
+            "created_at": at,
+            "updated_at": at,
+        }
+        yield "training.agents", row
+
+
+def non_finite(value: float) -> str:
+    """What a number that is not finite is called.
+
+    >>> non_finite(float("-inf"))
+    '-Infinity'
+    """
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
 def files_of(path: Path, pattern: str, kind: str) -> list[Path]:

@@ -12,7 +12,7 @@ import hashlib
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -93,13 +93,37 @@ def import_rows(
         GaelpError: there is no such source, it lacks what its rows need, or it is damaged; nothing is handed over then.
     """
     done = Imported(Tally())
+    memory = f"raw/.imports/{kind.name}.json"
+    options = replace(options, moments=_remembered(gateway, memory))
     with tempfile.TemporaryDirectory(prefix="gaelp-import-") as folder:
         parts = _parts(gateway.catalog, kind.rows(path, options, done.tally), Path(folder), done, on_progress)
         if done.tally.damage and not allow_damaged:
             raise GaelpError(*done.tally.damage)
+        if not dry_run:
+            # First, so that no moment is handed over that is not remembered.
+            _remember(gateway, memory, options.moments)
         for part in parts:
             _hand_over(gateway, part, kind.name, done, dry_run=dry_run)
     return done
+
+
+def _remembered(gateway: Gateway, name: str) -> dict[str, str]:
+    stored = gateway.store.find(name)
+    if stored is None:
+        return {}
+    with gateway.store.open(stored) as file:
+        return msgspec.json.decode(file.read(), type=dict[str, str])
+
+
+def _remember(gateway: Gateway, name: str, moments: dict[str, str]) -> None:
+    """Adds what is new. A name with a dot at the beginning of a part is invisible to all that lists the gateway."""
+    stored = gateway.store.find(name)
+    known = _remembered(gateway, name)
+    if moments.keys() <= known.keys():
+        return
+    if stored is not None:
+        gateway.store.delete(stored)
+    gateway.store.create(name, [msgspec.json.encode({**moments, **known})])
 
 
 def _parts(
