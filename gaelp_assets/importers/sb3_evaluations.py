@@ -79,7 +79,8 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
 
 def _arrays(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     try:
-        with np.load(file, allow_pickle=False) as found:
+        # NumPy leaves a file open that it cannot read.
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as found:
             arrays = {name: found[name] for name in ("timesteps", "results", "ep_lengths")}
     except KeyError as error:
         raise GaelpError(

@@ -170,7 +170,7 @@ def _lines(
                         )
                     )
             elif names is None:
-                names = next(csv.reader([text]))
+                names = _cells(text)
                 if tuple(names[:3]) != _COLUMNS:
                     raise GaelpError(
                         Problem(
@@ -181,7 +181,7 @@ def _lines(
                     )
             else:
                 tally.read += 1
-                cells = next(csv.reader([text]))
+                cells = _cells(text)
                 found = _numbers(cells, names)
                 if found is None:
                     tally.damaged("a line that is no episode", where)
@@ -205,6 +205,13 @@ def _lines(
                     length,
                     dict(zip(names[3:], cells[3:], strict=True)),
                 )
+
+
+def _cells(text: str) -> list[str]:
+    try:
+        return next(csv.reader([text]))
+    except csv.Error:
+        return []
 
 
 def _head(text: str, where: str, tally: Tally) -> tuple[float, str | None] | None:

@@ -96,7 +96,7 @@ def required(value: str | None, option: str, what: str, path: Path) -> str:
     if value:
         return value
     raise GaelpError(
-        Problem(f"does not say which {what} it is of", str(path), f"a {what}'s id", f"Add --{option} ID.")
+        Problem(f"does not say which {what} it is of", str(path), f"the {what}'s id", f"Add --{option} ID.")
     )
 
 
