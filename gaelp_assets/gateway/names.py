@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from gaelp_assets.errors import GaelpError, Problem
+
+RECORDINGS: Final = "recordings"
+"""The folder beside the stages where recorders keep what is no row: their journals, observations by reference, checkpoints."""
 
 
 def is_unfinished(name: str) -> bool:

@@ -22,7 +22,7 @@ from gaelp_assets.importers.source import (
     day,
     files_of,
     required,
-    valid_id,
+    run_id,
     written,
 )
 
@@ -40,7 +40,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
             )
         )
     steps, returns, lengths = _arrays(file)
-    run = options.run or valid_id(file.resolve().parent.name)
+    run = run_id(options, file.resolve().parent, file.resolve().parent)
     owner = {
         "environment_id": required(options.environment, "environment", "environment", file),
         "agent_id": required(options.agent, "agent", "agent", file),
@@ -49,13 +49,13 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     tally.note(
         "the file does not tell seeds, policy versions, endings, and whether actions were drawn: these are NULL"
     )
-    last = None
+    first = None
     for step, totals, taken in zip(steps.tolist(), returns, lengths, strict=True):
         tally.read += 1
         if not np.isfinite(totals).all():
             tally.drop("an evaluation with a return that is no finite number")
             continue
-        last = at = written(file, options, tally, f"{run}@{step}")
+        at = written(file, options, tally, f"{run}@{step}")
         yield (
             "training.evaluations",
             {
@@ -73,8 +73,9 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
                 "evaluated_at": at,
             },
         )
-    if last is not None:
-        yield from agent_row(owner["agent_id"], options, last)
+        first = min(first or at, at)
+    if first is not None:
+        yield from agent_row(owner["agent_id"], options, first)
 
 
 def _arrays(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
@@ -94,7 +95,7 @@ def _arrays(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray
         raise GaelpError(
             Problem(
                 f"cannot be read as NumPy's .npz: {error}",
-                str(file),
+                f"{file}, {_damage(file)}",
                 "a whole file",
                 "Copy it again from where it was written.",
             )
@@ -108,6 +109,15 @@ def _arrays(file: Path) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray
     if any(array.dtype.kind not in "iuf" for array in (steps, returns, lengths)):
         raise GaelpError(Problem("has arrays that are no numbers", str(file), "numbers"))
     return steps.astype(np.int64), returns.astype(np.float64), lengths.astype(np.float64)
+
+
+def _damage(file: Path) -> str:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            bad = archive.testzip()
+            return f"byte {archive.getinfo(bad).header_offset if bad else 0:,}"
+    except (OSError, zipfile.BadZipFile):
+        return f"which ends at byte {file.stat().st_size:,} without a directory of its arrays"
 
 
 KIND: Final = Kind("sb3-evaluations", "`evaluations.npz` of Stable-Baselines3's EvalCallback", rows)

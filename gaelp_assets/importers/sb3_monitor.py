@@ -28,7 +28,7 @@ from gaelp_assets.importers.source import (
     moment,
     non_finite,
     required,
-    valid_id,
+    run_id,
 )
 
 _COLUMNS: Final = ("r", "l", "t")
@@ -63,12 +63,16 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
             )
         )
     for folder, found in runs:
-        name = (
-            folder.name
-            if len(found) > 1 or found[0].name == "monitor.csv"
-            else found[0].name.split(".monitor")[0]
-        )
-        yield from _run(options.run or valid_id(name), found, options, tally)
+        run = run_id(options, path, folder) if path.is_dir() else run_id(options, _named(path), _named(path))
+        yield from _run(run, found, options, tally)
+
+
+def _named(file: Path) -> Path:
+    """What a file is called by: its own name, or that of its folder where Monitor chose the name."""
+    file = file.resolve()
+    return (
+        file.parent if file.name == "monitor.csv" else file.with_name(file.name.removesuffix(".monitor.csv"))
+    )
 
 
 def _run(run: str, files: Sequence[Path], options: Options, tally: Tally) -> Rows:
@@ -102,6 +106,9 @@ def _run(run: str, files: Sequence[Path], options: Options, tally: Tally) -> Row
     lines.sort(key=lambda line: (line.at, line.file, line.number))
     for index, line in enumerate(lines):
         steps += line.length
+        if not math.isfinite(line.total):
+            tally.drop("an episode whose return is no finite number")
+            continue
         at = moment(line.at)
         yield (
             "training.episodes",
@@ -135,7 +142,7 @@ def _run(run: str, files: Sequence[Path], options: Options, tally: Tally) -> Row
             "updated_at": last,
         },
     )
-    yield from agent_row(owner["agent_id"], options, last)
+    yield from agent_row(owner["agent_id"], options, moment(min(started)))
 
 
 def _lines(
@@ -146,7 +153,10 @@ def _lines(
     offset = 0
     with file.open("rb") as stream:
         for raw in stream:
-            here, offset = offset, offset + len(raw)
+            here = offset
+            while raw.count(b'"') % 2 and (more := stream.readline()):
+                raw += more  # a text of an info may hold line breaks
+            offset += len(raw)
             where = f"byte {here:,} of {file.name}"
             if not raw.endswith(b"\n"):
                 tally.damaged("the file ends within a line", where)
@@ -194,9 +204,6 @@ def _lines(
                     part += before
                 before = seconds
                 number += 1
-                if not math.isfinite(total):
-                    tally.drop("an episode whose return is no finite number")
-                    continue
                 yield _Line(
                     index,
                     number - 1,
@@ -209,7 +216,7 @@ def _lines(
 
 def _cells(text: str) -> list[str]:
     try:
-        return next(csv.reader([text]))
+        return next(csv.reader([text], strict=True))
     except csv.Error:
         return []
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
 import msgspec
 
+from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_environment
 from gaelp_assets.errors import GaelpError, Problem
 
 Row: TypeAlias = Mapping[str, object] | msgspec.Struct
@@ -21,6 +23,10 @@ Rows: TypeAlias = Iterator[tuple[str, Row]]
 """Each with its table: `training.episodes`."""
 
 ID_LENGTH: Final = 200
+RUN_LENGTH: Final = 150
+"""Of the id of a run: what it has of episodes and evaluations adds to it."""
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
+_ID_WORDS: Final = "letters, digits, '.', '_', ':' and '-', a letter or digit first"
 _NO_ID: Final = re.compile(r"[^A-Za-z0-9._:-]+")
 
 
@@ -87,34 +93,95 @@ class Kind:
     """
 
 
-def required(value: str | None, option: str, what: str, path: Path) -> str:
-    """What the user has said, or the source.
+def proven(options: Options) -> Options:
+    """What the user says, with the environment as the platform spells it.
 
     Raises:
-        GaelpError: neither of them has.
+        GaelpError: an id or the algorithm cannot be one; all that are wrong at once.
     """
-    if value:
-        return value
-    raise GaelpError(
-        Problem(f"does not say which {what} it is of", str(path), f"the {what}'s id", f"Add --{option} ID.")
-    )
+    problems = [
+        Problem("is no id", f"--{name} {value!r}", f"1 to {length} {_ID_WORDS}")
+        for name, value, length in (("run", options.run, RUN_LENGTH), ("agent", options.agent, ID_LENGTH))
+        if value is not None and not (len(value) <= length and _ID.fullmatch(value))
+    ]
+    if options.algorithm is not None and not re.search("[A-Za-z0-9]", options.algorithm):
+        problems.append(
+            Problem("is no name", f"--algorithm {options.algorithm!r}", "letters, digits and '_'")
+        )
+    environment = options.environment
+    if environment is not None:
+        try:
+            environment = environment_id(environment, "--environment")
+        except GaelpError as error:
+            problems += error.problems
+    if problems:
+        raise GaelpError(*problems)
+    return replace(options, environment=environment)
 
 
-def valid_id(text: str) -> str:
-    """The text as an id of a run or agent: what an id cannot hold becomes `-`.
+def required(value: str | None, option: str, what: str, path: Path) -> str:
+    """What the user has said, or the source; an environment as the platform spells it.
+
+    Raises:
+        GaelpError: neither of them has, or it is no environment's id.
+    """
+    if not value:
+        raise GaelpError(
+            Problem(
+                f"does not say which {what} it is of", str(path), f"the {what}'s id", f"Add --{option} ID."
+            )
+        )
+    return environment_id(value, str(path)) if option == "environment" else value
+
+
+def environment_id(text: str, where: str) -> str:
+    """A registered id as the platform spells it.
+
+    >>> environment_id("ALE/Pong-v5", "a log")
+    'ALE.Pong-v5'
+
+    Raises:
+        GaelpError: nothing that an id could be.
+    """
+    try:
+        return parse_environment(re.sub(r"[/:| ]", ".", text))
+    except ValueError:
+        raise GaelpError(
+            Problem(
+                f"{text!r} is no environment's id",
+                where,
+                f"{ENVIRONMENT_ID_WORDS}; {ENVIRONMENT_ID_ADVICE}",
+                "Give another one with --environment.",
+            )
+        ) from None
+
+
+def run_id(options: Options, root: Path, place: Path) -> str:
+    """The id of the run that lies at `place`: what the user says, or else the names of the folders from the root on.
+
+    >>> run_id(Options(), Path("/logs/ppo"), Path("/logs/ppo/seed 1"))
+    'ppo.seed-1'
+
+    Args:
+        options: what the user says.
+        root: what the user has named, a file or a folder.
+        place: the file or folder of the run, at the root or below it.
+    """
+    root, place = root.resolve(), place.resolve()
+    return options.run or valid_id(".".join([root.name, *place.relative_to(root).parts]), RUN_LENGTH)
+
+
+def valid_id(text: str, length: int = ID_LENGTH) -> str:
+    """The text as an id: what an id cannot hold is `-`, what is too long ends with a digest of the whole.
 
     >>> valid_id("CartPole-v1__ppo 3/seed=1")
     'CartPole-v1__ppo-3-seed-1'
-
-    Raises:
-        GaelpError: nothing of it can stand in an id.
     """
-    found = _NO_ID.sub("-", text).strip("._:-")[:ID_LENGTH]
+    found = _NO_ID.sub("-", text).strip("-._:")
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     if not found:
-        raise GaelpError(
-            Problem("holds no letter or digit that an id could have", repr(text), "an id", "Add --run ID.")
-        )
-    return found
+        return f"x{digest}"
+    return found if len(found) <= length else f"{found[: length - 13]}-{digest}"
 
 
 def valid_algorithm(text: str) -> str:
@@ -146,16 +213,19 @@ def written(path: Path, options: Options, tally: Tally, key: str) -> str:
 
     What was said once of a key (the run, and what changes in it) is said again, though the file be copied or grow: rows stay the same.
     """
-    if options.at is not None:
-        return moment(options.at)
-    tally.note(
-        "the source keeps no times: the time at which its file was written stands for them; --at says another"
-    )
-    return options.moments.setdefault(key, moment(int(path.stat().st_mtime)))
+    said = path.stat().st_mtime if options.at is None else options.at
+    found = options.moments.setdefault(key, moment(said if isinstance(said, dt.datetime) else int(said)))
+    if options.at is None:
+        tally.note(
+            "the source keeps no times: the time at which its file was written stands for them; --at says another"
+        )
+    elif found != moment(options.at):
+        tally.note("what was imported before keeps the time that it had; gaelp revise changes it")
+    return found
 
 
 def agent_row(agent: str, options: Options, at: str) -> Rows:
-    """The row of an agent whose algorithm the user names. `at` is the last moment of the source."""
+    """The row of an agent whose algorithm the user names. `at` is the first moment of the source: a richer row of later stays."""
     if options.algorithm is not None:
         row = {
             "agent_id": agent,

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import itertools
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -19,14 +20,16 @@ from typing import Final
 import msgspec
 
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.gateway import Gateway
-from gaelp_assets.importers.source import Kind, Options, Row, Tally
+from gaelp_assets.gateway.names import RECORDINGS
+from gaelp_assets.importers.source import Kind, Options, Row, Tally, proven
 from gaelp_assets.ingest.validate import oldest_kept
 
 ROWS_OF_A_FILE: Final = 100_000
 _ENCODED_AT_ONCE: Final = 2_000
+_WAITING_AT_MOST: Final = 20_000
 _READ_AT_ONCE: Final = 1 << 20
 
 
@@ -93,37 +96,51 @@ def import_rows(
         GaelpError: there is no such source, it lacks what its rows need, or it is damaged; nothing is handed over then.
     """
     done = Imported(Tally())
-    memory = f"raw/.imports/{kind.name}.json"
-    options = replace(options, moments=_remembered(gateway, memory))
+    moments, name = _remembered(gateway, kind.name)
+    options = replace(proven(options), moments=dict(moments))
     with tempfile.TemporaryDirectory(prefix="gaelp-import-") as folder:
         parts = _parts(gateway.catalog, kind.rows(path, options, done.tally), Path(folder), done, on_progress)
         if done.tally.damage and not allow_damaged:
             raise GaelpError(*done.tally.damage)
         if not dry_run:
             # First, so that no moment is handed over that is not remembered.
-            _remember(gateway, memory, options.moments)
-        for part in parts:
+            _remember(gateway, kind.name, options.moments, moments, name)
+        # What others refer to comes first.
+        for part in sorted(parts, key=lambda part: part.slice != WHOLE):
             _hand_over(gateway, part, kind.name, done, dry_run=dry_run)
     return done
 
 
-def _remembered(gateway: Gateway, name: str) -> dict[str, str]:
-    stored = gateway.store.find(name)
-    if stored is None:
-        return {}
-    with gateway.store.open(stored) as file:
-        return msgspec.json.decode(file.read(), type=dict[str, str])
+def _remembered(gateway: Gateway, kind: str) -> tuple[dict[str, str], str]:
+    """What was remembered, and the name under which more of it can be.
+
+    Each import that has something new adds an object, and none is ever changed: a kill or two imports at once lose nothing.
+    """
+    moments: dict[str, str] = {}
+    gateway.store.prepare([RECORDINGS])
+    for number in itertools.count(1):
+        name = f"{RECORDINGS}/imports/{kind}.{number:06d}.json"
+        stored = gateway.store.find(name)
+        if stored is None:
+            break
+        with gateway.store.open(stored) as file:
+            moments = {**msgspec.json.decode(file.read(), type=dict[str, str]), **moments}
+    return moments, name
 
 
-def _remember(gateway: Gateway, name: str, moments: dict[str, str]) -> None:
-    """Adds what is new. A name with a dot at the beginning of a part is invisible to all that lists the gateway."""
-    stored = gateway.store.find(name)
-    known = _remembered(gateway, name)
-    if moments.keys() <= known.keys():
-        return
-    if stored is not None:
-        gateway.store.delete(stored)
-    gateway.store.create(name, [msgspec.json.encode({**moments, **known})])
+def _remember(
+    gateway: Gateway, kind: str, moments: dict[str, str], known: Collection[str], name: str
+) -> None:
+    """Adds what is new.
+
+    Raises:
+        TransientError: another import of the kind did so since, and may have said other moments.
+    """
+    new = {key: found for key, found in moments.items() if key not in known}
+    if new and gateway.store.create(name, [msgspec.json.encode(new)]) is None:
+        raise TransientError(
+            Problem(f"another import of {kind} came first", gateway.url, remedy="Import it again.")
+        )
 
 
 def _parts(
@@ -159,6 +176,9 @@ def _parts(
         if not part.add(row):
             part.flush()
             del open_parts[key]
+        if number % _WAITING_AT_MOST == 0:
+            for waiting in open_parts.values():
+                waiting.flush()
     for part in open_parts.values():
         part.flush()
     for part in parts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import datetime as dt
 import os
 import shutil
 from pathlib import Path
@@ -186,7 +187,7 @@ def test_importing_twice_is_importing_once(tmp_path: Path) -> None:
     with (source / "1.monitor.csv").open("ab") as stream:
         stream.write(b"7.0,7,99.5\n")
     grown = import_rows(platform.gateway, monitor, source, MINE)
-    assert len(grown.written) == 3
+    assert len(grown.written) == 2
     assert load_all(platform)["rejected"] == 0
     [counted] = rows(
         platform,
@@ -219,6 +220,84 @@ def test_rows_that_no_load_takes_are_told(tmp_path: Path) -> None:
     assert "retention_days" in kept
     assert list(platform.gateway.store.list("raw/")) == []
     assert not list((tmp_path / "home").rglob("*.json"))
+
+
+def test_runs_of_folders_with_one_name_became_one(tmp_path: Path) -> None:
+    for folder in ("a/seed1", "b/seed1"):
+        shutil.copytree(FIXTURES / "vector", tmp_path / "logs" / folder)
+    found, _ = read(tmp_path / "logs", Options(agent="mine"))
+    assert {run["training_run_id"] for run in found["training.training_runs"]} == {
+        "logs.a.seed1",
+        "logs.b.seed1",
+    }
+    with pytest.raises(GaelpError, match="2 runs"):
+        read(tmp_path / "logs", MINE)
+
+
+def test_a_folder_named_by_a_dot_had_no_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(FIXTURES / "resumed", tmp_path / "my logs")
+    monkeypatch.chdir(tmp_path / "my logs")
+    for path in (Path(), Path("monitor.csv")):
+        found, _ = read(path, Options(agent="mine"))
+        assert found["training.training_runs"][0]["training_run_id"] == "my-logs"
+
+
+def test_an_ale_environment_went_to_a_folder_of_another_name(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.csv"
+    file.write_text('#{"t_start": 1795835880.5, "env_id": "ALE/Pong-v5"}\nr,l,t\n1.0,1,0.5\n')
+    found, _ = read(file)
+    assert found["training.episodes"][0]["environment_id"] == "ALE.Pong-v5"
+
+
+def test_the_steps_of_an_episode_without_a_return_were_lost(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.csv"
+    file.write_text(
+        '#{"t_start": 1795835880.5, "env_id": "E-v0"}\nr,l,t\n1.0,10,0.5\nnan,20,0.6\n1.0,5,0.7\n'
+    )
+    found, tally = read(file)
+    assert [e["global_step"] for e in found["training.episodes"]] == [10, 35]
+    assert found["training.training_runs"][0]["global_step"] == 35
+    assert tally.dropped == {"an episode whose return is no finite number": 1}
+
+
+def test_a_text_with_a_line_break_was_damage(tmp_path: Path) -> None:
+    file = tmp_path / "monitor.csv"
+    file.write_text(
+        '#{"t_start": 1795835880.5, "env_id": "E-v0"}\nr,l,t,note\n1.0,10,0.5,"a\nb"\n1.0,5,0.7,c\n'
+    )
+    found, tally = read(file)
+    assert len(found["training.episodes"]) == 2
+    assert not tally.damage
+    assert tally.dropped == {"a column of an info that is no number": 2}
+
+
+def test_all_that_is_wrong_in_what_the_user_says_comes_at_once(tmp_path: Path) -> None:
+    options = Options(environment="a..b", agent="my agent", run="r" * 151, algorithm="?")
+    with pytest.raises(GaelpError) as caught:
+        import_rows(platform_in(tmp_path).gateway, kind("sb3-monitor"), FIXTURES / "vector", options)
+    assert [problem.where.split()[0] for problem in caught.value.problems] == [
+        "--run",
+        "--agent",
+        "--algorithm",
+        "--environment",
+    ]
+
+
+def test_what_was_remembered_survives_a_second_import_at_once(tmp_path: Path) -> None:
+    platform = platform_in(tmp_path)
+    options = Options(environment="CartPole-v1", agent="mine", run="run-1")
+    evaluations = kind("sb3-evaluations")
+    import_rows(platform.gateway, evaluations, FIXTURES / "evaluations", options)
+    at = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+    other = dataclasses.replace(options, at=at)
+    again = import_rows(platform.gateway, evaluations, FIXTURES / "evaluations", other)
+    assert (again.written, len(again.known)) == ([], 1)
+    assert any("keeps the time" in note for note in again.tally.notes)
+    import_rows(
+        platform.gateway, evaluations, FIXTURES / "evaluations", dataclasses.replace(other, run="run-2")
+    )
+    names = sorted(path.name for path in (tmp_path / "export_gateway/recordings/imports").iterdir())
+    assert names == ["sb3-evaluations.000001.json", "sb3-evaluations.000002.json"]
 
 
 def load_all(platform: Any) -> dict[str, int]:
