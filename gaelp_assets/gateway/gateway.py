@@ -15,6 +15,7 @@ from typing import BinaryIO, Final, NamedTuple
 from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
+from gaelp_assets.gateway.explanation import Explanation, RejectedLines, explanation, read_explanation
 from gaelp_assets.gateway.names import shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
 from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
@@ -236,24 +237,26 @@ class Gateway:
             raise GaelpError(found)
         return found
 
-    def fail(self, item: GatewayFile | StoredObject, problems: Sequence[Problem]) -> StoredObject:
+    def fail(
+        self,
+        item: GatewayFile | StoredObject,
+        problems: Sequence[Problem],
+        rejected: RejectedLines | None = None,
+    ) -> StoredObject:
         """Sets a file aside in `failed/`, with `NAME.error.json` beside it, which is written first: nothing fails unexplained.
+
+        Args:
+            item: the file.
+            problems: why.
+            rejected: its rejected lines, if it is set aside for them.
 
         Raises:
             ObjectChanged: it is gone, or was replaced; nothing lies in `failed/` then.
         """
         stored = item.stored if isinstance(item, GatewayFile) else item
         target = paths.failed_name(stored)
-        explanation = {
-            "file": target,
-            "original_name": stored.name,
-            "when": dt.datetime.now(dt.UTC).isoformat(),
-            "problems": [
-                {"what": p.what, "where": p.where, "expected": p.expected, "remedy": p.remedy}
-                for p in problems
-            ],
-        }
-        error_file = self._explain(target + ERROR_ENDING, json.dumps(explanation, indent=2).encode())
+        content = explanation(target, stored.name, problems, rejected)
+        error_file = self._explain(target + ERROR_ENDING, content)
         try:
             return self.store.move(stored, target)
         except ObjectChanged:
@@ -276,38 +279,48 @@ class Gateway:
 
     def failed(self, relation: Relation | None = None) -> list[FailedFile]:
         """The files in `failed/`, or those of a relation by their names, in order of name, each with its explanation."""
+        return [self._explained(stored) for stored in self._failed(relation)]
+
+    def rejected(self, relation: Relation | None = None) -> Iterator[tuple[StoredObject, Explanation]]:
+        """The files in `failed/` that were set aside for their lines, or those of a relation, in order of name."""
+        for stored in self._failed(relation):
+            found = self._explanation(stored)
+            if found is not None and found.rejected is not None:
+                yield stored, found
+
+    def _failed(self, relation: Relation | None) -> Iterator[StoredObject]:
         prefixes = [f"{Stage.FAILED}/"]
         if relation is not None:
             prefixes = [f"{Stage.FAILED}/{paths.folder(relation, WHOLE)}/"]
             if [same.id for same in paths.relations_named(relation.name, self.catalog)] == [relation.id]:
                 prefixes.append(f"{Stage.FAILED}/{relation.name}~")
-        return [
-            self._explained(stored)
-            for prefix in prefixes
-            for stored in self.store.list(prefix)
-            if not stored.name.endswith(ERROR_ENDING)
-        ]
+        for prefix in prefixes:
+            for stored in self.store.list(prefix):
+                if not stored.name.endswith(ERROR_ENDING):
+                    yield stored
+
+    def _explanation(self, stored: StoredObject) -> Explanation | None:
+        """What lies beside a failed file; None if that cannot be read."""
+        error_file = self.store.find(stored.name + ERROR_ENDING)
+        if error_file is None:
+            return None
+        try:
+            with self.store.open(error_file) as file:
+                return read_explanation(json.load(file))
+        except (ValueError, LookupError, TypeError, AttributeError, ObjectChanged):
+            return None
 
     def _explained(self, stored: StoredObject) -> FailedFile:
-        error_file = self.store.find(stored.name + ERROR_ENDING)
-        try:
-            if error_file is None:
-                raise KeyError(stored.name)
-            with self.store.open(error_file) as file:
-                content = json.load(file)
-            problems = tuple(
-                Problem(p["what"], p.get("where", ""), p.get("expected", ""), p.get("remedy", ""))
-                for p in content["problems"]
-            )
-            return FailedFile(stored, problems, str(content["original_name"]))
-        except (ValueError, LookupError, TypeError, AttributeError, ObjectChanged):
-            missing = Problem(
-                "there is no readable explanation beside it",
-                shown(stored.name),
-                f"NAME{ERROR_ENDING}",
-                "Move the file back to where it came from by hand.",
-            )
-            return FailedFile(stored, (missing,), None)
+        found = self._explanation(stored)
+        if found is not None:
+            return FailedFile(stored, found.problems, found.original_name)
+        missing = Problem(
+            "there is no readable explanation beside it",
+            shown(stored.name),
+            f"NAME{ERROR_ENDING}",
+            "Move the file back to where it came from by hand.",
+        )
+        return FailedFile(stored, (missing,), None)
 
     def retry(self, pattern: str) -> list[tuple[str, str]]:
         """Moves failed files back to where they came from: those of that name, or (`*`, `?`, `[...]`) of names like it.

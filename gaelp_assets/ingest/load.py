@@ -22,10 +22,12 @@ from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage
 from gaelp_assets.gateway.corrections import version
+from gaelp_assets.gateway.explanation import RejectedLines
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest import in_force
 from gaelp_assets.ingest.lost_rows import rows_lost
 from gaelp_assets.ingest.reason_tally import tally
+from gaelp_assets.ingest.rejected_lines import rejected_of
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, moved, stage_file, staging_folder
 from gaelp_assets.ingest.validate import Validator, Validators
@@ -245,13 +247,15 @@ class SliceLoad:
             if problem is None:
                 accepted.append(staged_file)
                 continue
-            self._set_aside(staged_file.file, (problem,))
+            self._set_aside(staged_file.file, (problem,), staged_file.told(self._platform.gateway))
         return accepted
 
-    def _set_aside(self, file: GatewayFile, problems: tuple[Problem, ...]) -> None:
+    def _set_aside(
+        self, file: GatewayFile, problems: tuple[Problem, ...], rejected: RejectedLines | None
+    ) -> None:
         if file.stage is not Stage.SENT:
             with suppress(ObjectChanged):  # somebody else has set it aside
-                self._platform.gateway.fail(file, problems)
+                self._platform.gateway.fail(file, problems, rejected)
         self.reports.append(FileReport(file.path, file.stored.size, problems=problems))
 
     def _files(self, stage: Stage) -> list[GatewayFile]:
@@ -270,7 +274,7 @@ class SliceLoad:
             except GaelpError as error:
                 if not error.permanent:
                     raise
-                self._set_aside(file, error.problems)
+                self._set_aside(file, error.problems, rejected_of(error))
         return staged
 
     def _stage_file(self, file: GatewayFile, folder: Path, known: Collection[str]) -> StagedFile:

@@ -25,6 +25,7 @@ from gaelp_assets.gateway.corrections import version, withdrawal_name
 from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.in_force import too_many_rejected
 from gaelp_assets.ingest.predecessors import Predecessors, Successor
+from gaelp_assets.ingest.rejected_lines import LinesRefused, rejected_of
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file, staging_folder
 from gaelp_assets.ingest.validate import ValidatedChunk, Validators
@@ -72,7 +73,7 @@ def sort_file(
         if not error.permanent:
             raise
         with suppress(ObjectChanged):  # somebody else has set it aside
-            platform.gateway.fail(file, error.problems)
+            platform.gateway.fail(file, error.problems, rejected_of(error))
         report = FileReport(file.path, file.stored.size, problems=error.problems)
     return SliceReport(file.relation.id, WHOLE, WriteMode.SORT, [report], time.monotonic() - started, reasons)
 
@@ -97,12 +98,13 @@ def _sort_claimed(
             platform.gateway, file, validator, folder, on_chunk=sorter.add, on_progress=on_progress
         )
         if own.withdraws and staged.batch.rejected:
-            raise GaelpError(not_keys(file.relation, staged.batch.rejected))
+            problem = not_keys(file.relation, staged.batch.rejected)
+            raise LinesRefused(problem, staged.told(platform.gateway))
         if own.corrects and not own.withdraws:
             before = Predecessors.of(platform, file.relation, own.stem, below=own.number)
-            problem = too_many_rejected(staged.batch.rejected, before.rejected)
-            if problem is not None:
-                raise GaelpError(problem)
+            refusal = too_many_rejected(staged.batch.rejected, before.rejected)
+            if refusal is not None:
+                raise LinesRefused(refusal, staged.told(platform.gateway))
         for slice_, path in sorter.files.items():
             name = sorted_name(file, digest(path))
             platform.gateway.publish(file.relation, slice_, name, _blocks(path))

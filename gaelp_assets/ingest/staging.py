@@ -19,13 +19,15 @@ from typing import Final
 import polars as pl
 
 from gaelp_assets.catalog import Relation
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, Stage
+from gaelp_assets.gateway.explanation import RejectedLines
 from gaelp_assets.gateway.paths import times_replayed
 from gaelp_assets.ingest.prospects import Prospect, shortest_line
 from gaelp_assets.ingest.read.limits import TextLimit
 from gaelp_assets.ingest.read.lines import LineReader
 from gaelp_assets.ingest.reason_tally import ReasonTally, counted
+from gaelp_assets.ingest.rejected_lines import LinesRefused, rejected_lines
 from gaelp_assets.ingest.validate import ValidatedChunk, Validator
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.protocol import StagedBatch
@@ -45,6 +47,13 @@ class StagedFile:
     file: GatewayFile
     batch: StagedBatch
     reasons: pl.DataFrame
+
+    def told(self, gateway: Gateway) -> RejectedLines:
+        """What is told of its rejected lines where it is set aside for them."""
+        batch = self.batch
+        return rejected_lines(
+            gateway, self.file, batch.rejects, self.reasons, read=batch.lines, rejected=batch.rejected
+        )
 
 
 @contextmanager
@@ -96,7 +105,7 @@ def stage_file(
     once, and are staged however many of their lines are rejected.
 
     Raises:
-        GaelpError: the file cannot be loaded as a whole (not what its ending says, empty, too many rejected lines).
+        GaelpError: the file cannot be loaded as a whole (not what its ending says, empty); `LinesRefused` of too many rejected lines.
         ObjectChanged: somebody else has moved or replaced the file.
     """
     # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
@@ -147,10 +156,20 @@ def _stage(
                 ):
                     prospect = None
         if prospect is not None:
+            to_the_end = reader.exhausted
             if known and reader.skip() in known:
                 parts.remove()
                 return None
-            raise GaelpError(too_many_rejected(file.relation, parts))
+            rejected = rejected_lines(
+                gateway,
+                file,
+                parts.rejects,
+                parts.reasons,
+                read=parts.lines,
+                rejected=parts.rejected,
+                to_the_end=to_the_end,
+            )
+            raise LinesRefused(too_many_rejected(file.relation, parts), rejected)
     batch = StagedBatch(
         batch_id=reader.digest,
         file=file.path,

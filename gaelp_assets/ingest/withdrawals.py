@@ -15,10 +15,11 @@ from typing import Final
 import polars as pl
 
 from gaelp_assets.catalog import Field, Relation, Slice
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import Problem
 from gaelp_assets.gateway import Gateway, GatewayFile
 from gaelp_assets.gateway.corrections import version
 from gaelp_assets.ingest.compiled import slice_columns
+from gaelp_assets.ingest.rejected_lines import LinesRefused
 from gaelp_assets.ingest.staging import OnFileProgress, StagedFile, stage_file
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.warehouse.protocol import StagedBatch
@@ -86,7 +87,7 @@ def stage_withdrawal(
             named.select((~_names_rows(relation, file.slice, version(file.path).stem)).sum()).collect().item()
         )
     if wrong:
-        raise GaelpError(not_keys(relation, wrong))
+        raise LinesRefused(not_keys(relation, wrong), staged.told(gateway))
     return StagedFile(file, _without_lines(staged), staged.reasons)
 
 

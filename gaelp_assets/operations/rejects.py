@@ -1,25 +1,40 @@
 """What is open: rejected lines that were neither replayed nor acknowledged, files set aside, and the ledger's sums of a table.
 
 A line is open whichever way it came in, sorted from `raw/` or straight into its slice, and whichever run rejected it. A file set aside is
-open for as long as it lies in `failed/`.
+open for as long as it lies in `failed/`; its rejected lines are told from there, and are not in `ops.dead_letter`.
+
+Lines are told by the producer's own file: what was sorted out of a raw file, and rejected later, is told by its place in that one.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, cast
 
 import polars as pl
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
-from gaelp_assets.gateway import FailedFile
+from gaelp_assets.gateway import FailedFile, ObjectChanged, StoredObject
+from gaelp_assets.gateway.explanation import Explanation, Place
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.parameters import ParameterValue
 
 OPEN: Final = "replayed_at IS NULL AND acknowledged_at IS NULL"
 """The GoogleSQL condition of open dead letters."""
+_LISTED: Final = [
+    "rejected_at",
+    "relation_id",
+    "batch_id",
+    "file",
+    "line_number",
+    "byte_offset",
+    "reasons",
+    "raw",
+]
 # How many runs one query asks about: BigQuery takes 10,000 parameters.
 _RUNS_AT_ONCE: Final = 500
 
@@ -107,23 +122,104 @@ def open_reasons(platform: PlatformReader, relation: Relation) -> pl.DataFrame:
 def dead_letters(
     platform: PlatformReader, *, relation: Relation | None = None, limit: int = 50, raw: bool = False
 ) -> pl.DataFrame:
-    """Open rejected lines, newest first: where they stood and why; with `raw`, what they said."""
+    """Open rejected lines, newest first: where they stood in the producer's file and why; with `raw`, what they said.
+
+    Those of a file that is set aside are told by its name in `failed/`, as many as its error file tells; they are of no batch.
+
+    Returns:
+        `rejected_at`, `relation_id`, `batch_id` (its first 12 digits), `file`, `line_number`, `byte_offset`, `reasons` (one text), `raw`.
+    """
     conditions, parameters = open_conditions(relation, None)
-    frame = platform.warehouse.query(
-        "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, batch_id, file, line_number, byte_offset, reasons"
-        f"{', raw' if raw else ''} FROM {DEAD_LETTER} WHERE {conditions} ORDER BY rejected_at DESC, file, line_number",
+    letters = platform.warehouse.query(
+        "SELECT rejected_at, CONCAT(dataset, '.', `table`) AS relation_id, batch_id, file, line_number, byte_offset, reasons, raw, "
+        f"slice_date, slice_environment FROM {DEAD_LETTER} WHERE {conditions} ORDER BY rejected_at DESC, file, line_number",
         parameters,
         row_limit=limit,
-    ).frame.with_columns(pl.col("batch_id").str.head(12))
+    ).frame
+    frame = told_by_origin(platform, letters).select(_LISTED)
+    set_aside = _set_aside_lines(platform, relation, frame.schema, limit, raw=raw)
+    frame = (
+        pl.concat([frame, set_aside])
+        .sort("rejected_at", descending=True, maintain_order=True)
+        .head(limit)
+        .with_columns(pl.col("batch_id").str.head(12))
+    )
     reason = pl.element().struct
     text = pl.concat_str(
-        pl.element().struct.field("field").fill_null("line"),
+        reason.field("field").fill_null("line"),
         pl.lit(": "),
         reason.field("rule"),
         pl.lit(", "),
         reason.field("message"),
     )
-    return frame.with_columns(reasons=pl.col("reasons").list.eval(text).list.join("; "))
+    frame = frame.with_columns(reasons=pl.col("reasons").list.eval(text).list.join("; "))
+    return frame if raw else frame.drop("raw")
+
+
+def told_by_origin(platform: PlatformReader, letters: pl.DataFrame) -> pl.DataFrame:
+    """Dead letters with `file`, `line_number` and `byte_offset` of the producer's own file, where that can be told.
+
+    Args:
+        platform: whose gateway holds the raw files.
+        letters: `relation_id`, `slice_date`, `slice_environment`, `batch_id`, `file`, `line_number`, `byte_offset` and `raw`, among others.
+
+    Returns:
+        The same rows and columns.
+    """
+    from gaelp_assets.ingest.origins import origins
+
+    keys = ["relation_id", "slice_date", "slice_environment", "batch_id", "file"]
+    places = letters.select("file", "line_number", "byte_offset").rows()
+    numbered = letters.select(*keys, "line_number", "raw").with_row_index("_row")
+    for (relation_id, date, environment, batch_id, file), some in numbered.group_by(keys):
+        relation = platform.catalog.relations.get(str(relation_id))
+        slice_ = Slice(cast("dt.date | None", date), cast("str | None", environment))
+        # Lines of a sliced table that are in no slice were rejected while sorting: their file is the producer's.
+        if relation is None or (slice_ == WHOLE and relation.partitioning is not None):
+            continue
+        lines = some.sort("line_number")
+        found = origins(
+            platform.gateway, relation, slice_, str(file), lines["raw"].to_list(), batch_id=str(batch_id)
+        )
+        for row, place in zip(lines["_row"], found, strict=True):
+            if place is not None:
+                places[row] = tuple(place)
+    own = pl.DataFrame(
+        places, schema=letters.select("file", "line_number", "byte_offset").schema, orient="row"
+    )
+    return letters.with_columns(own)
+
+
+def _set_aside_lines(
+    platform: PlatformReader, relation: Relation | None, schema: pl.Schema, limit: int, *, raw: bool
+) -> pl.DataFrame:
+    """The rejected lines of files in `failed/` that their error files tell, those of the newest files first."""
+    files = [
+        (stored, found, found.rejected)
+        for stored, found in platform.gateway.rejected(relation)
+        if found.rejected is not None and (relation is None or found.rejected.table == relation.id)
+    ]
+    files.sort(key=lambda file: file[1].when or file[0].modified, reverse=True)
+    rows: list[tuple[Any, ...]] = []
+    for stored, found, rejected in files:
+        lines = rejected.lines[: limit - len(rows)]
+        texts = _texts(platform, stored, found, [line.byte for line in lines]) if raw else {}
+        for line in lines:
+            place = line.origin or Place(stored.name, line.line, line.byte)
+            reasons = [reason._asdict() for reason in line.reasons]
+            when = found.when or stored.modified
+            rows.append((when, rejected.table, None, *place, reasons, texts.get(line.byte)))
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _texts(
+    platform: PlatformReader, stored: StoredObject, found: Explanation, starts: Sequence[int]
+) -> dict[int, bytes]:
+    from gaelp_assets.ingest.origins import lines_at
+
+    with suppress(ObjectChanged):  # it is retried at this moment
+        return lines_at(platform.gateway, stored, found.original_name, set(starts))
+    return {}
 
 
 def rejected_by(platform: PlatformReader, run_ids: Sequence[str]) -> dict[str, int]:

@@ -175,6 +175,11 @@ class LineReader:
         return self._source.size
 
     @property
+    def exhausted(self) -> bool:
+        """Whether the file has been read to its end."""
+        return self._exhausted
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the stored bytes, in hexadecimal.
 
