@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import catalog, correct, render
+from gaelp_assets.cli.dead_letter_export import dead_letter_export
 from gaelp_assets.cli.importing import import_
 from gaelp_assets.cli.report import report
 from gaelp_assets.errors import GaelpError
@@ -399,6 +400,9 @@ def dead_letter_list(
     platform = platform_reader()
     relation = platform.catalog.find(table) if table else None
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
+
+
+dead_letter_app.command("export")(dead_letter_export)
 
 
 @dead_letter_app.command("acknowledge")

@@ -9,6 +9,7 @@ Lines are told by the producer's own file: what was sorted out of a raw file, an
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import Any, Final, cast
 import polars as pl
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.errors import TransientError
 from gaelp_assets.gateway import FailedFile, ObjectChanged, StoredObject
 from gaelp_assets.gateway.explanation import Explanation, Place
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.parameters import ParameterValue
 
+_log: Final = logging.getLogger(__name__)
 OPEN: Final = "replayed_at IS NULL AND acknowledged_at IS NULL"
 """The GoogleSQL condition of open dead letters."""
 _LISTED: Final = [
@@ -124,7 +127,8 @@ def dead_letters(
 ) -> pl.DataFrame:
     """Open rejected lines, newest first: where they stood in the producer's file and why; with `raw`, what they said.
 
-    Those of a file that is set aside are told by its name in `failed/`, as many as its error file tells; they are of no batch.
+    Those of a file that is set aside are told by its name in `failed/`, as many as its error file tells; they are of no batch. A gateway
+    out of reach is warned of: what only it knows is left out then.
 
     Returns:
         `rejected_at`, `relation_id`, `batch_id` (its first 12 digits), `file`, `line_number`, `byte_offset`, `reasons` (one text), `raw`.
@@ -136,11 +140,14 @@ def dead_letters(
         parameters,
         row_limit=limit,
     ).frame
-    frame = told_by_origin(platform, letters).select(_LISTED)
-    set_aside = _set_aside_lines(platform, relation, frame.schema, limit, raw=raw)
+    frame = letters.select(_LISTED)
+    try:
+        frame = told_by_origin(platform, letters).select(_LISTED)
+        frame = pl.concat([frame, _set_aside_lines(platform, relation, frame.schema, limit, raw=raw)])
+    except TransientError as error:
+        _log.warning("lines are told without what only the gateway knows: %s", error)
     frame = (
-        pl.concat([frame, set_aside])
-        .sort("rejected_at", descending=True, maintain_order=True)
+        frame.sort("rejected_at", descending=True, maintain_order=True)
         .head(limit)
         .with_columns(pl.col("batch_id").str.head(12))
     )
@@ -165,6 +172,9 @@ def told_by_origin(platform: PlatformReader, letters: pl.DataFrame) -> pl.DataFr
 
     Returns:
         The same rows and columns.
+
+    Raises:
+        TransientError: the gateway is out of reach.
     """
     from gaelp_assets.ingest.origins import origins
 
