@@ -40,6 +40,28 @@ def column_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnS
     return found
 
 
+def hidden_columns(relation: Relation, catalog: Catalog, cache: Path) -> frozenset[str]:
+    """The columns that are sensitive, or are computed from one that is; all of them where lineage cannot be read and one may be."""
+    from gaelp_assets.ingest.preview import sensitive_columns
+
+    own = sensitive_columns(relation)
+    below = {
+        source: hidden_columns(catalog[source], catalog, cache)
+        for source in catalog.upstream.get(relation.id, ())
+    }
+    if not any(below.values()):
+        return own
+    sources = column_sources(relation, catalog, cache)
+    if not sources:
+        return frozenset(relation.field_names)
+    computed = {
+        column
+        for column, found in sources.items()
+        if any(name.partition(".")[0] in below.get(source, ()) for source, name in found)
+    }
+    return own | computed
+
+
 def remembered_sources(relation: Relation, catalog: Catalog, cache: Path) -> ColumnSources | None:
     """What an earlier `column_sources` found, if that still holds; None if there is nothing."""
     known = read_json(_file(relation, cache))

@@ -5,7 +5,8 @@ Only translation: domain objects in, Dagster's metadata out. Nothing here asks t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
 import dagster as dg
@@ -16,6 +17,7 @@ from gaelp_assets.catalog.model import walk_fields
 from gaelp_assets.errors import GaelpError
 
 if TYPE_CHECKING:
+    from gaelp_assets.ingest.preview import Row
     from gaelp_assets.ingest.report import FileReport, SliceReport
 
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
@@ -133,8 +135,8 @@ def _column_description(field: Field, found: Sequence[tuple[str, str]]) -> str |
     return "; ".join(part for part in (field.description, origin) if part) or None
 
 
-def load_metadata(report: SliceReport) -> Metadata:
-    """What one load or rebuild of one slice did."""
+def load_metadata(report: SliceReport, relation: Relation) -> Metadata:
+    """What one load or rebuild of one slice of the relation did."""
     metadata: Metadata = {
         "rows loaded": report.total("loaded"),
         "duplicates": report.total("duplicate"),
@@ -153,7 +155,32 @@ def load_metadata(report: SliceReport) -> Metadata:
         metadata["files and fates"] = files_table(report.files)
     if report.reasons.height:
         metadata["reasons of rejection"] = reasons_table(report)
+    if report.preview:
+        metadata["preview"] = preview_table(relation, report.preview)
     return metadata
+
+
+def preview_table(
+    relation: Relation, rows: Sequence[Row], hidden: Collection[str] | None = None
+) -> dg.MarkdownMetadataValue:
+    """Rows of a relation (see `ingest.preview`) as a table of Markdown, and the names of the hidden columns, which the rows lack.
+
+    `hidden` are by default those that the catalogue calls sensitive.
+    """
+    from gaelp_assets.ingest.preview import sensitive_columns
+
+    found = sensitive_columns(relation) if hidden is None else hidden
+    shown = [name for name in relation.field_names if name not in found]
+    lines = [shown, ["---"] * len(shown), *([_markdown(cell) for cell in row] for row in rows)]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    if found:
+        text += f"\n\nHidden, since they are sensitive: {', '.join(sorted(found))}"
+    return dg.MetadataValue.md(text)
+
+
+def _markdown(cell: str) -> str:
+    """The cell in one line, with nothing that Markdown or HTML would read as more than text."""
+    return re.sub(r"([\\`*_\[\]<>&|~])", r"\\\1", " ".join(cell.split()))
 
 
 def files_table(files: Iterable[FileReport]) -> dg.TableMetadataValue:

@@ -198,7 +198,8 @@ class _Loads:
             self._failed(error)
             rows = {}
         self.published = {
-            slice_: {**load_metadata(report), **rows.get(slice_, {})} for slice_, report in reports.items()
+            slice_: {**load_metadata(report, self._relation), **rows.get(slice_, {})}
+            for slice_, report in reports.items()
         }
 
     def _failed(self, error: GaelpError) -> None:

@@ -10,8 +10,15 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.lineage import column_sources, lineage_folder, remembered_sources
-from gaelp_assets.assets.metadata import Metadata, definition_metadata, describe, failure, lineage_metadata
+from gaelp_assets.assets.lineage import column_sources, hidden_columns, lineage_folder, remembered_sources
+from gaelp_assets.assets.metadata import (
+    Metadata,
+    definition_metadata,
+    describe,
+    failure,
+    lineage_metadata,
+    preview_table,
+)
 from gaelp_assets.assets.partition_metadata import add_partition_metadata
 from gaelp_assets.assets.partitions import (
     asset_key,
@@ -27,6 +34,7 @@ from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import Settings
+from gaelp_assets.warehouse.ranges import PartitionRange
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
@@ -83,6 +91,10 @@ def _refresh(
     # The UI shows that of the newest materialization, and Dagster materializes the partitions of a run in any order.
     sources = column_sources(relation, platform.catalog, lineage_folder(platform.settings))
     lineage = lineage_metadata(relation, platform.catalog, sources)
+    newest_slice = max(slices, key=lambda s: s.sort_key)
+    preview = _preview(platform, relation, newest_slice)
+    if preview is not None:
+        found[newest_slice]["preview"] = preview
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
         newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}
@@ -91,6 +103,25 @@ def _refresh(
             if picture is not None:
                 found[slice_]["picture"] = picture
     return lineage, found
+
+
+def _preview(platform: "Platform", relation: Relation, slice_: Slice) -> dg.MarkdownMetadataValue | None:
+    """A few rows of the slice; None if it has none, or if they would cost as much as all of a view's."""
+    from gaelp_assets.ingest.preview import ROWS, first_rows
+
+    hidden = hidden_columns(relation, platform.catalog, lineage_folder(platform.settings))
+    columns = [name for name in relation.field_names if name not in hidden]
+    # What sets limits bills each byte that a query reads, and a view is computed for each.
+    if not columns or (platform.warehouse.capabilities.limits is not None and not relation.is_stored):
+        return None
+    first, last = platform.settings.first_date, platform.last_date
+    days = PartitionRange(slice_.date or first, slice_.date or last, slice_.environment)
+    condition, parameters = days.condition(relation, "t")
+    names = ", ".join(f"t.`{name}`" for name in columns)
+    sql = f"SELECT {names} FROM {relation.quoted_id} AS t WHERE {condition} LIMIT {ROWS}"
+    labels = {"asset": relation.id, "purpose": "preview"}
+    frame = platform.warehouse.query(sql, parameters, labels=labels).frame
+    return None if frame.is_empty() else preview_table(relation, first_rows(frame, columns), hidden)
 
 
 def _picture(platform: "Platform", relation: Relation, environment: str | None) -> dg.MetadataValue | None:

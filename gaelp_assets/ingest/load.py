@@ -26,6 +26,7 @@ from gaelp_assets.gateway.explanation import RejectedLines
 from gaelp_assets.gateway.paths import archived_name
 from gaelp_assets.ingest import in_force
 from gaelp_assets.ingest.lost_rows import rows_lost
+from gaelp_assets.ingest.preview import Row
 from gaelp_assets.ingest.reason_tally import tally
 from gaelp_assets.ingest.rejected_lines import rejected_of
 from gaelp_assets.ingest.report import REASON_SCHEMA, FileReport, SliceReport
@@ -123,6 +124,7 @@ class SliceLoad:
         self.mode = WriteMode.APPEND
         self.reports: list[FileReport] = []
         self.reasons: list[pl.DataFrame] = []
+        self.preview: Sequence[Row] = ()
 
     def check_age(self) -> None:
         """Refuses a slice that a rebuild would find too old to keep."""
@@ -139,6 +141,7 @@ class SliceLoad:
             self.reports,
             seconds,
             tally(pl.concat(self.reasons)) if self.reasons else pl.DataFrame(schema=REASON_SCHEMA),
+            self.preview,
         )
 
     def few_files(self) -> list[GatewayFile] | None:
@@ -307,6 +310,13 @@ class SliceLoad:
             if fate is not None:
                 self.reports.append(FileReport(staged_file.file.path, staged_file.batch.size, fate, problems))
                 self.reasons.append(staged_file.reasons)
+                # Only where each row of the file became one of the slice.
+                if (
+                    fate.loaded
+                    and fate.loaded + staged_file.batch.rejected == fate.lines
+                    and not fate.already_in_ledger
+                ):
+                    self.preview = self.preview or staged_file.preview
 
     def _archive(self, staged_file: StagedFile) -> tuple[Problem, ...]:
         if staged_file.file.stage is not Stage.CLOUD_READY:

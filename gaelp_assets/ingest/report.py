@@ -9,6 +9,7 @@ import polars as pl
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.errors import Problem
+from gaelp_assets.ingest.preview import Row
 from gaelp_assets.warehouse.ledger import LineCounts, WriteMode
 
 REASON_SCHEMA = {"field": pl.String, "rule": pl.String, "message": pl.String, "lines": pl.Int64}
@@ -35,6 +36,8 @@ class SliceReport:
     seconds: float
     reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
     """Why lines were rejected before their keys were compared: `field`, `rule`, `message`, `lines`."""
+    preview: Sequence[Row] = ()
+    """A few rows that were loaded, as `ingest.preview` shows them."""
 
     @property
     def counts(self) -> list[LineCounts]:

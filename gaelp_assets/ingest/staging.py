@@ -9,7 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -23,6 +23,7 @@ from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, Stage
 from gaelp_assets.gateway.explanation import RejectedLines
 from gaelp_assets.gateway.paths import times_replayed
+from gaelp_assets.ingest.preview import Row, first_rows, shown_columns
 from gaelp_assets.ingest.prospects import Prospect, shortest_line
 from gaelp_assets.ingest.read.limits import TextLimit
 from gaelp_assets.ingest.read.lines import LineReader
@@ -47,6 +48,8 @@ class StagedFile:
     file: GatewayFile
     batch: StagedBatch
     reasons: pl.DataFrame
+    preview: Sequence[Row] = ()
+    """The first of its rows, as `ingest.preview` shows them."""
 
     def told(self, gateway: Gateway) -> RejectedLines:
         """What is told of its rejected lines where it is set aside for them."""
@@ -136,7 +139,7 @@ def _stage(
 
     With a prospect, reading ends as soon as the file is certain to be set aside.
     """
-    parts = Parts(folder)
+    parts = Parts(folder, shown_columns(validator.compiled.relation))
     with gateway.open(file) as stream:
         reader = LineReader(stream, file.name, _limit(file))
         write = partial(parts.write, with_rows=on_chunk is None)
@@ -181,7 +184,7 @@ def _stage(
         rejects=tuple(parts.rejects),
         raw_line=LineFetcher(gateway, file),
     )
-    return StagedFile(file, batch, parts.reasons)
+    return StagedFile(file, batch, parts.reasons, parts.preview)
 
 
 def _limit(file: GatewayFile) -> TextLimit | None:
@@ -213,20 +216,24 @@ class Written:
     """The Parquet file of its clean rows; None where they are not staged."""
     rejects: Path | None
     """The Parquet file of its rejected lines; None if there are none."""
+    preview: Sequence[Row]
+    """The first of its rows, where it is the first chunk of its file and they are staged."""
     chunk: ValidatedChunk | None
     """The chunk itself, where its rows are not staged."""
 
 
 class Parts:
-    """The Parquet files that a batch is staged in, and the tally of reasons."""
+    """The Parquet files that a batch is staged in, the tally of reasons, and a preview of these columns."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, columns: list[str]) -> None:
         self._folder = Path(tempfile.mkdtemp(dir=folder))
+        self._columns = columns
         self.rows: list[Path] = []
         self.rejects: list[Path] = []
         self.lines = 0
         self.rejected = 0
         self.first_rejected: int | None = None
+        self.preview: Sequence[Row] = ()
         self._reasons = ReasonTally()
 
     def write(self, number: int, chunk: ValidatedChunk, *, with_rows: bool = True) -> Written:
@@ -240,6 +247,7 @@ class Parts:
             reasons=counted(rejects["reasons"]),
             rows=self._write(chunk.rows, f"rows-{number}.parquet") if with_rows else None,
             rejects=self._write(rejects, f"rejects-{number}.parquet"),
+            preview=first_rows(chunk.rows, self._columns) if with_rows and number == 0 else (),
             chunk=None if with_rows else chunk,
         )
 
@@ -248,6 +256,7 @@ class Parts:
         self.lines += written.lines
         self.rejected += written.rejected
         self._reasons.add(written.reasons)
+        self.preview = self.preview or written.preview
         if self.first_rejected is None:
             self.first_rejected = written.first_rejected
         if written.rows is not None:
