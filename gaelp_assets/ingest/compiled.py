@@ -19,6 +19,9 @@ from gaelp_assets.validation.row_rules import RowRule, row_rules
 ENSURED_BY_DECODING: Final = frozenset({"not_null", "finite"})
 """Rules that a decoded value cannot break: JSON has no NaN and no infinity, and a value that is missing does not reach the rules."""
 
+BROKEN_BY_A_GAP: Final = frozenset({"any_given"})
+"""Rules that a row breaks by what it lacks. Of a rejected line, whose field may be missing because it is bad, they say nothing."""
+
 
 class CompiledRelation:
     """The decoder, the rules and the slice columns of a relation. May be used by several threads at once.
@@ -38,7 +41,8 @@ class CompiledRelation:
         self.relation: Final = relation
         self.natively: Final = natively
         self.rules: Final[tuple[RowRule, ...]] = tuple(row_rules(relation))
-        self.value_rules: Final = tuple(rule for rule in self.rules if rule.rule not in ENSURED_BY_DECODING)
+        left_out = ENSURED_BY_DECODING | BROKEN_BY_A_GAP
+        self.value_rules: Final = tuple(rule for rule in self.rules if rule.rule not in left_out)
         """The rules for the partial rows of rejected lines, in which any field may be missing: each of them holds where it is NULL."""
         self.slice_columns: Final = slice_columns(relation)
         partial = partial_relation(relation, self.value_rules)

@@ -126,6 +126,18 @@ def test_the_reasons_of_few_lines_are_bounded_too(
     assert len(error_file(platform)["rejected"]["lines"]) == 2
 
 
+def test_a_bad_line_of_a_table_whose_rows_need_one_of_several_fields_ended_the_whole_load(
+    platform: Platform,
+) -> None:
+    folder = f"cloud_ready/training/transitions/{SLICE.path}"
+    drop(platform, f"{folder}/a.ndjson", b'{"observation": "bad", "step_index": -1}\n')
+    load(platform, "training.transitions")
+    [line] = error_file(platform)["rejected"]["lines"]
+    found = {(reason["field"], reason["rule"]) for reason in line["reasons"]}
+    assert found >= {("observation", "wrong_type"), ("step_index", "in_range")}
+    assert "any_given" not in {rule for _, rule in found}
+
+
 def test_a_revision_that_loses_rows_tells_its_lines(platform: Platform) -> None:
     drop(platform, f"{QUEUE}/a.ndjson", ndjson(map(checkpoint, (1, 2, 3))))
     load(platform)
