@@ -4,13 +4,12 @@ The gateway itself (stages, names, moves) is `gaelp_assets.gateway`; here is wha
 """
 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gaelp_assets.assets.metadata import (
-    Metadata,
     definition_metadata,
     describe,
     failure,
@@ -19,18 +18,13 @@ from gaelp_assets.assets.metadata import (
     table,
 )
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
-from gaelp_assets.assets.rejections import failed_files_table, report_verdicts
+from gaelp_assets.assets.rejections import SET_ASIDE, report_verdicts, set_aside_result, tables_of
 from gaelp_assets.catalog import Catalog, Kind, Relation
-from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.gateway.paths import Stage
+from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from gaelp_assets.gateway import FailedFile
     from gaelp_assets.ingest.report import SliceReport
-
-SET_ASIDE: Final = "set_aside"
-"""The check of the gateway: no file lies in `failed/`, and nothing where no stage takes it."""
 
 
 def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
@@ -76,8 +70,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
             reports = sort_raw(opened, run_id=context.run.run_id, on_progress=None)
             pending = opened.gateway.pending_slices()
             failed = opened.gateway.failed()
-            # sent/ only grows, and nobody but the platform writes there.
-            strays = opened.gateway.strays(*(stage for stage in Stage if stage is not Stage.SENT))
+            set_aside = set_aside_result(opened, failed)
             new = [file.stored.name for file in failed if file.stored.name not in set_aside_before]
             report_verdicts(context.instance, opened, _touched(opened.catalog, reports, new))
         except GaelpError as error:
@@ -88,7 +81,7 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
             for (relation_id, slice_), waiting in sorted(pending.items(), key=lambda item: item[1].oldest)
         ]  # fmt: skip
         aside = [file for report in reports for file in report.set_aside]
-        yield _set_aside(failed, strays)
+        yield set_aside
         yield dg.MaterializeResult(
             asset_key=GATEWAY,
             metadata={
@@ -113,31 +106,11 @@ def gateway_asset(address: str, store: str) -> dg.AssetsDefinition:
     return export_gateway
 
 
-def _set_aside(failed: Sequence["FailedFile"], strays: Sequence[tuple[str, Problem]]) -> dg.AssetCheckResult:
-    clauses = []
-    metadata: Metadata = {"files set aside": len(failed), "in no stage": len(strays)}
-    if failed:
-        clauses.append(f"{len(failed)} files are set aside")
-        metadata["problems"] = failed_files_table(failed)
-    if strays:
-        clauses.append(f"{len(strays)} things are no file of any stage")
-        rows = [{"name": problem.where, "problem": str(problem)} for _, problem in strays]
-        metadata["strays"] = table(rows, name="string", problem="string")
-    return dg.AssetCheckResult(
-        asset_key=GATEWAY,
-        check_name=SET_ASIDE,
-        passed=not clauses,
-        severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
-        description=f"{', and '.join(clauses)}: gaelp gateway list." if clauses else None,
-        metadata=metadata,
-    )
-
-
 def _touched(catalog: Catalog, reports: Iterable["SliceReport"], set_aside: Iterable[str]) -> list[Relation]:
     """The tables whose lines were rejected, by this sort or by one that was killed, and those that the set aside files are for."""
     ids = {report.relation_id for report in reports if any(counts.rejected for counts in report.counts)}
     ids |= {report.relation_id for report in reports if report.set_aside}
-    ids |= {".".join(name.split("/")[1:3]) for name in set_aside}
+    ids |= {relation.id for relation in tables_of(catalog, set_aside)}
     return [relation for relation in catalog.loaded if relation.id in ids]
 
 

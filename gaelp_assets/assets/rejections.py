@@ -1,4 +1,5 @@
-"""The verdicts of a loaded table's checks `accounting` and `rejected_rows`, from what is open in the ledger, the dead letter and `failed/`.
+"""The verdicts of a loaded table's checks `accounting` and `rejected_rows`, from what is open in the ledger, the dead letter and `failed/`,
+and of the gateway's check, from `failed/` alone.
 
 Never from what one run has loaded: a clean slice says nothing of a line that was rejected before it, or while `raw/` was sorted. So the
 same verdict is given by a load, and reported beside runs once something else changed it: a sort, a replay, an acknowledgement.
@@ -6,22 +7,25 @@ same verdict is given by a load, and reported beside runs once something else ch
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import dagster as dg
 
 from gaelp_assets.assets.evaluations import report
 from gaelp_assets.assets.metadata import TABLE_ROWS, Metadata, table
-from gaelp_assets.assets.partitions import asset_key
-from gaelp_assets.catalog import Relation
+from gaelp_assets.assets.partitions import GATEWAY, asset_key
+from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.model import AssetCheckName
+from gaelp_assets.gateway.paths import Stage, relations_named
 
 if TYPE_CHECKING:
     from gaelp_assets.gateway import FailedFile
     from gaelp_assets.platform_reader import PlatformReader
 
 
+SET_ASIDE: Final = "set_aside"
+"""The gateway's check of that name (see `set_aside_result`)."""
 CHECKS: Final = (AssetCheckName.ACCOUNTING.value, AssetCheckName.REJECTED_ROWS.value)
 
 
@@ -50,6 +54,64 @@ def report_verdicts(
     """Tells Dagster the verdicts of these tables beside any run of theirs. Raises what `verdicts` raises."""
     for relation in relations:
         report(instance, (check_result(relation, verdict) for verdict in verdicts(platform, relation)))
+
+
+def report_set_aside(instance: dg.DagsterInstance, platform: PlatformReader) -> None:
+    """Tells Dagster what is set aside by now, beside the gateway's own runs: a load has set files aside, or somebody retries them.
+
+    Raises:
+        GaelpError: the gateway cannot be read.
+    """
+    report(instance, [set_aside_result(platform, platform.gateway.failed())])
+
+
+def report_retried(instance: dg.DagsterInstance, platform: PlatformReader, names: Iterable[str]) -> None:
+    """Tells Dagster what is set aside, and the verdicts of the tables whose files, by their names in `failed/`, are there no more.
+
+    Raises:
+        GaelpError: warehouse or gateway cannot be read.
+    """
+    report_set_aside(instance, platform)
+    report_verdicts(instance, platform, tables_of(platform.catalog, names))
+
+
+def tables_of(catalog: Catalog, names: Iterable[str]) -> list[Relation]:
+    """The loaded tables that files in `failed/` are for, by their names."""
+    ids = set()
+    for name in names:
+        _, *folders, last = name.split("/")
+        if folders:
+            ids.add(".".join(folders[:2]))
+        else:
+            ids |= {relation.id for relation in relations_named(last.partition("~")[0], catalog)}
+    return [relation for relation in catalog.loaded if relation.id in ids]
+
+
+def set_aside_result(platform: PlatformReader, failed: Sequence[FailedFile]) -> dg.AssetCheckResult:
+    """The gateway's check: no file lies in `failed/`, and nothing where no stage takes it.
+
+    Raises:
+        GaelpError: the gateway cannot be read.
+    """
+    # sent/ only grows, and nobody but the platform writes there.
+    strays = platform.gateway.strays(*(stage for stage in Stage if stage is not Stage.SENT))
+    clauses = []
+    metadata: Metadata = {"files set aside": len(failed), "in no stage": len(strays)}
+    if failed:
+        clauses.append(f"{len(failed)} files are set aside")
+        metadata["problems"] = failed_files_table(failed)
+    if strays:
+        clauses.append(f"{len(strays)} things are no file of any stage")
+        rows = [{"name": problem.where, "problem": str(problem)} for _, problem in strays]
+        metadata["strays"] = table(rows, name="string", problem="string")
+    return dg.AssetCheckResult(
+        asset_key=GATEWAY,
+        check_name=SET_ASIDE,
+        passed=not clauses,
+        severity=dg.AssetCheckSeverity.ERROR if failed else dg.AssetCheckSeverity.WARN,
+        description=f"{', and '.join(clauses)}: gaelp gateway list." if clauses else None,
+        metadata=metadata,
+    )
 
 
 def check_result(relation: Relation, verdict: CheckVerdict) -> dg.AssetCheckResult:

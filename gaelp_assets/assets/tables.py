@@ -28,7 +28,7 @@ from gaelp_assets.assets.partitions import (
     op_name,
     partitions_def,
 )
-from gaelp_assets.assets.rejections import CHECKS, check_result, verdicts
+from gaelp_assets.assets.rejections import CHECKS, check_result, report_set_aside, verdicts
 from gaelp_assets.assets.steps import Results, asset_step
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.catalog.model import AssetCheckName
@@ -83,6 +83,8 @@ def table_asset(relation: Relation, engine: str, first_date: dt.date) -> dg.Asse
         loads.load(slices, run_id=context.run.run_id, rebuild=rebuild, accept_loss=config.accept_loss)
         results = loads.checks()
         yield from results
+        if loads.set_aside:
+            loads.tell_of_files(context.instance)
         if loads.problems:
             for slice_, metadata in loads.published.items():
                 context.log_event(
@@ -170,6 +172,8 @@ class _Loads:
         self._relation = relation
         self.published: dict[Slice, Metadata] = {}
         self.problems: list[Problem] = []
+        self.set_aside = False
+        """Whether files were set aside."""
         self._permanent = True
 
     def load(self, slices: Sequence[Slice], *, run_id: str, rebuild: bool, accept_loss: bool) -> None:
@@ -188,7 +192,9 @@ class _Loads:
         ):
             if isinstance(outcome, GaelpError):
                 self._failed(outcome)
-            elif problems := self._problems(outcome):
+                continue
+            self.set_aside = self.set_aside or bool(outcome.set_aside)
+            if problems := self._problems(outcome):
                 self.problems += problems
             else:
                 reports[slice_] = outcome
@@ -229,6 +235,13 @@ class _Loads:
         error = GaelpError(*self.problems)
         error.permanent = self._permanent
         return failure(error)
+
+    def tell_of_files(self, instance: dg.DagsterInstance) -> None:
+        """Tells the gateway's check; a problem more, if it cannot be evaluated."""
+        try:
+            report_set_aside(instance, self._platform)
+        except GaelpError as error:
+            self._failed(error)
 
     def checks(self) -> list[dg.AssetCheckResult]:
         """The table's checks; none, and a problem more, if they cannot be evaluated."""

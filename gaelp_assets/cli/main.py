@@ -377,12 +377,18 @@ def gateway_retry(
     ] = "*",
 ) -> None:
     """Put failed files back where they came from."""
-    gateway = _platform().gateway
-    if not gateway.failed():
+    from gaelp_assets.assets.rejections import report_retried
+    from gaelp_assets.cli.dev import dagster_instance
+
+    platform = _platform()
+    if not platform.gateway.failed():
         render.print_line("there are no failed files")
         return
-    for failed, name in gateway.retry(pattern):
+    moved = platform.gateway.retry(pattern)
+    for failed, name in moved:
         render.print_line(f"{failed} -> {name}")
+    with dagster_instance(platform.settings) as instance:
+        report_retried(instance, platform, [failed for failed, _ in moved])
 
 
 @dead_letter_app.command("list")
