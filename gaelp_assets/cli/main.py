@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import catalog, correct, render
-from gaelp_assets.cli.dead_letter_export import dead_letter_export
+from gaelp_assets.cli import catalog, correct, dead_letter_export, render, retry
 from gaelp_assets.cli.importing import import_
 from gaelp_assets.cli.report import report
 from gaelp_assets.errors import GaelpError
@@ -33,6 +32,7 @@ dead_letter_app = typer.Typer(no_args_is_help=True, help="The lines that were re
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(gateway_app, name="gateway")
 app.add_typer(dead_letter_app, name="dead-letter")
+dead_letter_app.command("export")(dead_letter_export.dead_letter_export)
 
 # sysexits.h: EX_TEMPFAIL tells a caller that trying again later may help.
 EXIT_PROBLEM, EXIT_TRY_AGAIN = 1, 75
@@ -377,18 +377,7 @@ def gateway_retry(
     ] = "*",
 ) -> None:
     """Put failed files back where they came from."""
-    from gaelp_assets.assets.rejections import report_retried
-    from gaelp_assets.cli.dev import dagster_instance
-
-    platform = _platform()
-    if not platform.gateway.failed():
-        render.print_line("there are no failed files")
-        return
-    moved = platform.gateway.retry(pattern)
-    for failed, name in moved:
-        render.print_line(f"{failed} -> {name}")
-    with dagster_instance(platform.settings) as instance:
-        report_retried(instance, platform, [failed for failed, _ in moved])
+    retry.retry(_platform(), pattern)
 
 
 @dead_letter_app.command("list")
@@ -406,9 +395,6 @@ def dead_letter_list(
     platform = platform_reader()
     relation = platform.catalog.find(table) if table else None
     render.print_frame(dead_letters(platform, relation=relation, limit=limit, raw=raw))
-
-
-dead_letter_app.command("export")(dead_letter_export)
 
 
 @dead_letter_app.command("acknowledge")

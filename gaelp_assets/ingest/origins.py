@@ -10,53 +10,61 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage, StoredObject
 from gaelp_assets.gateway.explanation import Place
-from gaelp_assets.gateway.paths import RAW_FOLDER, folder, parse_name, replayed_stem
+from gaelp_assets.gateway.paths import RAW_FOLDER, folder, parse_name, replayed_stem, split_name
 from gaelp_assets.ingest.read.lines import SPACE, LineReader
 
 FILES_SEARCHED: Final = 20
 """How many raw files of one name are searched at most, the newest first."""
 
 
+@dataclass(frozen=True)
+class SortedLine:
+    """A line of a file of one slice."""
+
+    slice: Slice
+    batch_id: str | None
+    """Of the file, where it can be a raw file itself: of a table without slices, such a file looks like any other."""
+    text: bytes
+
+
+def stem_of(path: str) -> str:
+    """What the producer calls the file, by the path of one that was sorted out of it, or replayed (see `GatewayFile.path`)."""
+    return replayed_stem(path)
+
+
 def origins(
-    gateway: Gateway,
-    relation: Relation,
-    slice_: Slice,
-    path: str,
-    lines: Sequence[bytes],
-    *,
-    batch_id: str | None = None,
+    gateway: Gateway, relation: Relation, stem: str, lines: Sequence[SortedLine]
 ) -> list[Place | None]:
-    """Where the producer wrote lines of a file.
+    """Where the producer wrote lines of files with that stem. Each raw file is read once, whatever the number of slices.
 
     Args:
-        gateway: that the file is in, or was.
-        relation: the file's table.
-        slice_: the file's slice.
-        path: the file's (see `GatewayFile.path`).
-        lines: of the file, in its order.
-        batch_id: the file's own, where it can be a raw file itself.
+        gateway: that the files are in, or were.
+        relation: the files' table.
+        stem: of the files (see `stem_of`).
+        lines: of the files, those of one file in its order.
 
     Returns:
-        For each line its place in a raw file, or None: the producer wrote the file itself, or the raw file is not there any more.
+        For each line its place in a raw file, or None: the producer wrote the line's file itself, or the raw file is not there any more.
 
     Raises:
         TransientError: the gateway is out of reach.
     """
     found: dict[int, Place] = {}
-    files = _raw_files(gateway, relation, slice_, replayed_stem(path))
-    if batch_id is not None and any(f"~{batch_id[:12]}." in raw.name for raw in files):
-        return [None] * len(lines)
+    files = _raw_files(gateway, relation, {line.slice for line in lines}, stem)
+    raw_batches = {_digits(file) for file in files}
+    sorted_ = [place for place, line in enumerate(lines) if (line.batch_id or "")[:12] not in raw_batches]
     for raw in files:
-        missing = [place for place in range(len(lines)) if place not in found]
+        missing = [place for place in sorted_ if place not in found]
         if not missing:
             break
-        # An older version, or one that somebody moves at the moment: it tells nothing.
+        # One that somebody moves at the moment, or that cannot be read any more, tells nothing.
         with suppress(ObjectChanged):
             try:
                 found |= _places(gateway, raw, lines, missing)
@@ -91,37 +99,45 @@ def lines_at(gateway: Gateway, stored: StoredObject, name: str, bytes_: Collecti
     return found
 
 
-def _raw_files(gateway: Gateway, relation: Relation, slice_: Slice, stem: str) -> list[GatewayFile]:
-    """The raw files of that name which rows of the slice can come from, the newest first: sorted ones, and such as are being sorted."""
+def _raw_files(
+    gateway: Gateway, relation: Relation, slices: Collection[Slice], stem: str
+) -> list[GatewayFile]:
+    """The raw files of that name which rows of the slices can come from, the newest first: sorted ones, and such as are being sorted."""
     if not stem:
         return []
     found = {}
-    for prefix in _prefixes(relation, slice_, stem):
+    for prefix in _prefixes(gateway, relation, slices, stem):
         for stored in gateway.store.list(prefix):
             file = parse_name(stored, gateway.catalog)
-            if isinstance(file, GatewayFile) and replayed_stem(file.path) == stem:
+            if isinstance(file, GatewayFile) and stem_of(file.path) == stem:
                 found[stored.name] = file
     newest = sorted(found.values(), key=lambda file: file.stored.modified, reverse=True)
     return newest[:FILES_SEARCHED]
 
 
-def _prefixes(relation: Relation, slice_: Slice, stem: str) -> Iterator[str]:
-    parts = slice_.path.split("/") if slice_ != WHOLE else []
-    for top in (
-        f"{Stage.SENT}/{folder(relation, WHOLE)}/{RAW_FOLDER}",
-        f"{Stage.TRANSFORMED}/{folder(relation, WHOLE)}",
-    ):
-        for depth in range(len(parts) + 1):
-            yield "/".join([top, *parts[:depth], f"{stem}~"])
+def _prefixes(gateway: Gateway, relation: Relation, slices: Collection[Slice], stem: str) -> Iterator[str]:
+    """Of the names of such raw files; few producers have folders for days in `raw/`, and only theirs are looked into."""
+    table = folder(relation, WHOLE)
+    paths = [slice_.path.split("/") for slice_ in slices if slice_ != WHOLE]
+    for top in (f"{Stage.SENT}/{table}/{RAW_FOLDER}", f"{Stage.TRANSFORMED}/{table}"):
+        yield f"{top}/{stem}~"
+        if paths and any(gateway.store.list(f"{top}/date=")):
+            folders = {"/".join(parts[:depth]) for parts in paths for depth in range(1, len(parts) + 1)}
+            yield from (f"{top}/{name}/{stem}~" for name in sorted(folders))
+
+
+def _digits(file: GatewayFile) -> str:
+    """What its name in `sent/` has of its batch id."""
+    return split_name(file.name)[0].rpartition("~")[2]
 
 
 def _places(
-    gateway: Gateway, raw: GatewayFile, lines: Sequence[bytes], wanted: Sequence[int]
+    gateway: Gateway, raw: GatewayFile, lines: Sequence[SortedLine], wanted: Sequence[int]
 ) -> dict[int, Place]:
     """The places of the wanted lines in the raw file; equal lines stand in the same order in both."""
     waiting: defaultdict[bytes, deque[int]] = defaultdict(deque)
     for place in wanted:
-        waiting[lines[place].strip(SPACE)].append(place)
+        waiting[lines[place].text.strip(SPACE)].append(place)
     found: dict[int, Place] = {}
     with gateway.open(raw) as stream:
         for block in LineReader(stream, raw.name):

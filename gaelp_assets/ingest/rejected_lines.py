@@ -16,7 +16,7 @@ import polars as pl
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, GatewayFile, Stage
 from gaelp_assets.gateway.explanation import LINES_TOLD, REASONS_TOLD, Reason, RejectedLine, RejectedLines
-from gaelp_assets.ingest.origins import origins
+from gaelp_assets.ingest.origins import SortedLine, origins, stem_of
 from gaelp_assets.ingest.reason_tally import OTHERS
 
 _TOLD: Final = ["line_number", "byte_offset", "reasons"]
@@ -76,7 +76,7 @@ def rejected_lines(
 
 def _chosen(rejects: Sequence[Path], reasons: pl.DataFrame) -> Iterator[tuple[int, RejectedLine]]:
     """The first lines, and of each further rule the first line that breaks it."""
-    untold = {(field, rule) for field, rule, _, _ in reasons.iter_rows() if field != OTHERS[0]}
+    untold = {(field or None, rule) for field, rule, _, _ in reasons.iter_rows() if field != OTHERS[0]}
     lines = told = 0
     for path in rejects:
         if not untold and (lines >= LINES_TOLD or told >= REASONS_TOLD):
@@ -107,12 +107,14 @@ def _first_of(frame: pl.DataFrame, untold: set[tuple[str | None, str]]) -> pl.Da
         .agg(pl.col("line_number").min())
         .collect()
     )
-    numbers = {number for field, rule, number in first.iter_rows() if (field, rule) in untold}
+    numbers = {number for field, rule, number in first.iter_rows() if (field or None, rule) in untold}
     return frame.filter(pl.col("line_number").is_in(list(numbers)))
 
 
 def _line(number: int, byte: int, reasons: list[dict[str, Any]]) -> RejectedLine:
-    return RejectedLine(number, byte, tuple(Reason(r["field"], r["rule"], r["message"]) for r in reasons))
+    return RejectedLine(
+        number, byte, tuple(Reason(r["field"] or None, r["rule"], r["message"]) for r in reasons)
+    )
 
 
 def _with_origins(
@@ -127,6 +129,7 @@ def _with_origins(
         .collect(engine="streaming")["raw"]
         .to_list()
     )
-    places = origins(gateway, file.relation, file.slice, file.path, raw)
+    sorted_ = [SortedLine(file.slice, None, text) for text in raw]
+    places = origins(gateway, file.relation, stem_of(file.path), sorted_)
     lines = tuple(replace(line, origin=place) for line, place in zip(told.lines, places, strict=True))
     return replace(told, lines=lines)

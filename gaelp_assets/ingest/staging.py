@@ -292,7 +292,8 @@ def too_many_rejected(relation: Relation, parts: Parts) -> Problem:
         f"{parts.rejected} of {parts.lines} lines are rejected, line {parts.first_rejected} first, most for {commonest}; "
         "no further line could change that",
         expected=f"at most {relation.max_reject_fraction:.0%} of the lines (max_reject_fraction of {relation.id})",
-        remedy="Mend the producer, or raise max_reject_fraction, then: gaelp gateway retry",
+        remedy=f"The reasons of its lines: gaelp dead-letter list --table {relation.id}. "
+        "Mend the producer, or raise max_reject_fraction, then: gaelp gateway retry",
     )
 
 

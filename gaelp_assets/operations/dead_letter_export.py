@@ -50,7 +50,7 @@ def export_lines(
     batch: str | None = None,
     raw: bool = False,
 ) -> Exported:
-    """Writes the open lines of a table as they were sent, file by file and in the order of each, and their reasons beside them.
+    """Writes the open lines of a table as they were sent, batch by batch and in the order of each, and their reasons beside them.
 
     Args:
         platform: where the dead letter is.

@@ -8,12 +8,11 @@ Lines are told by the producer's own file: what was sorted out of a raw file, an
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import polars as pl
 
@@ -176,28 +175,25 @@ def told_by_origin(platform: PlatformReader, letters: pl.DataFrame) -> pl.DataFr
     Raises:
         TransientError: the gateway is out of reach.
     """
-    from gaelp_assets.ingest.origins import origins
+    from gaelp_assets.ingest.origins import SortedLine, origins, stem_of
 
-    keys = ["relation_id", "slice_date", "slice_environment", "batch_id", "file"]
-    places = letters.select("file", "line_number", "byte_offset").rows()
-    numbered = letters.select(*keys, "line_number", "raw").with_row_index("_row")
-    for (relation_id, date, environment, batch_id, file), some in numbered.group_by(keys):
-        relation = platform.catalog.relations.get(str(relation_id))
-        slice_ = Slice(cast("dt.date | None", date), cast("str | None", environment))
+    own = letters.select("file", "line_number", "byte_offset")
+    places = own.rows()
+    by_name: dict[tuple[str, str], list[tuple[int, SortedLine]]] = {}
+    keys = ("relation_id", "slice_date", "slice_environment", "batch_id", "file", "line_number", "raw")
+    rows = letters.select(*keys).with_row_index("_row").sort("batch_id", "line_number")
+    for number, relation_id, date, environment, batch_id, file, _, raw in rows.iter_rows():
+        relation, slice_ = platform.catalog.relations.get(relation_id), Slice(date, environment)
         # Lines of a sliced table that are in no slice were rejected while sorting: their file is the producer's.
-        if relation is None or (slice_ == WHOLE and relation.partitioning is not None):
-            continue
-        lines = some.sort("line_number")
-        found = origins(
-            platform.gateway, relation, slice_, str(file), lines["raw"].to_list(), batch_id=str(batch_id)
-        )
-        for row, place in zip(lines["_row"], found, strict=True):
-            if place is not None:
-                places[row] = tuple(place)
-    own = pl.DataFrame(
-        places, schema=letters.select("file", "line_number", "byte_offset").schema, orient="row"
-    )
-    return letters.with_columns(own)
+        if relation is not None and (slice_ != WHOLE or relation.partitioning is None):
+            line = SortedLine(slice_, batch_id, raw)
+            by_name.setdefault((relation_id, stem_of(file)), []).append((number, line))
+    for (relation_id, stem), lines in by_name.items():
+        relation = platform.catalog[relation_id]
+        found = origins(platform.gateway, relation, stem, [line for _, line in lines])
+        for (number, _), place in zip(lines, found, strict=True):
+            places[number] = place or places[number]
+    return letters.with_columns(pl.DataFrame(places, schema=own.schema, orient="row"))
 
 
 def _set_aside_lines(

@@ -13,6 +13,7 @@ from gaelp_assets.catalog import WHOLE, Catalog, Field, Relation, Slice
 from gaelp_assets.catalog.model import Partitioning
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import Gateway, GatewayFile, ObjectChanged, Stage, Store
+from gaelp_assets.gateway.explanation import Reason, RejectedLine, RejectedLines
 from gaelp_assets.gateway.stores.gcs import GcsStore
 from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets_tests.contract.gateways import (
@@ -195,6 +196,19 @@ def test_a_failed_file_lies_beside_its_explanation_and_goes_back_when_retried(ga
     assert gateway.counts(Stage.FAILED)[Stage.FAILED].files == 1
     assert gateway.retry("x.ndjson") == [(failed.name, "raw/training/episode/x.ndjson")]
     assert names(gateway.store, "") == ["raw/training/episode/x.ndjson"]
+
+
+def test_a_failed_file_tells_its_rejected_lines(gateway: Gateway) -> None:
+    line = RejectedLine(2, 7, (Reason("bytes", "wrong_type", "expected INTEGER"),))
+    told = RejectedLines(
+        "training.agents", "training/agents/x.ndjson", 2, 1, True, ((line.reasons[0], 1),), (line,)
+    )
+    failed = gateway.fail(put(gateway.store, "raw/training/agents/x.ndjson"), [PROBLEM], told)
+    gateway.fail(put(gateway.store, "raw/training/agents/y.csv"), [PROBLEM])
+    put(gateway.store, "failed/training/agents/by_hand.ndjson")
+    [(stored, found)] = gateway.rejected(gateway.catalog["training.agents"])
+    assert (stored, found.rejected, found.problems) == (failed, told, (PROBLEM,))
+    assert list(gateway.rejected(gateway.catalog["training.episodes"])) == []
 
 
 def test_same_named_failures_do_not_replace_each_other(gateway: Gateway) -> None:
