@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import catalog, correct, dead_letter_export, render, retry
-from gaelp_assets.cli.importing import import_
+from gaelp_assets.cli import catalog, correct, dead_letter_export, importing, render, retry
 from gaelp_assets.cli.report import report
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import LocalGateway, load_settings
@@ -349,7 +348,7 @@ def query(
     reading.query(sql, output, limit)
 
 
-app.command("import")(import_)
+app.command("import")(importing.import_)
 app.command()(report)
 
 

@@ -39,7 +39,7 @@ def change(lab: Lab, name: str, **keys: Any) -> None:
     lab._open(home)
 
 
-def test_ten_rows_of_a_slice_and_of_what_is_computed_from_it(lab: Lab) -> None:
+def test_ten_rows_of_a_slice_and_of_what_is_computed_from_it_and_none_that_was_not_loaded(lab: Lab) -> None:
     lab.put(2, "CartPole-v1", rows(2, "CartPole-v1", 12))
     lab.pending()
     for key in (SCORES, CURVE):
@@ -48,11 +48,6 @@ def test_ten_rows_of_a_slice_and_of_what_is_computed_from_it(lab: Lab) -> None:
         assert len(lines) == 2 + 10
         assert lines[2].startswith("| 2026-11-02 | CartPole-v1 | ann | ")
     assert (preview(lab, BOARD) or "").count("\n") == 2
-
-
-def test_rows_that_were_not_loaded_are_not_shown(lab: Lab) -> None:
-    lab.put(2, "CartPole-v1", rows(2, "CartPole-v1", 1))
-    lab.pending()
     # Its only row is in conflict with the one that is there.
     lab.put(2, "CartPole-v1", [row(2, "CartPole-v1", 0, score=99)], name="b")
     lab.pending()

@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
+from gaelp_assets.cli import render
+from gaelp_assets.cli.dead_letter_export import dead_letter_export as dead_letter_export_command
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations import dead_letter_export
@@ -17,7 +20,6 @@ from gaelp_assets.operations.dead_letter_export import export_lines
 from gaelp_assets.operations.rejects import open_reasons, open_rejects
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
-from gaelp_assets_tests.cli.test_main import gaelp
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in, state
 from gaelp_assets_tests.zetasql_gate import Gate
 
@@ -166,13 +168,19 @@ def test_replaying_lines_that_are_still_bad_changes_nothing(platform: Platform) 
     assert platform.gateway.pending().files == []
 
 
-def test_the_command_says_what_it_wrote_and_what_is_elsewhere(platform: Platform, tmp_path: Path) -> None:
+def test_the_command_says_what_it_wrote_and_what_is_elsewhere(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with_bad_lines(platform)
     drop(platform, f"{QUEUE}/c.ndjson", b"{\n")
     load(platform)
+    said: list[str] = []
+    monkeypatch.setattr(render, "print_line", said.append)
+    monkeypatch.setenv("GAELP_HOME", str(tmp_path))
     path = tmp_path / "mend.ndjson"
-    answer = gaelp(tmp_path, "dead-letter", "export", TABLE, "--output", str(path))
-    assert answer.returncode == 0, answer.stderr
-    assert f"5 lines of {TABLE} in {path}" in answer.stdout
-    assert "1 files of training.checkpoints are set aside whole" in answer.stdout
+    command = typer.Typer()
+    command.command()(dead_letter_export_command)
+    command([TABLE, "--output", str(path)], standalone_mode=False)
+    assert said[0] == f"5 lines of {TABLE} in {path}, their reasons in {tmp_path / 'mend.reasons.jsonl'}"
+    assert said[2].startswith(f"1 files of {TABLE} are set aside whole")
     assert len(path.read_bytes().splitlines()) == 5
