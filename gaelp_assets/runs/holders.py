@@ -53,7 +53,12 @@ class Held(Exception):
 
 @contextmanager
 def holding(
-    lock_file: Path, program: str, address: str = "", *, on_wait: Callable[[str], None] | None = None
+    lock_file: Path,
+    program: str,
+    address: str = "",
+    *,
+    on_wait: Callable[[str], None] | None = None,
+    patience: float = 0,
 ) -> Iterator[None]:
     """Holds the lock of a file while the block lasts.
 
@@ -61,11 +66,11 @@ def holding(
         lock_file: the file; its folder is made where there is none.
         program: what this process is called in the note.
         address: where it answers.
-        on_wait: called about twice a second, with the holder in words, for as long as another process holds the lock. Without it
-            nobody waits.
+        on_wait: called about twice a second, with the holder in words, for as long as another process holds the lock.
+        patience: how many seconds to wait without `on_wait`, for locks that some hold for a moment only.
 
     Raises:
-        Held: another process holds it, and nobody waits.
+        Held: another process holds it, without `on_wait`.
         GaelpError: the file cannot be made.
     """
     from filelock import FileLock, Timeout
@@ -75,7 +80,7 @@ def holding(
         lock = FileLock(lock_file)
         while True:
             try:
-                lock.acquire(timeout=0 if on_wait is None else POLL_SECONDS)
+                lock.acquire(timeout=patience if on_wait is None else POLL_SECONDS)
                 break
             except Timeout:
                 held = Held(holder_of(lock_file))

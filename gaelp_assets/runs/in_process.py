@@ -45,6 +45,9 @@ class RunResult:
     """The asset checks that did not pass, as `dataset.name: check`."""
 
 
+# The sensors hold the lock for a moment, whenever they look for runs of processes that are gone.
+PATIENCE_SECONDS: Final = 2.0
+
 MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], RunPlan]
 STAGES: Final[tuple[tuple[str, MakePlan], ...]] = (
     ("sort", plan_sort),
@@ -82,7 +85,9 @@ def run_pending(
         TransientError: gateway or warehouse cannot be asked, or another process is doing the same.
     """
     try:
-        with holding(process_lock(platform.settings), "gaelp ingest", on_wait=on_wait):
+        with holding(
+            process_lock(platform.settings), "gaelp ingest", on_wait=on_wait, patience=PATIENCE_SECONDS
+        ):
             fail_orphans(instance, of_daemon=True)
             report_writes(platform, instance)
             rounds = _Rounds(definitions, platform, instance, on_progress)
