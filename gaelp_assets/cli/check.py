@@ -32,8 +32,8 @@ def check(
 ) -> None:
     """Prove a gateway file before it is handed over: every reason why lines would be rejected, with line and column.
 
-    The rules are those of loading, but for keys that the warehouse holds already: neither warehouse nor gateway is looked at. No value
-    is printed. A file that lies in folders date=.../environment=... has to keep what they promise.
+    The rules are those of loading, but for keys: whether a row's key comes twice in the file, or stands in the warehouse already, is not
+    looked at. No value is printed. A file that lies in folders date=.../environment=... has to keep what they promise.
 
     Exit codes: 0 every line would be taken; 3 lines would be rejected; 1 the file cannot be read as a whole, or its table is not known.
     """

@@ -1,6 +1,6 @@
 """Proves a gateway file before it is handed over: the reading and the rules are those of loading, without gateway and warehouse.
 
-What only the warehouse can tell is not proved: whether a key stands in the table already, with the same content or another.
+What only the warehouse can tell is not proved: whether a key comes twice, in the file or in the table, with the same content or another.
 """
 
 from __future__ import annotations
