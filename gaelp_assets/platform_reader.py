@@ -43,8 +43,8 @@ class PlatformReader:
 
     @property
     def last_date(self) -> dt.date:
-        """The last day of which rows are taken: tomorrow in UTC, for producers whose day has begun already."""
-        return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
+        """The last day of which rows are taken (see `last_date`)."""
+        return last_date()
 
     def query(
         self, sql: str, parameters: Parameters | None = None, *, row_limit: int | None = None
@@ -58,9 +58,16 @@ class PlatformReader:
         return self.answer(sql, parameters, row_limit=row_limit).frame
 
     def answer(
-        self, sql: str, parameters: Parameters | None = None, *, row_limit: int | None = None
+        self,
+        sql: str,
+        parameters: Parameters | None = None,
+        *,
+        row_limit: int | None = None,
+        counting: float | None = None,
     ) -> QueryResult:
         """The result of a GoogleSQL query over relations of the catalogue, and its cost; a relation that is not there is empty.
+
+        With `counting`, rows beyond the `row_limit` are counted, for so many seconds at most.
 
         Raises:
             GaelpError: the query is wrong, reads what the catalogue does not know (the known relations are listed), or takes longer
@@ -68,7 +75,7 @@ class PlatformReader:
         """
         self._check(sql)
         return self.warehouse.query(
-            sql, parameters, row_limit=row_limit, time_limit=self.settings.query_seconds
+            sql, parameters, row_limit=row_limit, time_limit=self.settings.query_seconds, counting=counting
         )
 
     def query_pandas(self, sql: str, parameters: Parameters | None = None) -> pd.DataFrame:
@@ -83,6 +90,11 @@ class PlatformReader:
             raise GaelpError(Problem(str(error), "SQL", "one GoogleSQL SELECT statement")) from None
         for name in sorted(names):
             self.catalog.find(name)
+
+
+def last_date() -> dt.date:
+    """The last day of which rows are taken: tomorrow in UTC, for producers whose day has begun already."""
+    return dt.datetime.now(dt.UTC).date() + dt.timedelta(days=1)
 
 
 def read_catalog(users: Sequence[Path] = (), *, folder: Path = FOLDER) -> Catalog:

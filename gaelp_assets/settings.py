@@ -1,20 +1,30 @@
-"""The only reader of the environment: where the catalogue, the gateway and the warehouse are, and since when there is data."""
+"""The only reader of the environment: where the catalogue, the gateway and the warehouse are, and since when there is data.
+
+A setting comes from its environment variable, else from `gaelp.toml` in the folder where the process was started, else from `gaelp.toml`
+in the home, else it has its default.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import os
 import re
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from platformdirs import user_data_path
 
+from gaelp_assets.config_file import FILE_NAME, PREFIX, ConfigFile, Given, read_config_file
 from gaelp_assets.errors import GaelpError, Problem, unknown
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 CHECKOUT: Final = Path(__file__).resolve().parent.parent
@@ -30,6 +40,10 @@ VARIABLES: Final = {
     "GAELP_QUERY_SECONDS": "a number of seconds greater than 0, after which a query of yours is given up",
     "GAELP_SHARED": "group, to let the group of the folders read and write too",
 }
+FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG"})
+"""The variables that name folders."""
+DEFAULT: Final = "default"
+ENVIRONMENT: Final = "environment"
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
 DEFAULT_FIRST_DATE: Final = dt.date(2025, 1, 1)
 DEFAULT_QUERY_SECONDS: Final = 300.0
@@ -102,6 +116,10 @@ class Settings:
     """How long a query of a user may take."""
     shared: bool = False
     """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
+    origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """Where each variable's value came from, by the variable's name: `environment`, `default`, or a file and its line."""
+    from_start_folder: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
+    """The values, by variable, that only a process finds that is started in the same folder."""
 
     @property
     def home_catalog(self) -> Path:
@@ -109,9 +127,12 @@ class Settings:
         return self.home / "catalog"
 
     def folders(self) -> dict[str, str]:
-        """The variables that name folders, in full: for processes that may stand elsewhere."""
+        """The variables that name folders, in full, and what `gaelp.toml` said where this process was started.
+
+        For processes that may stand elsewhere.
+        """
         catalog = {"GAELP_CATALOG": os.pathsep.join(map(str, self.catalog))} if self.catalog else {}
-        return {"GAELP_HOME": str(self.home), **catalog}
+        return {**self.from_start_folder, "GAELP_HOME": str(self.home), **catalog}
 
     @property
     def dagster_home(self) -> Path:
@@ -136,35 +157,51 @@ def default_home(folder: Path = CHECKOUT) -> Path:
     return folder / ".gaelp" if is_checkout(folder) else user_data_path("gaelp", appauthor=False)
 
 
-def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """The settings that the environment (or the given mapping) says.
+def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
+    """The settings that the environment (or the given mapping) and the files `gaelp.toml` say.
+
+    A `GAELP_` variable that is unknown is warned of, once in a process.
+
+    Args:
+        environ: the variables; those of this process if left out.
+        folder: where `gaelp.toml` is looked for before the home. Left out, it is the folder where this process stands or, with `environ`,
+            none.
 
     Raises:
-        GaelpError: a `GAELP_` variable is unknown or has a wrong value; all problems at once.
+        GaelpError: a variable or a setting of a file has a wrong value, or a file has an unknown setting; all problems at once.
 
     >>> load_settings({"GAELP_FIRST_DATE": "2026-01-01"}).first_date
     datetime.date(2026, 1, 1)
     """
     env = os.environ if environ is None else environ
-    problems = [
-        unknown("environment variable", name, VARIABLES)
-        for name in sorted(env)
-        if name.startswith("GAELP_") and name not in VARIABLES
-    ]
+    _warn_of_unknown(env)
+    start = _start_folder() if environ is None and folder is None else folder
+    here = ConfigFile({}) if start is None else read_config_file(start / FILE_NAME, VARIABLES, FOLDERS)
+    given = {name: Given(value, name) for name in VARIABLES if (value := env.get(name))}
+    given = {**here.values, **given}
+    problems = [*here.problems]
+    origins: dict[str, str] = {}
 
     def read(name: str, parse: Callable[[str], T], default: T) -> T:
-        value = env.get(name)
-        if not value:
+        found = given.get(name)
+        origins[name] = DEFAULT if found is None else ENVIRONMENT if found.where == name else found.where
+        if found is None or not found.text:
             return default
         try:
-            return parse(value)
+            return parse(found.text)
         except ValueError as error:
-            problems.append(_wrong(name, value, str(error)))
+            problems.append(_wrong(name, found, str(error)))
             return default
 
     home = read("GAELP_HOME", _folder, default_home())
     if home.exists() and not home.is_dir():
-        problems.append(_wrong("GAELP_HOME", str(home), "is not a folder"))
+        problems.append(_wrong("GAELP_HOME", Given(str(home), "GAELP_HOME"), "is not a folder"))
+    elif home != start:
+        kept = read_config_file(home / FILE_NAME, VARIABLES, FOLDERS)
+        problems += kept.problems
+        if "GAELP_HOME" in kept.values:
+            problems.append(_home_in_home(kept.values["GAELP_HOME"].where))
+        given = {**kept.values, **given}
     gateway: LocalGateway | GcsGateway = LocalGateway(home / "export_gateway")
     warehouse: DuckDBAddress | BigQueryAddress = DuckDBAddress(home / "warehouse.duckdb")
     settings = Settings(
@@ -175,6 +212,10 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
         catalog=read("GAELP_CATALOG", _folders, ()),
         query_seconds=read("GAELP_QUERY_SECONDS", _seconds, DEFAULT_QUERY_SECONDS),
         shared=read("GAELP_SHARED", _shared, default=False),
+        origins=MappingProxyType(origins),
+        from_start_folder=MappingProxyType(
+            {name: value.text for name, value in here.values.items() if given[name] is value}
+        ),
     )
     if problems:
         raise GaelpError(*problems)
@@ -184,12 +225,55 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
     return settings
 
 
+def _start_folder() -> Path | None:
+    """The folder where the process stands, which can be gone."""
+    with suppress(OSError):
+        return Path.cwd()
+    return None
+
+
+_warned: Final[set[str]] = set()
+
+
+def _warn_of_unknown(env: Mapping[str, str]) -> None:
+    """Warns of variables that look like settings and are none, each once: they may be of a newer or older version, or a slip of the pen."""
+    for name in sorted(env):
+        if name.startswith(PREFIX) and name not in VARIABLES and name not in _warned:
+            _warned.add(name)
+            _log.warning("%s", unknown("environment variable", name, VARIABLES))
+
+
+def without_secrets(address: str) -> str:
+    """The address with `***` in the place of what may be a password or a token.
+
+    >>> without_secrets("gs://user:hunter2@bucket/prefix?access_token=abc&location=US")
+    'gs://user:***@bucket/prefix?access_token=***&location=US'
+    """
+    hidden = _PASSWORD.sub(r"\1***@", address)
+    return _SECRET_OPTION.sub(r"\1***", hidden)
+
+
+_PASSWORD: Final = re.compile(r"(?<=://)([^/@:]*:)[^/@]*@")
+_SECRET_OPTION: Final = re.compile(
+    r"([?&][^=&]*(?:key|pass|pwd|secret|token|credential)[^=&]*=)[^&]*", re.IGNORECASE
+)
+
+
 def _emulator(host: str) -> str:
     return host if "://" in host else f"http://{host}"
 
 
-def _wrong(name: str, value: str, why: str) -> Problem:
-    return Problem(f"{value!r} {why}", where=name, expected=VARIABLES[name])
+def _wrong(name: str, found: Given, why: str) -> Problem:
+    where = name if found.where == name else f"{found.where}, {name.removeprefix(PREFIX).lower()}"
+    return Problem(f"{without_secrets(found.text)!r} {why}", where=where, expected=VARIABLES[name])
+
+
+def _home_in_home(where: str) -> Problem:
+    return Problem(
+        "the home cannot be set in a file that lies in it",
+        where,
+        "it in GAELP_HOME, or in gaelp.toml of the folder where the command is started",
+    )
 
 
 def _folder(value: str) -> Path:

@@ -59,7 +59,6 @@ def test_addresses_of_production() -> None:
         ("GAELP_QUERY_SECONDS", "soon", "'soon' is not a number"),
         ("GAELP_QUERY_SECONDS", "nan", "is no time to wait"),
         ("GAELP_QUERY_SECONDS", "0", "is no time to wait"),
-        ("GAELP_WAREHOSE", "duckdb:///file", "did you mean 'GAELP_WAREHOUSE'?"),
         ("GAELP_HOME", __file__, "is not a folder"),
         ("GAELP_HOME", "~nobody-here/home", "names the home of a user"),
         ("GAELP_CATALOG", f"/one{os.pathsep}{os.pathsep}/two", "has an empty name"),
@@ -70,6 +69,81 @@ def test_a_wrong_value_is_named_with_the_right_ones(name: str, value: str, expec
         load_settings({name: value})
     assert name in str(caught.value)
     assert expected in str(caught.value)
+
+
+def test_a_variable_that_is_no_setting_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It ended every command: a variable of a newer version, or of another tool of the name, kept all of them from working."""
+    for _ in range(2):
+        load_settings({"GAELP_WAREHOSE": "hunter2"})
+    [warned] = [record.getMessage() for record in caplog.records]
+    assert "unknown environment variable 'GAELP_WAREHOSE', did you mean 'GAELP_WAREHOUSE'?" in warned
+    assert "hunter2" not in warned
+
+
+def config(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "gaelp.toml").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_the_one_in_the_home(
+    tmp_path: Path,
+) -> None:
+    start = config(tmp_path / "start", 'home = "../home"\nquery_seconds = 20\nfirst_date = 2026-01-02\n')
+    home = config(
+        tmp_path / "home", '# mine\ngateway = "gs://bucket"\nquery_seconds = 30\ncatalog = ["one", "/two"]\n'
+    )
+    settings = load_settings({"GAELP_FIRST_DATE": "2026-05-05"}, folder=start)
+    assert settings.home.resolve() == home
+    assert settings.gateway == GcsGateway("bucket", "")
+    assert (settings.query_seconds, settings.first_date) == (20, dt.date(2026, 5, 5))
+    assert [path.resolve() for path in settings.catalog] == [home / "one", Path("/two")]
+    assert settings.origins == {
+        "GAELP_HOME": f"{start}/gaelp.toml, line 1",
+        "GAELP_QUERY_SECONDS": f"{start}/gaelp.toml, line 2",
+        "GAELP_FIRST_DATE": "environment",
+        "GAELP_GATEWAY": f"{settings.home}/gaelp.toml, line 2",
+        "GAELP_CATALOG": f"{settings.home}/gaelp.toml, line 4",
+        "GAELP_WAREHOUSE": "default",
+        "GAELP_SHARED": "default",
+    }
+    # What is started elsewhere does not find the file of this folder.
+    assert settings.folders()["GAELP_QUERY_SECONDS"] == "20"
+    assert "GAELP_FIRST_DATE" not in settings.folders()
+    assert load_settings({**settings.folders(), "GAELP_FIRST_DATE": "2026-05-05"}) == settings
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('\nwarehose = "x"\n', "line 2: unknown setting 'warehose', did you mean 'warehouse'?"),
+        ("query_seconds = true", "line 1: the value of query_seconds is of another kind"),
+        ('gateway = ["gs://bucket"]', "line 1: the value of gateway is of another kind"),
+        ("first_date = 2026-01-01T00:00:00Z", "line 1: the value of first_date is of another kind"),
+        ('shared = "all"', "line 1, shared: 'all' is not a way to share"),
+        ("a = 1\nwarehouse = x", "line 2, column 13: is not TOML"),
+        ('gateway = "gs://x', "line 1: is not TOML"),
+        ("[gateway]\nurl = 1", "line 1: the value of gateway is of another kind"),
+        ('home = "elsewhere"', "line 1: the home cannot be set in a file that lies in it"),
+        ('gateway = "s3://user:hunter2@bucket"', "'s3://user:***@bucket' is not the address of a gateway"),
+    ],
+)
+def test_a_wrong_file_is_told_with_its_line_and_no_secret(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(GaelpError) as caught:
+        load_settings({"GAELP_HOME": str(config(tmp_path, text))})
+    assert f"{tmp_path}/gaelp.toml" in str(caught.value)
+    assert expected in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_file_that_is_no_text_or_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "gaelp.toml").write_bytes(b'gateway = "\xff"')
+    with pytest.raises(GaelpError, match="is not UTF-8 at byte 11"):
+        load_settings({"GAELP_HOME": str(tmp_path)})
+    (tmp_path / "gaelp.toml").unlink()
+    (tmp_path / "gaelp.toml").mkdir()
+    with pytest.raises(GaelpError, match="cannot be read: Is a directory"):
+        load_settings({"GAELP_HOME": str(tmp_path)})
 
 
 def test_all_wrong_values_come_at_once() -> None:

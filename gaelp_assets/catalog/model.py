@@ -74,19 +74,23 @@ FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,
 class Field(CatalogModel):
     """A column, in BigQuery's JSON schema words; `bq show --schema` prints can be pasted in."""
 
-    name: FieldName
+    name: FieldName = Described(description="the column's name")
     type: Annotated[
         FieldType,
         BeforeValidator(lambda value: TYPE_ALIASES.get(value, value) if isinstance(value, str) else value),
     ]
-    mode: Literal["REQUIRED", "NULLABLE", "REPEATED"] = "NULLABLE"
-    description: str = ""
-    fields: tuple[Field, ...] = ()
-    policyTags: Mapping[str, tuple[str, ...]] | None = None  # noqa: N815 - BigQuery's word
+    mode: Literal["REQUIRED", "NULLABLE", "REPEATED"] = Described(
+        default="NULLABLE", description="whether a row must have a value, may have none, or has an array"
+    )
+    description: str = Described(default="", description="what it means and its unit, for people")
+    fields: tuple[Field, ...] = Described(default=(), description="the fields of a RECORD")
+    policyTags: Mapping[str, tuple[str, ...]] | None = Described(  # noqa: N815 - BigQuery's word
+        default=None, description="BigQuery's policy tags, as an array of their resource names under `names`"
+    )
     sensitive: bool = Described(
         default=False, description="its values never leave the warehouse: not in samples, not in charts"
     )
-    checks: tuple[Check, ...] = ()
+    checks: tuple[Check, ...] = Described(default=(), description="rules that its values must keep")
     was: tuple[FieldName, ...] = Described(
         default=(),
         description="its former names: lines that use one are rows, too, and its column is renamed",
@@ -123,7 +127,7 @@ class Partitioning(CatalogModel):
 class ForeignKey(CatalogModel):
     """Fields whose values must exist in another table."""
 
-    fields: tuple[str, ...] = Described(min_length=1)
+    fields: tuple[str, ...] = Described(min_length=1, description="the fields that refer")
     references: str = Described(description="the table, as DATASET.NAME or as NAME")
     referenced_fields: tuple[str, ...] = Described(default=(), description="the same names where left out")
 
@@ -165,13 +169,13 @@ class Latest(CatalogModel):
 class Chart(CatalogModel):
     """A picture of a relation in its asset's metadata: y over x, a line for each series, a panel for each facet."""
 
-    x: str
-    y: str
-    series: str | None = None
-    facet: str | None = None
+    x: str = Described(description="the field along the horizontal axis")
+    y: str = Described(description="the field along the vertical axis")
+    series: str | None = Described(default=None, description="a field: a line for each of its values")
+    facet: str | None = Described(default=None, description="a field: a panel for each of its values")
     low: str | None = Described(default=None, description="lower edge of the band around y")
     high: str | None = Described(default=None, description="upper edge of the band around y")
-    title: str = ""
+    title: str = Described(default="", description="above the picture")
 
 
 class Relation(CatalogModel):
@@ -187,35 +191,45 @@ class Relation(CatalogModel):
     """Keys of its file, and `fields.NAME` of fields, of which nothing can be told, as what stands there is wrong. Empty in a catalogue
     without problems; otherwise, nothing that depends on them is called wrong besides."""
 
-    kind: Kind = Kind.TABLE
-    description: str = Described(min_length=1)
+    kind: Kind = Described(default=Kind.TABLE, description="how it comes to hold rows")
+    description: str = Described(min_length=1, description="what it holds, for people")
     owner: str = Described(
         pattern=r"^(team:[A-Za-z0-9_-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$",
         description="team:NAME or an e-mail address",
     )
-    fields: tuple[Field, ...] = Described(min_length=1)
+    fields: tuple[Field, ...] = Described(min_length=1, description="its columns, in order")
     checks: tuple[Check, ...] = Described(default=(), description="rules over several fields of a row")
-    primary_key: tuple[str, ...] = ()
+    primary_key: tuple[str, ...] = Described(
+        default=(), description="the fields that tell one row from another; every loaded table has some"
+    )
     key_scope: KeyScope = Described(
         default=KeyScope.TABLE,
         description="table: a key stands once in the whole table; slice: once in each slice",
     )
-    foreign_keys: tuple[ForeignKey, ...] = ()
+    foreign_keys: tuple[ForeignKey, ...] = Described(
+        default=(), description="fields whose values must exist in other tables"
+    )
     sequences: tuple[RowSequence, ...] = Described(
         default=(),
         description="orders of rows; the asset check `sequences` finds those that go on after their end",
     )
-    partitioning: Partitioning | None = None
+    partitioning: Partitioning | None = Described(default=None, description="what it is sliced by")
     reads_slices: ReadsSlices | None = Described(
         default=None,
         description="the other days that a slice of a derived relation is made of, as with LAG and running totals",
     )
-    clustering: tuple[str, ...] = Described(default=(), max_length=4)
+    clustering: tuple[str, ...] = Described(
+        default=(), max_length=4, description="fields that BigQuery sorts its blocks by"
+    )
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"
     )
-    retention_days: int | None = Described(default=None, ge=1)
-    on_key_conflict: Literal["reject"] | Latest = "reject"
+    retention_days: int | None = Described(
+        default=None, ge=1, description="rows of older days are removed; all are kept if left out"
+    )
+    on_key_conflict: Literal["reject"] | Latest = Described(
+        default="reject", description="what becomes of a second row with the same key and other content"
+    )
     max_reject_fraction: float = Described(
         default=0.5, ge=0, le=1, description="a batch with more rejected lines than this is set aside whole"
     )
@@ -227,8 +241,10 @@ class Relation(CatalogModel):
     freshness_hours: float | None = Described(
         default=None, gt=0, description="older than this, the asset is stale"
     )
-    asset_check_severity: Mapping[AssetCheckName, Severity] = Described(default_factory=dict)
-    chart: Chart | None = None
+    asset_check_severity: Mapping[AssetCheckName, Severity] = Described(
+        default_factory=dict, description="by asset check: whether a failure is an ERROR or a WARN"
+    )
+    chart: Chart | None = Described(default=None, description="a picture of it on its asset's page")
     tags: Mapping[str, str] = Described(
         default_factory=dict, description="shown in Dagster and as labels of BigQuery; they change nothing"
     )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gaelp_assets.cli import render
-from gaelp_assets.settings import CHECKOUT, Settings, is_checkout, load_settings
+from gaelp_assets.cli import render, render_json
+from gaelp_assets.cli.session import current_settings
+from gaelp_assets.settings import CHECKOUT, Settings, is_checkout
 
 if TYPE_CHECKING:
     from gaelp_assets.catalog import Catalog
@@ -41,7 +42,7 @@ def validate(
     from gaelp_assets.operations.catalog_problems import validate_catalog
     from gaelp_assets.sql.analyzer import is_installed
 
-    settings = load_settings()
+    settings = current_settings()
     if google and not is_installed():
         raise typer.BadParameter("Google's analyzer is not here: pip install zetasql", param_hint="--google")
     found = validate_catalog(
@@ -54,26 +55,35 @@ def validate(
 
 
 @app.command("list")
-def list_relations() -> None:
+def list_relations(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
     """List the relations, and those that are set aside for their problems."""
-    catalog = _catalog(load_settings())
+    catalog = _catalog(current_settings())
+    if as_json:
+        render_json.print_json(render_json.catalog_values(catalog))
+        return
     render.print_relations(list(catalog))
     render.print_set_aside(catalog.set_aside.values())
 
 
 @app.command("show")
-def show(name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME where one dataset has it")]) -> None:
+def show(
+    name: Annotated[str, typer.Argument(help="DATASET.NAME, or NAME where one dataset has it")],
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
     """Show one relation: its file, fields, rules, keys, slices, what it reads and feeds, and how a view is kept and why."""
     from gaelp_assets.warehouse.bigquery.materialization_rules import decide
 
-    catalog = _catalog(load_settings())
+    catalog = _catalog(current_settings())
     relation = catalog.find(name)
-    render.print_relation(
-        relation,
-        reads=sorted(catalog.upstream.get(relation.id, ())),
-        feeds=[derived.id for derived in catalog.downstream({relation.id})],
-        decision=decide(relation, catalog) if relation.is_derived and relation.is_stored else None,
-    )
+    reads = sorted(catalog.upstream.get(relation.id, ()))
+    feeds = [derived.id for derived in catalog.downstream({relation.id})]
+    decision = decide(relation, catalog) if relation.is_derived and relation.is_stored else None
+    if as_json:
+        render_json.print_json(
+            render_json.relation_values(relation, reads=reads, feeds=feeds, decision=decision)
+        )
+    else:
+        render.print_relation(relation, reads=reads, feeds=feeds, decision=decision)
 
 
 @app.command("new")
@@ -91,7 +101,7 @@ def new(
     from gaelp_assets.catalog.folders import FOLDER, catalog_folders
     from gaelp_assets.catalog.new import new_relation
 
-    settings = load_settings()
+    settings = current_settings()
     target = folder or (*settings.catalog, settings.home_catalog)[0]
     for path in new_relation(name, target, view=view, others=[FOLDER, *catalog_folders(settings)]):
         render.print_line(str(path))
@@ -103,7 +113,7 @@ def schema() -> None:
     from gaelp_assets.catalog.folders import catalog_folders
     from gaelp_assets.catalog.json_schema import write_json_schema
 
-    settings = load_settings()
+    settings = current_settings()
     _catalog(settings)
     for folder in catalog_folders(settings):
         render.print_line(str(write_json_schema(folder)))
@@ -118,17 +128,22 @@ def pages(
         ),
     ] = None,
 ) -> None:
-    """Write a page of documentation for each dataset; in a checkout also the committed JSON Schema."""
+    """Write a page of documentation for each dataset; in a checkout also the committed JSON Schema, and the reference of its keys."""
     from gaelp_assets.catalog.json_schema import write_json_schema
     from gaelp_assets.catalog.pages import write_pages
+    from gaelp_assets.catalog.reference_page import REFERENCE_FILE
     from gaelp_assets.platform import read_catalog
+    from gaelp_assets.validation.rule_entries import catalogue_reference
 
     if folder is None:
         if not is_checkout(CHECKOUT):
             raise typer.BadParameter("name the folder that the pages go to", param_hint="FOLDER")
         write_json_schema()
+        reference = CHECKOUT / "docs" / REFERENCE_FILE
+        reference.write_text(catalogue_reference(), encoding="utf-8")
+        render.print_line(str(reference))
         catalog, folder = read_catalog(), CHECKOUT / "docs" / "tables"
     else:
-        catalog = _catalog(load_settings())
+        catalog = _catalog(current_settings())
     for path in write_pages(catalog, folder):
         render.print_line(str(path))

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.runs.holders import Held, holding
 from gaelp_assets.settings import LOCATION, Settings
 
 if TYPE_CHECKING:
@@ -103,8 +104,34 @@ def run_dev(
     it is less. A child that ends by itself with 0 is done; Dagster, or a child with another code, ends everything.
 
     Raises:
-        GaelpError: the port is taken.
+        GaelpError: another one runs in this home, or the port is taken.
     """
+    try:
+        with holding(dev_lock(settings), "gaelp dev", f"http://{host}:{port}"):
+            return _run_alone(settings, port, host, children or {}, on_ready, on_stop)
+    except Held as held:
+        raise GaelpError(
+            Problem(
+                f"one runs in this home already: {held.words}",
+                str(settings.home),
+                remedy="Open its page, or stop it first; for a second one, name another home in GAELP_HOME.",
+            )
+        ) from None
+
+
+def dev_lock(settings: Settings) -> Path:
+    """The lock file that `gaelp dev` holds while it runs."""
+    return settings.home / "dev.lock"
+
+
+def _run_alone(
+    settings: Settings,
+    port: int,
+    host: str,
+    children: Mapping[str, Sequence[str]],
+    on_ready: Callable[[str], None] | None,
+    on_stop: Callable[[Sequence[str]], None] | None,
+) -> int:
     _require_free(host, port)
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
     environment = {
@@ -121,7 +148,7 @@ def run_dev(
         host,
         str(port),
     ]
-    commands = {DAGSTER: serve, **(children or {})}
+    commands = {DAGSTER: serve, **children}
     with _stop_signals() as stopped, _processes(commands, environment, on_stop) as running:
         dagster = running[DAGSTER]
         code = _watch(

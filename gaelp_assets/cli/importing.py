@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from gaelp_assets.cli import render
+from gaelp_assets.cli.tables import table
 from gaelp_assets.errors import GaelpError, Problem
 
 
@@ -73,9 +74,9 @@ def import_(
         }
         print(json.dumps(report))
         return
-    render.table("", ("table", "rows"), sorted(done.rows.items()))
+    table("", ("table", "rows"), sorted(done.rows.items()))
     if done.tally.dropped:
-        render.table("dropped", ("why", "number"), done.tally.dropped.most_common())
+        table("dropped", ("why", "number"), done.tally.dropped.most_common())
     for text in (*damage, *notes):
         render.print_line(text)
     verb = "would be handed over" if dry_run else "are handed over"

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import json
 import logging
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
 from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
@@ -22,13 +17,13 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
 
+from gaelp_assets.cli import tables
+from gaelp_assets.cli.render_json import print_json, status_values
+from gaelp_assets.cli.tables import table
 from gaelp_assets.errors import Problem
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from gaelp_assets.catalog import Relation
     from gaelp_assets.catalog.set_aside import SetAside
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
@@ -39,11 +34,9 @@ if TYPE_CHECKING:
     from gaelp_assets.warehouse.quotas import QuotaLeft
     from gaelp_assets.warehouse.reader import Cost
 
-# Beside a terminal there is no width to keep to: a table in a file or a pipe is not folded.
-WIDTH_OF_FILES: Final = 240
 _COUNTS: Final = ("rejected", "superseded", "withdrawn")
-_out = Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
-_err = Console(stderr=True, soft_wrap=True, width=None if sys.stderr.isatty() else WIDTH_OF_FILES)
+_out: Final = tables.OUT
+_err: Final = tables.ERR
 
 
 def print_line(text: str) -> None:
@@ -62,16 +55,23 @@ def print_problems(problems: Sequence[Problem]) -> None:
         _err.print(f"[bold red]error:[/] {escape(str(problem))}", highlight=False)
 
 
+def print_notice(text: str) -> None:
+    """A line on stderr that is no problem."""
+    _err.print(f"[yellow]notice:[/] {escape(text)}", highlight=False)
+
+
 class _Notices(logging.Handler):
     """Shows warnings of the platform's own as notices."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _err.print(f"[yellow]notice:[/] {escape(record.getMessage())}", highlight=False)
+        print_notice(record.getMessage())
 
 
 def show_notices() -> None:
     """From now on, what the platform warns of is shown on stderr."""
-    logging.getLogger("gaelp_assets").addHandler(_Notices(logging.WARNING))
+    logger = logging.getLogger("gaelp_assets")
+    if not any(isinstance(handler, _Notices) for handler in logger.handlers):
+        logger.addHandler(_Notices(logging.WARNING))
 
 
 def counted(rows: int) -> str:
@@ -114,49 +114,6 @@ def counting(what: str) -> Iterator[Callable[[int], None]]:
     with Progress(*columns, console=_err, transient=True) as shown:
         task = shown.add_task(what, total=None)
         yield lambda number: shown.update(task, completed=number)
-
-
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table; numbers to the right with thousands separators."""
-    numeric = [
-        bool(rows) and all(isinstance(row[i], int | float) for row in rows) for i in range(len(columns))
-    ]
-    shown = Table(title=title or None, title_justify="left", header_style="bold")
-    for name, right in zip(columns, numeric, strict=True):
-        shown.add_column(name, justify="right" if right else "left", overflow="fold")
-    for row in rows:
-        shown.add_row(*(escape(_cell(value)) for value in row))
-    _out.print(shown)
-
-
-def _cell(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.4g}"
-        case dt.datetime():
-            return value.strftime("%Y-%m-%d %H:%M:%S")
-        case bytes():
-            return value.decode("utf-8", "backslashreplace")
-        case list() | dict():
-            return json.dumps(value, default=str, ensure_ascii=False)
-        case _:
-            return str(value)
-
-
-def print_frame(frame: pl.DataFrame, rows: int | None = None) -> None:
-    """A query's result; of a frame with more rows, the first `rows`, and that there are more."""
-    shown = frame if rows is None else frame.head(rows)
-    table("", shown.columns, shown.rows())
-    if shown.height < frame.height:
-        print_line(f"{shown.height:,} of more rows: --limit shows more, --output writes them all to a file")
-    else:
-        print_line(counted(shown.height))
 
 
 def print_relations(relations: Sequence[Relation]) -> None:
@@ -314,7 +271,7 @@ def print_summary(platform: PlatformReader) -> None:
 def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_json: bool) -> None:
     """Queue, failures, stuck files and tables."""
     if as_json:
-        print(json.dumps({"warehouse": warehouse, "gateway": gateway, **_plain(status)}, default=str))
+        print_json({"warehouse": warehouse, "gateway": gateway, **status_values(status)})
         return
     print_line(f"gateway    {gateway}\nwarehouse  {warehouse}")
     table(
@@ -369,26 +326,6 @@ def _print_head_room(room: QuotaLeft) -> None:
     )
     if room.used is None:
         print_line(f"What is used is not known, and is taken for nothing: {room.unknown_because}")
-
-
-def _plain(status: PlatformStatus) -> dict[str, object]:
-    return {
-        "at": status.at,
-        "stages": {stage.value: dataclasses.asdict(count) for stage, count in status.stages.items()},
-        "failures": [
-            {"file": f.stored.name, "problems": [str(p) for p in f.problems]} for f in status.failures
-        ],
-        "out_of_range": [file.stored.name for file in status.out_of_range],
-        "stuck": [file.stored.name for file in status.stuck],
-        "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
-        "derived": [dataclasses.asdict(count) for count in status.derived],
-        "quota_left": status.quota_left and _plain_head_room(status.quota_left),
-    }
-
-
-def _plain_head_room(room: QuotaLeft) -> dict[str, object]:
-    derived = {"left": room.left, "writes_left": room.writes_left, "renewed_at": room.renewed_at}
-    return {**dataclasses.asdict(room), **derived}
 
 
 def print_gateway(

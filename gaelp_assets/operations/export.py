@@ -7,20 +7,17 @@ https://cloud.google.com/bigquery/docs/reference/standard-sql/json_functions#jso
 
 from __future__ import annotations
 
-import base64
-import datetime as dt
 import json
-import math
 import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
+from gaelp_assets.operations.json_values import json_value
 
 Writer = Callable[[pl.DataFrame, Path], None]
 
@@ -110,39 +107,12 @@ ENDINGS: Final[Mapping[str, Writer]] = {
 
 
 def _json(value: object) -> str:
-    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(json_value(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _text(value: object) -> str:
     """A value as CSV has it."""
     if isinstance(value, pl.Series):
         value = value.to_list()
-    plain = _plain(value)
+    plain = json_value(value)
     return plain if isinstance(plain, str) else _json(plain)
-
-
-def _plain(value: object) -> object:
-    """The value in JSON's terms."""
-    match value:
-        case float():
-            return value if math.isfinite(value) else _NOT_FINITE[str(value)]
-        case bytes():
-            return base64.b64encode(value).decode("ascii")
-        case Decimal():
-            text = f"{value:f}"
-            return text.rstrip("0").rstrip(".") if "." in text else text
-        case dt.datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case dt.date() | dt.time():
-            return value.isoformat()
-        case dt.timedelta():
-            return f"PT{value / dt.timedelta(seconds=1):.6f}S"
-        case dict():
-            return {name: _plain(inner) for name, inner in value.items()}
-        case list():
-            return [_plain(inner) for inner in value]
-        case _:
-            return value
-
-
-_NOT_FINITE: Final = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}

@@ -244,9 +244,12 @@ def rejected_by(platform: PlatformReader, run_ids: Sequence[str]) -> dict[str, i
     return found
 
 
-def open_lines(platform: PlatformReader) -> int:
-    """The number of open lines of all tables."""
-    frame = platform.warehouse.query(f"SELECT COUNT(*) AS n FROM {DEAD_LETTER} WHERE {OPEN}").frame
+def open_lines(platform: PlatformReader, relation: Relation | None = None) -> int:
+    """The number of open lines of a table, or of all."""
+    conditions, parameters = open_conditions(relation)
+    frame = platform.warehouse.query(
+        f"SELECT COUNT(*) AS n FROM {DEAD_LETTER} WHERE {conditions}", parameters
+    ).frame
     return int(frame.item())
 
 

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import Problem, TransientError
+from gaelp_assets.runs.holders import Held, holding
 from gaelp_assets.runs.orphans import IN_PROCESS_TAG, fail_orphans, process_lock
 from gaelp_assets.runs.planning import ASSET_JOB, PlannedRun, RunPlan, quiet
 from gaelp_assets.runs.plans import plan_loads, plan_refresh, plan_sort
@@ -44,6 +45,9 @@ class RunResult:
     """The asset checks that did not pass, as `dataset.name: check`."""
 
 
+# The sensors hold the lock for a moment, whenever they look for runs of processes that are gone.
+PATIENCE_SECONDS: Final = 2.0
+
 MakePlan = Callable[["Platform", dg.DagsterInstance, dt.datetime], RunPlan]
 STAGES: Final[tuple[tuple[str, MakePlan], ...]] = (
     ("sort", plan_sort),
@@ -61,6 +65,7 @@ def run_pending(
     on_progress: OnRunProgress | None = None,
     *,
     refresh_only: bool = False,
+    on_wait: Callable[[str], None] | None = None,
 ) -> list[RunResult]:
     """Sorts, loads and refreshes until nothing is waiting, or nothing more can be done; the runs, in order.
 
@@ -74,31 +79,27 @@ def run_pending(
         instance: Dagster's, which keeps the history of the runs.
         on_progress: called before and after each run.
         refresh_only: sorts and loads nothing.
+        on_wait: called, again and again, with the process that is doing the same, for as long as it does. Without it nobody waits.
 
     Raises:
-        TransientError: gateway or warehouse cannot be asked.
-        GaelpError: another process is doing the same.
+        TransientError: gateway or warehouse cannot be asked, or another process is doing the same.
     """
-    from filelock import Timeout
-
-    lock = process_lock(platform.settings)
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise GaelpError(
+        with holding(
+            process_lock(platform.settings), "gaelp ingest", on_wait=on_wait, patience=PATIENCE_SECONDS
+        ):
+            fail_orphans(instance, of_daemon=True)
+            report_writes(platform, instance)
+            rounds = _Rounds(definitions, platform, instance, on_progress)
+            return list(rounds.run(STAGES[-1:] if refresh_only else STAGES))
+    except Held as held:
+        raise TransientError(
             Problem(
-                "another process is loading what is pending",
-                str(lock.lock_file),
-                remedy="Wait until it has ended, and run it again if files are left.",
+                f"another process is loading what is pending: {held.words}",
+                str(platform.settings.home),
+                remedy="Run it again when that has ended, or wait for it: gaelp ingest --wait",
             )
         ) from None
-    try:
-        fail_orphans(instance, of_daemon=True)
-        report_writes(platform, instance)
-        rounds = _Rounds(definitions, platform, instance, on_progress)
-        return list(rounds.run(STAGES[-1:] if refresh_only else STAGES))
-    finally:
-        lock.release()
 
 
 class _Rounds:

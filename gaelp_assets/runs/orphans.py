@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
 
 import dagster as dg
 
+from gaelp_assets.runs.holders import Held, holding
 from gaelp_assets.runs.planning import SLOT_TAG
 from gaelp_assets.settings import Settings
-
-if TYPE_CHECKING:
-    from filelock import FileLock
 
 UNFINISHED_RUN_STATUSES: Final = [
     status
@@ -28,12 +26,9 @@ SILENCE_SECONDS: Final = 100
 IN_PROCESS_TAG: Final = {"gaelp/launcher": "in process"}
 
 
-def process_lock(settings: Settings) -> FileLock:
-    """The lock that a process holds while it executes runs by itself."""
-    from filelock import FileLock
-
-    settings.home.mkdir(parents=True, exist_ok=True)
-    return FileLock(settings.home / "ingest.lock")
+def process_lock(settings: Settings) -> Path:
+    """The lock file that a process holds while it executes runs by itself (see `holders.holding`)."""
+    return settings.home / "ingest.lock"
 
 
 def fail_orphans(instance: dg.DagsterInstance, *, of_daemon: bool) -> int:
@@ -61,22 +56,17 @@ def daemon_lives(instance: dg.DagsterInstance) -> bool:
 
 def release_orphans(instance: dg.DagsterInstance, settings: Settings) -> None:
     """Frees the slots of dead processes, if no living one executes runs by itself."""
-    with _if_free(settings) as free:
-        if free:
-            fail_orphans(instance, of_daemon=False)
+    with suppress(Held), holding(process_lock(settings), "gaelp dev"):
+        fail_orphans(instance, of_daemon=False)
 
 
-@contextmanager
-def _if_free(settings: Settings) -> Iterator[bool]:
-    from filelock import Timeout
-
-    lock = process_lock(settings)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+def runs_of_daemon(instance: dg.DagsterInstance) -> dict[str, str]:
+    """The slots of the runs that a living daemon has queued or started, by run id."""
+    if not daemon_lives(instance):
+        return {}
+    runs = instance.get_runs(dg.RunsFilter(statuses=UNFINISHED_RUN_STATUSES))
+    return {
+        run.run_id: run.tags[SLOT_TAG]
+        for run in runs
+        if SLOT_TAG in run.tags and not run.tags.items() >= IN_PROCESS_TAG.items()
+    }

@@ -60,6 +60,8 @@ class QueryResult:
 
     frame: pl.DataFrame
     cost: Cost
+    total: int | None = None
+    """How many rows the whole result has; None where `frame` is a part of it and the others were not counted."""
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,11 @@ class Reader(Protocol):
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
         time_limit: float | None = None,
+        counting: float | None = None,
     ) -> QueryResult:
         """The result of one GoogleSQL SELECT. `labels` (asset, slice, run) go to the engine's job where it has such.
 
+        With `counting`, the rows beyond the `row_limit` are counted too, for so many seconds at most (see `QueryResult.total`).
         `time_limit` is in seconds, without what is waited for others; a query that takes longer is a `GaelpError`.
         """
         ...

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pytest
 
-from gaelp_assets.cli import render
+from gaelp_assets.cli import main, render
 from gaelp_assets.warehouse.reader import Cost
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
 
@@ -27,6 +30,24 @@ def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.Completed
     )
 
 
+def gaelp_here(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """The same in this process, where its imports are paid for once."""
+    out, err = io.StringIO(), io.StringIO()
+    code: object = 0
+    with (
+        mock.patch.dict(os.environ, {"GAELP_HOME": str(home), **variables}),
+        mock.patch.object(sys, "argv", ["gaelp", *arguments]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main.main()
+        except SystemExit as end:
+            code = end.code or 0
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
 @pytest.mark.parametrize(
     ("sql", "expected"),
     [
@@ -37,14 +58,14 @@ def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.Completed
     ],
 )
 def test_a_wrong_query_is_answered_in_words(tmp_path: Path, sql: str, expected: str) -> None:
-    answer = gaelp(tmp_path, "query", sql)
+    answer = gaelp_here(tmp_path, "query", sql)
     assert answer.returncode == 1
     assert expected in answer.stderr
     assert "Traceback" not in answer.stderr
 
 
 def test_a_table_that_holds_nothing_yet_is_empty_and_no_error(tmp_path: Path) -> None:
-    answer = gaelp(tmp_path, "query", "SELECT COUNT(*) AS n FROM training.episodes")
+    answer = gaelp_here(tmp_path, "query", "SELECT COUNT(*) AS n FROM training.episodes")
     assert answer.returncode == 0
     assert "│ 0 │" in answer.stdout
 
@@ -61,7 +82,7 @@ def test_a_table_that_holds_nothing_yet_is_empty_and_no_error(tmp_path: Path) ->
 def test_commands_that_only_look_make_nothing_in_an_empty_home(
     tmp_path: Path, arguments: tuple[str, ...]
 ) -> None:
-    answer = gaelp(tmp_path / "home", *arguments)
+    answer = gaelp_here(tmp_path / "home", *arguments)
     assert answer.returncode in {0, 2}, answer.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -71,7 +92,7 @@ def test_a_query_ends_with_what_it_cost_and_says_which_table_differs(tmp_path: P
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as con:
         con.execute(f"ALTER TABLE {TABLE} DROP COLUMN format")
     before = (tmp_path / "warehouse.duckdb").read_bytes()
-    answer = gaelp(tmp_path, "query", f"SELECT bytes FROM {TABLE}")
+    answer = gaelp_here(tmp_path, "query", f"SELECT bytes FROM {TABLE}")
     assert answer.returncode == 0, answer.stderr
     said, cost = answer.stderr.splitlines()
     assert said.startswith(f"notice: {TABLE}: differs from the catalogue (")
@@ -89,24 +110,20 @@ def test_what_bigquery_read_and_billed_is_shown(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("ending", ["csv", "json", "parquet"])
 def test_a_result_goes_to_a_file_with_nested_values(tmp_path: Path, ending: str) -> None:
     output = tmp_path / f"result.{ending}"
-    answer = gaelp(tmp_path / "home", "query", "SELECT 1 AS one, [1, 2] AS list", "--output", str(output))
+    answer = gaelp_here(
+        tmp_path / "home", "query", "SELECT 1 AS one, [1, 2] AS list", "--output", str(output)
+    )
     assert answer.returncode == 0, answer.stderr
     assert output.stat().st_size > 0
     if ending == "csv":
         assert output.read_text() == 'one,list\n1,"[1,2]"\n'
 
 
-def test_the_screen_stopped_at_1000_rows_without_a_word(tmp_path: Path) -> None:
-    rows_of = "SELECT x FROM UNNEST(GENERATE_ARRAY(1, {})) AS x"
-    for count, told in ((1001, "1,000 of more rows"), (1000, "1,000 rows")):
-        assert gaelp(tmp_path, "query", rows_of.format(count)).stdout.splitlines()[-1].startswith(told)
-
-
 def test_a_wrong_variable_and_a_wrong_ending_name_the_right_ones(tmp_path: Path) -> None:
-    assert "did you mean 'GAELP_HOME'?" in gaelp(tmp_path, "status", GAELP_HOMEE="x").stderr
+    assert "did you mean 'GAELP_HOME'?" in gaelp_here(tmp_path, "status", GAELP_HOMEE="x").stderr
     assert (
         ".arrow, .csv, .json, .ndjson, .parquet"
-        in gaelp(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
+        in gaelp_here(tmp_path, "query", "SELECT 1 AS one", "-o", "x.txt").stderr
     )
 
 
@@ -115,7 +132,7 @@ def test_status_for_programs_is_json(tmp_path: Path) -> None:
     drop(platform, f"cloud_ready/training/checkpoints/{SLICE.path}/a.ndjson", ndjson([checkpoint(1)]))
     load(platform)
     drop(platform, f"cloud_ready/training/checkpoints/{SLICE.path}/b.ndjson", ndjson([checkpoint(2)]))
-    answer = json.loads(gaelp(tmp_path, "status", "--json").stdout)
+    answer = json.loads(gaelp_here(tmp_path, "status", "--json").stdout)
     assert answer["stages"]["cloud_ready"]["files"] == 1
     [table] = [table for table in answer["tables"] if table["relation_id"] == "training.checkpoints"]
     assert (table["rows"], table["slices"]) == (1, 1)
@@ -123,11 +140,11 @@ def test_status_for_programs_is_json(tmp_path: Path) -> None:
 
 def test_a_file_that_is_set_aside_is_spoken_of(tmp_path: Path) -> None:
     drop(platform_in(tmp_path), "cloud_ready/nowhere/a.ndjson", b"{}")
-    answer = gaelp(tmp_path, "ingest")
+    answer = gaelp_here(tmp_path, "ingest")
     assert answer.returncode == 3, answer.stderr
     assert "1 files are set aside" in answer.stdout
     assert "does not name a table" in answer.stdout
-    assert "does not name a table" in gaelp(tmp_path, "gateway", "list").stdout
+    assert "does not name a table" in gaelp_here(tmp_path, "gateway", "list").stdout
 
 
 def test_ingest_ended_with_0_and_without_a_word_of_rejected_lines(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from gaelp_assets.catalog import WHOLE, Catalog, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.losses import DefinitionChanged
+from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.protocol import SliceChanged, Warehouse, WriteMode
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -526,6 +527,22 @@ def test_query_takes_parameters_limits_rows_and_returns_the_types_of_googlesql(
     limited = warehouse.query("SELECT step FROM lab.episodes ORDER BY score DESC", row_limit=3)
     assert limited.frame["step"].to_list() == [9, 8, 7]
     assert limited.cost.seconds > 0
+    assert limited.total is None
+    for limit, shown in ((3, 3), (30, 30), (31, 30)):
+        counted = warehouse.query(
+            "SELECT step FROM lab.episodes ORDER BY score DESC", row_limit=limit, counting=30
+        )
+        assert (counted.frame.height, counted.total) == (shown, 30)
+    assert warehouse.query("SELECT step FROM lab.episodes").total == 30
+
+
+def test_an_integer_parameter_is_an_int64_whatever_width_would_hold_it(warehouse: Warehouse) -> None:
+    """DuckDB took a small one for an INT32: `@n + @n` overflowed."""
+    parameters: Parameters = {"n": 2**31 - 1, "many": [1, 2**31 - 1]}
+    found = warehouse.query(
+        "SELECT @n + @n AS twice, (SELECT SUM(x) FROM UNNEST(@many) AS x) AS total", parameters
+    )
+    assert found.frame.rows() == [(2**32 - 2, 2**31)]
 
 
 def test_query_cannot_change_anything_nor_read_other_files(warehouse: Warehouse) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from polars.testing import assert_frame_equal
 
-from gaelp_assets.cli.main import EXIT_REJECTED
+from gaelp_assets.cli.exits import EXIT_REJECTED
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import correct_everything, load_everything, replay_everything

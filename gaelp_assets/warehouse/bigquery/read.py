@@ -78,16 +78,25 @@ def frame_of(jobs: Jobs, job: bigquery.QueryJob, reader: ReaderFactory | None = 
     `reader` makes a client of the Storage Read API (default: one of Google's, with the credentials of the job's client; none for an
     emulator, where Google's would call Google all the same). JSON is text, as in DuckDB.
     """
+    return counted_frame_of(jobs, job, reader)[0]
+
+
+def counted_frame_of(
+    jobs: Jobs, job: bigquery.QueryJob, reader: ReaderFactory | None = None, *, most: int | None = None
+) -> tuple[pl.DataFrame, int]:
+    """As `frame_of`, at most the first so many rows; and how many there are in all."""
     with errors.bigquery_errors("read a result", job.job_id), _unasked_for_advice():
-        rows = job.result(retry=jobs.retry, job_retry=None)
-        large = (rows.total_rows or 0) >= STORAGE_API_ROWS
+        rows = job.result(retry=jobs.retry, job_retry=None, max_results=most)
+        total = rows.total_rows or 0
+        # The Storage Read API knows no such bound.
+        large = most is None and total >= STORAGE_API_ROWS
         table = rows.to_arrow(
             bqstorage_client=reader() if large and reader is not None else None,
             create_bqstorage_client=large and reader is None and jobs.storage_api,
         )
     frame = pl.from_arrow(without_extensions(table))
     assert isinstance(frame, pl.DataFrame)
-    return frame
+    return frame, total
 
 
 def pandas_of(jobs: Jobs, job: bigquery.QueryJob) -> pd.DataFrame:

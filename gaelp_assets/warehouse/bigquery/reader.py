@@ -14,7 +14,7 @@ from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery.dialect import googlesql_type, quote, selected
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory
-from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of, pandas_of
+from gaelp_assets.warehouse.bigquery.read import ReaderFactory, counted_frame_of, pandas_of
 from gaelp_assets.warehouse.bigquery.usage import LIMITS, Usage
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
@@ -66,20 +66,27 @@ class BigQueryReader(BigQueryEngine):
         labels: Mapping[str, str] | None = None,
         row_limit: int | None = None,
         time_limit: float | None = None,
+        counting: float | None = None,
     ) -> QueryResult:
-        """The result of one GoogleSQL SELECT, which reads at most `jobs.MAX_BYTES_BILLED` bytes."""
+        """The result of one GoogleSQL SELECT, which reads at most `jobs.MAX_BYTES_BILLED` bytes.
+
+        With `counting`, BigQuery computes the whole result, which costs no more, and tells how many rows it has.
+        """
         started = time.perf_counter()
         text = self._answerable(sql)
-        if row_limit is not None:
+        if row_limit is not None and counting is None:
             text = f"SELECT * FROM ({text}\n) LIMIT {int(row_limit)}"
         job = self._run(text, "query", parameters or {}, labels or {}, time_limit=time_limit)
-        frame = frame_of(self._jobs, job, self._reader)
+        frame, total = counted_frame_of(
+            self._jobs, job, self._reader, most=row_limit if counting is not None else None
+        )
+        cut = row_limit is not None and counting is None and total == row_limit
         cost = Cost(
             seconds=time.perf_counter() - started,
             bytes_read=job.total_bytes_processed,
             bytes_billed=job.total_bytes_billed,
         )
-        return QueryResult(frame, cost)
+        return QueryResult(frame, cost, None if cut else total)
 
     def to_pandas(
         self,

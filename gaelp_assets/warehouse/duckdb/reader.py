@@ -11,6 +11,7 @@ import duckdb
 import polars as pl
 
 from gaelp_assets.catalog import Catalog, Field, Relation, Slice
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.duckdb import schema
 from gaelp_assets.warehouse.duckdb.connection import ended_after, scalar
 from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form, widened_select
@@ -19,7 +20,7 @@ from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
-from gaelp_assets.warehouse.parameters import Parameters
+from gaelp_assets.warehouse.parameters import Parameters, ParameterValue
 from gaelp_assets.warehouse.reader import Capabilities, Cost, QueryResult, RelationState
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
 from gaelp_assets.warehouse.substitutes import fields_to_come, lacking, relations_read, substitute
@@ -58,6 +59,7 @@ class DuckDBReader(DuckDBEngine):
         labels: Mapping[str, str] | None = None,  # noqa: ARG002 - there is no job that could carry them
         row_limit: int | None = None,
         time_limit: float | None = None,
+        counting: float | None = None,
     ) -> QueryResult:
         """The result of one GoogleSQL SELECT, with GoogleSQL's types: INT64 whatever the width that DuckDB computed in.
 
@@ -66,6 +68,9 @@ class DuckDBReader(DuckDBEngine):
         from gaelp_assets.sql.transpile import to_duckdb
 
         read = relations_read(self._catalog, sql)
+        given = _bound(parameters or {})
+        # One row more tells whether there are others to be counted.
+        most = row_limit + 1 if row_limit is not None and counting is not None else row_limit
         started = time.perf_counter()
         with self._file.reading("query") as con, ended_after(con, time_limit):
             self._notices.say(schema.compared(con, self._notices.due(read), self._tables, SchemaScope.ROWS))
@@ -73,16 +78,20 @@ class DuckDBReader(DuckDBEngine):
             tables = None if self._notices.any_differs(read) else self._tables
             translated = to_duckdb(sql, tables).strip().rstrip(";")
             try:
-                frame = _frame(con, _limited(translated, row_limit), parameters or {})
+                frame = _frame(con, _limited(translated, most), given)
             except (duckdb.BinderException, duckdb.CatalogException):
                 substitutes = self._substitutes(con, read)
                 if not substitutes:
                     raise
                 translated = to_duckdb(substitute(sql, substitutes), self._with(tables, substitutes))
                 translated = translated.strip().rstrip(";")
-                frame = _frame(con, _limited(translated, row_limit), parameters or {})
+                frame = _frame(con, _limited(translated, most), given)
+            total: int | None = frame.height
+            if row_limit is not None and frame.height == most:
+                total = None if counting is None else _count(con, translated, given, counting)
+                frame = frame.head(row_limit)
         widened = frame.cast({name: _googlesql_width(dtype) for name, dtype in frame.schema.items()})
-        return QueryResult(widened, Cost(seconds=time.perf_counter() - started))
+        return QueryResult(widened, Cost(seconds=time.perf_counter() - started), total)
 
     def to_pandas(
         self,
@@ -178,11 +187,35 @@ def _limited(sql: str, row_limit: int | None) -> str:
     return sql if row_limit is None else f"SELECT * FROM ({sql}\n) LIMIT {int(row_limit)}"
 
 
+def _count(
+    con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object], seconds: float
+) -> int | None:
+    """How many rows a query has; None if that takes longer."""
+    try:
+        with ended_after(con, seconds):
+            return int(_frame(con, f"SELECT count(*) FROM ({sql}\n)", parameters).item())
+    except GaelpError:
+        return None
+
+
+def _bound(parameters: Parameters) -> dict[str, object]:
+    """The values as DuckDB takes them: an integer is an INT64, whatever width would hold it."""
+    return {name: _as_int64(value) for name, value in parameters.items()}
+
+
+def _as_int64(value: ParameterValue) -> object:
+    if type(value) is int:
+        return duckdb.Value(value, duckdb.sqltypes.BIGINT)
+    if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
+        return duckdb.Value(list(value), duckdb.list_type(duckdb.sqltypes.BIGINT))
+    return value
+
+
 def _is_view(relation: Relation) -> bool:
     return wanted_form(relation) is ObjectType.VIEW
 
 
-def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Parameters) -> pl.DataFrame:
+def _frame(con: duckdb.DuckDBPyConnection, sql: str, parameters: Mapping[str, object]) -> pl.DataFrame:
     relation = con.sql(sql, params=dict(parameters) or None)
     assert relation is not None
     return cast("pl.DataFrame", relation.pl())

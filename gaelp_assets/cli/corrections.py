@@ -5,9 +5,13 @@ from __future__ import annotations
 import getpass
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from gaelp_assets.cli import render
+from gaelp_assets.cli.loading import load_pending, report_checks
+from gaelp_assets.cli.opening import open_for_work
 from gaelp_assets.errors import GaelpError, Problem
 
 if TYPE_CHECKING:
@@ -16,6 +20,45 @@ if TYPE_CHECKING:
 
 
 def revise(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    files: Annotated[list[Path], typer.Argument(help="NDJSON files with all rows of the new version")],
+    reason: Annotated[str, typer.Option(help="why, for the ledger; name no values in it")],
+    batch: Annotated[
+        str | None,
+        typer.Option(
+            help="name or batch id of what the file stands in the place of; by default its own name"
+        ),
+    ] = None,
+) -> None:
+    """Put files in the place of what was loaded before, which stays in sent/ and counts no more."""
+    platform = open_for_work()
+    _after_corrections(platform, _revised(platform, table, files, batch, reason))
+
+
+def withdraw(
+    table: Annotated[str, typer.Argument(help="DATASET.TABLE")],
+    reason: Annotated[str, typer.Option(help="why, for the ledger; name no values in it")],
+    batch: Annotated[str | None, typer.Option(help="every row of the file of this name or batch id")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option(help="FIELD=VALUE: the row with this key, one option for each field")
+    ] = None,
+) -> None:
+    """Take rows out for good: the row with a key, or every row of a file. Resends and rebuilds do not bring them back."""
+    platform = open_for_work()
+    _after_corrections(platform, _withdrawn(platform, table, batch, key or (), reason))
+
+
+def _after_corrections(platform: Platform, done: Sequence[Corrected]) -> None:
+    """Refreshes what is derived from the corrected slices, and tells Dagster how the tables' checks stand."""
+    changed = sorted({item.relation_id for item in done if item.changed})
+    if not changed:
+        return
+    report_checks(platform, [platform.catalog[name] for name in changed])
+    if code := load_pending(platform, refresh_only=True):
+        raise typer.Exit(code)
+
+
+def _revised(
     platform: Platform, table: str, files: Sequence[Path], batch: str | None, reason: str
 ) -> list[Corrected]:
     """Revises a table by each of the files."""
@@ -31,7 +74,7 @@ def revise(
     return done
 
 
-def withdraw(
+def _withdrawn(
     platform: Platform, table: str, batch: str | None, key: Sequence[str], reason: str
 ) -> list[Corrected]:
     """Withdraws a batch, or the row with a key."""
