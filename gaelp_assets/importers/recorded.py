@@ -1,0 +1,185 @@
+"""Recorded episodes, as offline datasets keep them, as rows of `training.episodes` and `training.transitions`.
+
+A dataset does not know the training that it comes from: its episodes count as the training of one run, and `global_step` counts the steps
+of the dataset so far.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+WIDEST: Final = 10_000
+"""Numbers of an observation that a row still takes; a larger one would be a line of a hundred thousand bytes for each step."""
+_STRETCH: Final = 10_000
+
+
+class Step(msgspec.Struct, omit_defaults=True):
+    """A row of `training.transitions`: a structure is encoded in half the time of a dictionary."""
+
+    episode_id: str
+    step_index: int
+    date: str
+    environment_id: str
+    agent_id: str
+    training_run_id: str
+    global_step: int
+    observation: list[float]
+    action: list[float]
+    reward: float
+    terminated: bool
+    truncated: bool
+    final_observation: list[float] | None = None
+    info: Mapping[str, object] | None = None
+
+
+@dataclass(frozen=True)
+class Owner:
+    """What the episodes belong to, and the moment that stands for the time of all of them, since datasets keep no times."""
+
+    training_run_id: str
+    agent_id: str
+    environment_id: str
+    at: dt.datetime
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The fields that episodes and transitions have in common."""
+        return {
+            "date": self.at.astimezone(dt.UTC).date().isoformat(),
+            "environment_id": self.environment_id,
+            "agent_id": self.agent_id,
+            "training_run_id": self.training_run_id,
+        }
+
+    def episode_id(self, index: int) -> str:
+        """The id of the run's episode of that number."""
+        return f"{self.training_run_id}.e{index:06d}"
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One episode of n steps."""
+
+    index: int
+    rewards: Sequence[float]
+    """n of them."""
+    terminated: bool
+    truncated: bool
+    unfinished: bool = False
+    seed: int | None = None
+    steps: Steps | None = None
+    """None where they cannot be rows, or are not to be."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of an episode that can be rows: all n of them, or all but the last where nobody knows what was seen after it."""
+
+    observations: Array
+    """Shape (m + 1, numbers), as float64: what was seen before each of m steps, and after the last of them."""
+    actions: Array
+    """Shape (m, numbers), as float64."""
+    infos: Callable[[int], Mapping[str, object] | None] | None = None
+    """Gives the info of a step by its number."""
+    complete: bool = True
+    """Whether these are all steps of the episode. Else the last of these says that it was truncated."""
+
+
+def why_not(observations: Array | None, actions: Array | None) -> str | None:
+    """Why steps cannot be rows; None where they can. `None` for columns stands for integers beyond 2 to the 53rd."""
+    if observations is None or actions is None:
+        return "an integer beyond 2^53 among observations or actions, which a FLOAT cannot hold"
+    if observations.shape[1] > WIDEST:
+        return f"observations of more than {WIDEST:,} numbers are too large for rows"
+    if not np.isfinite(observations).all() or not np.isfinite(actions).all():
+        return "an observation or action that is no finite number"
+    return None
+
+
+def episode_row(owner: Owner, episode: Episode, global_step: int, ended_at: str) -> dict[str, object]:
+    """The row of `training.episodes`.
+
+    Args:
+        owner: of the episode.
+        episode: with finite rewards.
+        global_step: steps of the dataset up to the end of the episode.
+        ended_at: the moment of the owner, as rows have it.
+    """
+    row: dict[str, object] = {
+        "episode_id": owner.episode_id(episode.index),
+        **owner.fields,
+        "purpose": "training",
+        "episode_index": episode.index,
+        "seed": episode.seed,
+        "global_step": global_step,
+        "episode_return": math.fsum(episode.rewards),
+        "episode_length": len(episode.rewards),
+        "terminated": episode.terminated,
+        "truncated": episode.truncated or episode.unfinished,
+        "transitions_recorded": episode.steps is not None and episode.steps.complete,
+        "ended_at": ended_at,
+    }
+    if episode.unfinished:
+        row["unfinished"] = True
+    return row
+
+
+def step_rows(owner: Owner, episode: Episode, steps_before: int) -> Iterator[Step]:
+    """The rows of `training.transitions`, none where the steps are not to be rows."""
+    steps = episode.steps
+    if steps is None:
+        return
+    m = len(steps.actions)
+    episode_id = owner.episode_id(episode.index)
+    date, environment, agent, run = owner.fields.values()
+    ends = (
+        steps.complete and episode.terminated,
+        not steps.complete or episode.truncated or episode.unfinished,
+    )
+    for first in range(0, m, _STRETCH):
+        # A stretch at a time: as Python's own, numbers take four times the memory of an array.
+        stop = min(first + _STRETCH, m)
+        seen = steps.observations[first : stop + 1].tolist()
+        done = steps.actions[first:stop].tolist()
+        infos = (
+            [None] * len(done) if steps.infos is None else [steps.infos(step) for step in range(first, stop)]
+        )
+        for index, (observation, action, info) in enumerate(zip(seen, done, infos, strict=False), first):
+            last = index == m - 1
+            terminated, truncated = ends if last else (False, False)
+            yield Step(
+                episode_id, index, date, environment, agent, run, steps_before + index + 1, observation, action,
+                episode.rewards[index], terminated, truncated, seen[-1] if last else None, info,
+            )  # fmt: skip
+
+
+def info_of(values: Mapping[str, object], count: Callable[[str], None]) -> dict[str, object] | None:
+    """An info as JSON has it: what is no finite number is null and counted, integers beyond 64 bits are texts."""
+    plain = {name: _plain(value, count) for name, value in values.items()}
+    return plain or None
+
+
+def _plain(value: object, count: Callable[[str], None]) -> object:
+    if isinstance(value, Mapping):
+        return {str(name): _plain(part, count) for name, part in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist(), count)
+    if isinstance(value, list | tuple):
+        return [_plain(part, count) for part in value]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float) and not math.isfinite(value):
+        count("a value of an info that is no finite number, null in its row")
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
+        return str(value)
+    return value if value is None or isinstance(value, str | bool | int | float) else str(value)
