@@ -17,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.importers import hdf5, recorded, spaces
-from gaelp_assets.importers.recorded import Episode, Steps
+from gaelp_assets.importers import hdf5, logged, recorded, spaces
+from gaelp_assets.importers.recorded import Episode, Owner, Steps
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -30,6 +31,58 @@ _UNSEEN: Final = (
 )
 
 
+def rows(path: Path, options: Options, tally: Tally) -> Rows:
+    """The rows of the file: agent, then each episode behind its steps, and the run.
+
+    Args:
+        path: an HDF5 file.
+        options: names and the moment, of which such a file tells next to nothing.
+        tally: counts episodes and steps.
+
+    Raises:
+        GaelpError: no such file, arrays that are missing or of unequal lengths, or a name that neither file nor options give.
+    """
+    if not path.is_file():
+        raise GaelpError(Problem("no such file", str(path), "an HDF5 file"))
+    try:
+        yield from _rows(path, options, tally)
+    except hdf5.BrokenFileError as error:
+        tally.damaged(error.problems[0].what, error.problems[0].where)
+
+
+def _rows(path: Path, options: Options, tally: Tally) -> Rows:
+    with hdf5.opened(path) as file:
+        n = _length(file, path)
+        algorithm = options.algorithm or _algorithm(file, path)
+        agent = options.agent or (valid_id(algorithm) if algorithm else None)
+        owner = Owner(
+            options.run or valid_id(path.stem),
+            required(agent, "agent", "agent", path),
+            required(options.environment, "environment", "environment", path),
+            written(path, options, tally),
+        )
+        at = moment(owner.at)
+        yield from logged.agent_rows(owner.agent_id, algorithm, {}, at, at, tally)
+        steps = episodes = 0
+        for episode in _episodes(file, path, n, tally):
+            for step in recorded.step_rows(owner, episode, steps):
+                yield "training.transitions", step
+            steps += len(episode.rewards)
+            episodes += 1
+            yield "training.episodes", recorded.episode_row(owner, episode, steps, at)
+        source = {"kind": "d4rl", "file": path.name, "next_observations": "next_observations" in file}
+        yield "training.training_runs", recorded.run_row(owner, at, steps, episodes, source)
+
+
+def _algorithm(file: Any, path: Path) -> str | None:
+    """The name of the algorithm, which some of these files have as a text among their metadata."""
+    if "metadata" not in file or "algorithm" not in file["metadata"]:
+        return None
+    value = hdf5.array(file["metadata"], "algorithm", path).reshape(-1)[:1].tolist()
+    text = value[0].decode("utf-8", "replace") if value and isinstance(value[0], bytes) else None
+    return text or None
+
+
 @dataclass(frozen=True)
 class _Ends:
     """Where episodes end, each of shape (steps,)."""
@@ -39,7 +92,7 @@ class _Ends:
     interrupted: Bools
 
 
-def _lengths(file: Any, path: Path) -> int:
+def _length(file: Any, path: Path) -> int:
     """The number of steps.
 
     Raises:
@@ -99,14 +152,18 @@ def _block(dataset: Any, first: int, stop: int, path: Path) -> Array:
     return flat.reshape(len(flat), int(np.prod(flat.shape[1:], dtype=np.int64)))
 
 
-def _episodes(file: Any, path: Path, n: int, tally: Any) -> Iterator[Episode]:
+def _episodes(file: Any, path: Path, n: int, tally: Tally) -> Iterator[Episode]:
     """The episodes, in order; those whose rows cannot be are counted and left out."""
+    tally.read += n
     ends = _ends(file, path, n)
     rewards = hdf5.array(file, "rewards", path).reshape(-1).astype(np.float64)
     stops = (np.flatnonzero(ends.terminated | ends.truncated | ends.interrupted) + 1).tolist()
     bounds = zip([0, *stops], [*stops, n], strict=True)
     pieces = [(index, begin, end) for index, (begin, end) in enumerate(bounds) if begin < end]
     known_after = "next_observations" in file
+    tally.read += len(pieces)
+    if "timeouts" not in file and not known_after:
+        tally.note("no timeouts and no next_observations: episodes that a time limit ended run on into the next ones")
     infos = _infos(file, path, n, tally)
     for block in _blocks(pieces):
         first, stop = block[0][1], block[-1][2]
@@ -162,7 +219,7 @@ def _blocks(pieces: list[_Piece]) -> Iterator[list[_Piece]]:
 InfoOf = Callable[[int], Mapping[str, object] | None]
 
 
-def _infos(file: Any, path: Path, n: int, tally: Any) -> Callable[[int], InfoOf] | None:
+def _infos(file: Any, path: Path, n: int, tally: Tally) -> Callable[[int], InfoOf] | None:
     """For the first step of an episode: what gives the info of each of its steps; None where the file has none."""
     if "infos" not in file:
         return None
@@ -179,3 +236,6 @@ def _infos(file: Any, path: Path, n: int, tally: Any) -> Callable[[int], InfoOf]
         )
 
     return of_episode if values else None
+
+
+KIND: Final = Kind("d4rl", "HDF5 in the style of D4RL: observations, actions, rewards, terminals, timeouts", rows)

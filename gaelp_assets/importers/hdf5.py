@@ -20,12 +20,17 @@ Array = NDArray[Any]
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 
+class BrokenFileError(GaelpError):
+    """The file is damaged or cut off."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
     """The file as h5py knows it, for reading.
 
     Raises:
-        GaelpError: h5py is not installed; the file is no HDF5, shorter than it says, or damaged where it was read.
+        GaelpError: h5py is not installed, or the file is no HDF5.
+        BrokenFileError: it is shorter than it says, or damaged where it was read.
     """
     prove_length(path)
     try:
@@ -46,19 +51,18 @@ def opened(path: Path) -> Iterator[Any]:
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error
 
 
-def damaged(path: Path, what: str, place: str = "") -> GaelpError:
+def damaged(path: Path, what: str, place: str = "") -> BrokenFileError:
     """The error of a file whose structure is broken; `place` is the dataset or group that was read."""
     where = f"{path}: {place}" if place else str(path)
-    return GaelpError(
-        Problem(f"damaged HDF5 ({what})", where, remedy="Fetch or copy the file from its source again.")
-    )
+    return BrokenFileError(Problem(f"damaged HDF5 ({what})", where))
 
 
 def prove_length(path: Path) -> None:
     """Compares the file's length with that in its first block.
 
     Raises:
-        GaelpError: it is no HDF5 file, or ends before its own end; the byte is told.
+        GaelpError: it is no HDF5 file.
+        BrokenFileError: it ends before its own end; the byte is told.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -69,16 +73,11 @@ def prove_length(path: Path) -> None:
         )
     end = _announced_end(head)
     if end is None:
-        raise GaelpError(
-            Problem(f"byte {min(8, size)}: the first block of HDF5 is damaged or cut off", str(path))
-        )
+        what = f"byte {min(8, size)}: the first block of HDF5 is damaged or cut off"
+        raise BrokenFileError(Problem(what, str(path)))
     if size < end:
-        problem = Problem(
-            f"byte {size}: the file ends here, but says of itself that it has {end} bytes",
-            str(path),
-            remedy="Fetch or copy the file from its source again.",
-        )
-        raise GaelpError(problem)
+        what = f"byte {size}: the file ends here, but says of itself that it has {end} bytes"
+        raise BrokenFileError(Problem(what, str(path)))
 
 
 def _announced_end(head: bytes) -> int | None:
@@ -99,7 +98,7 @@ def array(group: Any, name: str, path: Path) -> Array:
     """All values of a dataset. The low-level calls take half the time of `group[name][()]`, which counts for many small episodes.
 
     Raises:
-        GaelpError: there is no such dataset, it is a group, or it cannot be read; with the byte where its values start, where that is known.
+        BrokenFileError: there is no such dataset, it is a group, or it cannot be read; with the byte where its values start, where that is known.
     """
     import h5py
 

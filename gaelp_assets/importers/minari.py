@@ -6,25 +6,97 @@ A dataset keeps no times: `--at`, or else the time of its metadata file, stands 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.importers import minari_files, recorded, spaces
+from gaelp_assets.importers import environments, hdf5, logged, minari_files, recorded, spaces
 from gaelp_assets.importers.minari_files import Stored
-from gaelp_assets.importers.recorded import Episode, Steps
+from gaelp_assets.importers.recorded import Episode, Owner, Steps
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
 
 Array = NDArray[Any]
 _INT64: Final = 2**63
 _SEEDS_TOLD: Final = 10
 
 
-def _episode(stored: Stored, index: int, metadata: Mapping[str, Any], tally: Any) -> Episode | None:
+def rows(path: Path, options: Options, tally: Tally) -> Rows:
+    """The rows of the dataset: environment and agent, then each episode behind its steps, and the run.
+
+    Args:
+        path: the dataset's folder, or the `data` folder in it.
+        options: names and the moment where the dataset is silent.
+        tally: counts episodes and steps.
+
+    Raises:
+        GaelpError: no Minari dataset, one whose metadata are damaged, or a name that neither dataset nor options give.
+    """
+    folder = minari_files.data_folder(path)
+    metadata = minari_files.read_metadata(folder)
+    spec = metadata["env_spec"] if isinstance(metadata.get("env_spec"), dict) else {}
+    dataset = str(metadata.get("dataset_id") or folder.parent.name)
+    algorithm = options.algorithm or metadata.get("algorithm_name")
+    environment = options.environment or environments.valid_environment(spec.get("id"))
+    agent = options.agent or (valid_id(algorithm) if algorithm else None)
+    owner = Owner(
+        options.run or valid_id(dataset),
+        required(agent, "agent", "agent", path),
+        required(environment, "environment", "environment", path),
+        written(folder / minari_files.METADATA_NAME, options, tally),
+    )
+    at = moment(owner.at)
+    try:
+        row = environments.environment_row(
+            owner.environment_id, spec, metadata["observation_space"], metadata["action_space"], at
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        where = str(folder / minari_files.METADATA_NAME)
+        raise GaelpError(Problem(f"a space that cannot be read ({error})", where)) from None
+    yield "training.environments", row
+    yield from logged.agent_rows(owner.agent_id, algorithm, {}, at, at, tally)
+    steps = episodes = 0
+    seeds: list[str] = []
+    try:
+        with minari_files.opened(folder, metadata) as stored:
+            for index, (number, load) in enumerate(stored):
+                try:
+                    episode = _episode(load(), index, metadata, tally, seeds)
+                except GaelpError as error:
+                    tally.damaged(
+                        f"episode {number} cannot be taken: {error.problems[0].what}", error.problems[0].where
+                    )
+                    continue
+                if episode is None:
+                    continue
+                for step in recorded.step_rows(owner, episode, steps):
+                    yield "training.transitions", step
+                steps += len(episode.rewards)
+                episodes += 1
+                yield "training.episodes", recorded.episode_row(owner, episode, steps, at)
+    except hdf5.BrokenFileError as error:
+        tally.damaged(error.problems[0].what, error.problems[0].where)
+    if seeds:
+        told = ", ".join(seeds[:_SEEDS_TOLD]) + (", ..." if len(seeds) > _SEEDS_TOLD else "")
+        tally.note(f"{len(seeds)} seeds are no INTEGER of 64 bits, and NULL in their rows: {told}")
+    source = {
+        "kind": "minari",
+        "dataset": dataset,
+        "format": metadata.get("data_format", "hdf5"),
+        **{name: metadata[name] for name in ("minari_version", "code_permalink") if metadata.get(name)},
+    }
+    yield "training.training_runs", recorded.run_row(owner, at, steps, episodes, source)
+
+
+def _episode(
+    stored: Stored, index: int, metadata: Mapping[str, Any], tally: Tally, seeds: list[str]
+) -> Episode | None:
     """The episode as it is to be rows; None where it cannot be one."""
     rewards = stored.rewards.reshape(-1).astype(np.float64)
     n = len(rewards)
+    tally.read += 1 + n
     images = bool(metadata.get("jpeg_encoding", True))
     reasons: list[str] = []
     columns: dict[str, Array | None] = {}
@@ -64,12 +136,9 @@ def _episode(stored: Stored, index: int, metadata: Mapping[str, Any], tally: Any
         terminated,
         truncated,
         unfinished=not (terminated or truncated),
-        seed=_seed(stored, tally),
+        seed=_seed(stored, seeds),
         steps=steps,
     )
-
-
-_MEND: Final = "Mend the episode at its source; --allow-damaged leaves it out."
 
 
 def _column(space: spaces.Space, leaf: minari_files.Leaf, where: str, steps: int, more: int) -> Array | None:
@@ -87,7 +156,6 @@ def _column(space: spaces.Space, leaf: minari_files.Leaf, where: str, steps: int
                 f"an array of shape {values.shape} and type {values.dtype}",
                 place,
                 f"numbers, {width} for each entry, as the space in {minari_files.METADATA_NAME} says",
-                _MEND,
             )
             raise GaelpError(problem)
         floats = spaces.as_floats(values)
@@ -103,7 +171,6 @@ def _prove_length(where: str, length: int, steps: int, more: int = 0) -> None:
             f"{length} entries for {steps} steps",
             where,
             "as many actions, terminations and truncations as rewards, and one observation more",
-            _MEND,
         )
         raise GaelpError(problem)
 
@@ -115,26 +182,25 @@ def _prove_flags(stored: Stored) -> None:
             f"step {ends[0]} of {len(stored.rewards)} is terminated or truncated, and the episode goes on",
             stored.where,
             "these flags at the last step only",
-            _MEND,
         )
         raise GaelpError(problem)
 
 
-def _seed(stored: Stored, tally: Any) -> int | None:
+def _seed(stored: Stored, seeds: list[str]) -> int | None:
     seed = stored.metadata.get("seed")
     if not isinstance(seed, int) or isinstance(seed, bool):
         return None
     if 0 <= seed < _INT64:
         return seed
-    tally.seeds_beyond.append(f"episode {stored.number}: {seed}")
+    seeds.append(f"episode {stored.number}: {seed}")
     return None
 
 
-def _infos(stored: Stored, n: int, tally: Any) -> Callable[[int], dict[str, object] | None] | None:
+def _infos(stored: Stored, n: int, tally: Tally) -> Callable[[int], dict[str, object] | None] | None:
     """Gives the info of each step: of n + 1 entries, the first one came with the reset and belongs to no step."""
     if not stored.infos:
         return None
-    return lambda step: recorded.info_of(_entry(stored.infos, step, n), tally.count)
+    return lambda step: recorded.info_of(_entry(stored.infos, step, n), tally.drop)
 
 
 def _entry(infos: Mapping[str, Any], step: int, n: int) -> dict[str, object]:
@@ -145,3 +211,6 @@ def _entry(infos: Mapping[str, Any], step: int, n: int) -> dict[str, object]:
         elif len(values) in {n, n + 1}:
             entry[name] = values[step + len(values) - n]
     return entry
+
+
+KIND: Final = Kind("minari", "a Minari dataset: HDF5, Arrow or Parquet", rows)

@@ -23,6 +23,10 @@ from gaelp_assets.errors import GaelpError, Problem
 _SQLITE: Final = b"SQLite format 3\0"
 _STATUS: Final = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+class BrokenFileError(GaelpError):
+    """A file is damaged or cut off."""
+
+
 Metric = tuple[str, int, int, float]
 """Name, step, milliseconds since 1970, and value."""
 
@@ -49,11 +53,14 @@ class Run:
 class Store:
     """A place where MLflow keeps runs."""
 
+    replaces_infinity = False
+    """Whether it has the greatest finite number in the place of an infinity."""
+
     def runs(self) -> list[Run]:
         """All runs, in order of start and id.
 
         Raises:
-            GaelpError: damaged.
+            BrokenFileError: damaged.
         """
         raise NotImplementedError
 
@@ -61,7 +68,7 @@ class Store:
         """The history of all metrics of a run: by name, then as they were logged.
 
         Raises:
-            GaelpError: damaged, with the byte or the line.
+            BrokenFileError: damaged, with the byte or the line.
         """
         raise NotImplementedError
 
@@ -71,7 +78,8 @@ def opened(path: Path) -> Iterator[Store]:
     """The store that is there.
 
     Raises:
-        GaelpError: there is none, or it is cut off.
+        GaelpError: there is none.
+        BrokenFileError: it is cut off.
     """
     if path.is_file():
         with _database(path) as connection:
@@ -113,6 +121,8 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 class _Database(Store):
+    replaces_infinity = True
+
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection

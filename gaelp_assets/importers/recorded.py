@@ -133,6 +133,24 @@ def episode_row(owner: Owner, episode: Episode, global_step: int, ended_at: str)
     return row
 
 
+def run_row(
+    owner: Owner, at: str, steps: int, episodes: int, source: Mapping[str, object]
+) -> dict[str, object]:
+    """The row of `training.training_runs`, of a dataset that is complete; `source` says what it was read from."""
+    return {
+        "training_run_id": owner.training_run_id,
+        "agent_id": owner.agent_id,
+        "environment_id": owner.environment_id,
+        "status": "succeeded",
+        "started_at": at,
+        "finished_at": at,
+        "global_step": steps,
+        "episode_count": episodes,
+        "config": {"source": source},
+        "updated_at": at,
+    }
+
+
 def step_rows(owner: Owner, episode: Episode, steps_before: int) -> Iterator[Step]:
     """The rows of `training.transitions`, none where the steps are not to be rows."""
     steps = episode.steps

@@ -29,6 +29,10 @@ _OTHERS: Final = {
 }
 
 
+class BrokenFileError(GaelpError):
+    """The file is damaged or cut off: every entry before was whole."""
+
+
 @dataclass
 class Log:
     """What a `.wandb` file tells of its run, as far as it has been read."""
@@ -62,7 +66,8 @@ def entries(path: Path, log: Log) -> Iterator[Entry]:
     """The history, entry by entry; `log` is filled on the way.
 
     Raises:
-        GaelpError: no such file, or a damaged or cut one, with its byte.
+        GaelpError: it is no such log.
+        BrokenFileError: it is damaged or cut off, with the byte from which on.
     """
     with path.open("rb") as file:
         head = file.read(len(_HEADER))
@@ -86,14 +91,8 @@ def entries(path: Path, log: Log) -> Iterator[Entry]:
             raise _broken(path, offset, f"a record that is no message ({error})") from None
 
 
-def _broken(path: Path, offset: int, what: str) -> GaelpError:
-    size = path.stat().st_size
-    problem = Problem(
-        f"byte {offset} of {size}: {what}",
-        str(path),
-        remedy="Copy the file from its source again, or take what is before with --allow-damaged.",
-    )
-    return GaelpError(problem)
+def _broken(path: Path, offset: int, what: str) -> BrokenFileError:
+    return BrokenFileError(Problem(f"byte {offset} of {path.stat().st_size}: {what}", str(path)))
 
 
 def _record(record: bytes, offset: int, log: Log) -> Entry | None:
@@ -207,20 +206,15 @@ def _below(above: Path, file: Path) -> Iterator[Path]:
         file = file.parent
 
 
-_PLAIN: Final = {"NaN", "Infinity", "-Infinity"}
+def number(text: str) -> float | None:
+    """The number of a JSON text; None for what is no number.
 
-
-def number(text: str) -> float | str | None:
-    """The number of a JSON text; one that is not finite as its name; None for what is no number.
-
-    >>> [number(text) for text in ("1.5", "NaN", "true", "[1]", '"a"')]
-    [1.5, 'NaN', None, None, None]
+    >>> [number(text) for text in ("1.5", "-Infinity", "true", "[1]", '"a"')]
+    [1.5, -inf, None, None, None]
     """
-    if text in _PLAIN:
-        return text
-    if text[:1] not in "-0123456789":
-        return None
-    return float(json.loads(text))
+    if text[:1] in "-0123456789NI":
+        return float(text)
+    return None
 
 
 def name_of(key: tuple[str, ...]) -> str:
