@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.importers import hdf5, logged, recorded, spaces
 from gaelp_assets.importers.recorded import Episode, Owner, Steps
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -55,23 +55,24 @@ def _rows(path: Path, options: Options, tally: Tally) -> Rows:
         n = _length(file, path)
         algorithm = options.algorithm or _algorithm(file, path)
         agent = options.agent or (valid_id(algorithm) if algorithm else None)
+        run = options.run or recorded.run_id(path.stem)
         owner = Owner(
-            options.run or valid_id(path.stem),
+            run,
             required(agent, "agent", "agent", path),
             required(options.environment, "environment", "environment", path),
-            written(path, options, tally),
+            written(path, options, tally, run),
         )
-        at = moment(owner.at)
-        yield from logged.agent_rows(owner.agent_id, algorithm, {}, at, at, tally)
+        at = owner.at
+        yield from logged.agent_rows(owner.agent_id, algorithm, None, at, at, tally)
         steps = episodes = 0
         for episode in _episodes(file, path, n, tally):
             for step in recorded.step_rows(owner, episode, steps):
                 yield "training.transitions", step
             steps += len(episode.rewards)
             episodes += 1
-            yield "training.episodes", recorded.episode_row(owner, episode, steps, at)
+            yield "training.episodes", recorded.episode_row(owner, episode, steps)
         source = {"kind": "d4rl", "file": path.name, "next_observations": "next_observations" in file}
-        yield "training.training_runs", recorded.run_row(owner, at, steps, episodes, source)
+        yield "training.training_runs", recorded.run_row(owner, steps, episodes, source)
 
 
 def _algorithm(file: Any, path: Path) -> str | None:
@@ -163,7 +164,9 @@ def _episodes(file: Any, path: Path, n: int, tally: Tally) -> Iterator[Episode]:
     known_after = "next_observations" in file
     tally.read += len(pieces)
     if "timeouts" not in file and not known_after:
-        tally.note("no timeouts and no next_observations: episodes that a time limit ended run on into the next ones")
+        tally.note(
+            "no timeouts and no next_observations: episodes that a time limit ended run on into the next ones"
+        )
     infos = _infos(file, path, n, tally)
     for block in _blocks(pieces):
         first, stop = block[0][1], block[-1][2]
@@ -232,10 +235,12 @@ def _infos(file: Any, path: Path, n: int, tally: Tally) -> Callable[[int], InfoO
 
     def of_episode(first: int) -> InfoOf:
         return lambda step: recorded.info_of(
-            {name: array[first + step] for name, array in values.items()}, tally.count
+            {name: array[first + step] for name, array in values.items()}, tally.drop
         )
 
     return of_episode if values else None
 
 
-KIND: Final = Kind("d4rl", "HDF5 in the style of D4RL: observations, actions, rewards, terminals, timeouts", rows)
+KIND: Final = Kind(
+    "d4rl", "HDF5 in the style of D4RL: observations, actions, rewards, terminals, timeouts", rows
+)

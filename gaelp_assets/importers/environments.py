@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID_LENGTH
 from gaelp_assets.importers import spaces
+from gaelp_assets.importers.source import non_finite
 
 _ID: Final = re.compile(r"(?:(?P<namespace>[^/]+)/)?(?P<name>.+?)(?:-v(?P<version>[0-9]+))?")
 _NAME_LENGTH: Final = 100
@@ -86,11 +87,6 @@ def plain(value: object) -> object:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
         return str(value)
     return value
-
-
-def non_finite(value: float) -> str:
-    """The name of a number that is not finite, as `training.metrics` has it."""
-    return "NaN" if math.isnan(value) else ("Infinity" if value > 0 else "-Infinity")
 
 
 def _positive(value: object) -> int | None:

@@ -98,7 +98,8 @@ def array(group: Any, name: str, path: Path) -> Array:
     """All values of a dataset. The low-level calls take half the time of `group[name][()]`, which counts for many small episodes.
 
     Raises:
-        BrokenFileError: there is no such dataset, it is a group, or it cannot be read; with the byte where its values start, where that is known.
+        BrokenFileError: there is no such dataset, it is a group, or it cannot be read; with the byte where its
+            values start, where that is known.
     """
     import h5py
 

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from gaelp_assets.errors import Problem
-from gaelp_assets.importers.environments import non_finite
-from gaelp_assets.importers.source import Rows, Tally, valid_algorithm
+from gaelp_assets.importers.source import Rows, Tally, moment, non_finite, valid_algorithm
 
 ENVIRONMENT_WORDS: Final = ("env_id", "environment_id", "env_name", "environment", "env", "gym_id", "task")
 AGENT_WORDS: Final = ("agent_id", "agent")
@@ -92,7 +91,12 @@ class Agents:
     found: dict[str, dict[str, object]] = field(default_factory=dict)
 
     def add(
-        self, agent_id: str, algorithm: str | None, parameters: Mapping[str, object], started_at: str, updated_at: str
+        self,
+        agent_id: str,
+        algorithm: str | None,
+        parameters: Mapping[str, object],
+        started_at: str,
+        updated_at: str,
     ) -> None:
         """Adds a run of that agent."""
         known = self.found.get(agent_id)
@@ -119,14 +123,22 @@ class Agents:
             shared = known["hyperparameters"]
             assert isinstance(shared, dict)
             yield from agent_rows(
-                agent_id, known["algorithm"], shared, str(known["created_at"]), str(known["updated_at"]), tally
+                agent_id,
+                known["algorithm"],
+                shared,
+                str(known["created_at"]),
+                str(known["updated_at"]),
+                tally,
             )
 
 
 def several_runs(number: int, path: Path) -> Problem:
     """The problem of one name for several runs."""
     return Problem(
-        f"{number} runs, and --run names one", str(path), "the path of one run", "Leave out --run: each has an id of its own."
+        f"{number} runs, and --run names one",
+        str(path),
+        "the path of one run",
+        "Leave out --run: each has an id of its own.",
     )
 
 
@@ -142,7 +154,7 @@ def why_not(name: str, step: int) -> str | None:
 def agent_rows(
     agent_id: str,
     algorithm: object,
-    hyperparameters: Mapping[str, object],
+    hyperparameters: Mapping[str, object] | None,
     created_at: str,
     updated_at: str,
     tally: Tally,
@@ -151,27 +163,33 @@ def agent_rows(
     if not isinstance(algorithm, str) or not algorithm:
         tally.note(f"the agent {agent_id} gets no row: its algorithm is not known; --algorithm says it")
         return
-    row = {
+    row: dict[str, object] = {
         "agent_id": agent_id,
         "algorithm": valid_algorithm(algorithm),
-        "hyperparameters": hyperparameters,
         "created_at": created_at,
         "updated_at": updated_at,
     }
+    if hyperparameters is not None:
+        row["hyperparameters"] = hyperparameters
     yield "training.agents", row
 
 
-def moment_of(seconds: float) -> dt.datetime | None:
-    """The UTC moment of so many seconds since 1970; None where no calendar has it."""
+def moment_of(seconds: float | None) -> str | None:
+    """The `moment` of so many seconds since 1970; None where no calendar has it."""
+    if seconds is None:
+        return None
     try:
-        return dt.datetime.fromtimestamp(seconds, dt.UTC)
+        return moment(seconds)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def version_moment(last: dt.datetime, ended: bool) -> dt.datetime:
+def version_moment(last: str, ended: bool) -> str:
     """When the row of a run was written: its last moment, and a microsecond later once the run has ended.
 
     Of two versions the later stays: without that, the row of the ended run could have the moment of the last one before.
+
+    >>> version_moment("2026-11-20T12:00:00.000000Z", True)
+    '2026-11-20T12:00:00.000001Z'
     """
-    return last + dt.timedelta(microseconds=1) if ended else last
+    return moment(dt.datetime.fromisoformat(last) + dt.timedelta(microseconds=1)) if ended else last

@@ -16,7 +16,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.importers import environments, hdf5, logged, minari_files, recorded, spaces
 from gaelp_assets.importers.minari_files import Stored
 from gaelp_assets.importers.recorded import Episode, Owner, Steps
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
 
 Array = NDArray[Any]
 _INT64: Final = 2**63
@@ -41,13 +41,14 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     algorithm = options.algorithm or metadata.get("algorithm_name")
     environment = options.environment or environments.valid_environment(spec.get("id"))
     agent = options.agent or (valid_id(algorithm) if algorithm else None)
+    run = options.run or recorded.run_id(dataset)
     owner = Owner(
-        options.run or valid_id(dataset),
+        run,
         required(agent, "agent", "agent", path),
         required(environment, "environment", "environment", path),
-        written(folder / minari_files.METADATA_NAME, options, tally),
+        written(folder / minari_files.METADATA_NAME, options, tally, run),
     )
-    at = moment(owner.at)
+    at = owner.at
     try:
         row = environments.environment_row(
             owner.environment_id, spec, metadata["observation_space"], metadata["action_space"], at
@@ -56,7 +57,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
         where = str(folder / minari_files.METADATA_NAME)
         raise GaelpError(Problem(f"a space that cannot be read ({error})", where)) from None
     yield "training.environments", row
-    yield from logged.agent_rows(owner.agent_id, algorithm, {}, at, at, tally)
+    yield from logged.agent_rows(owner.agent_id, algorithm, None, at, at, tally)
     steps = episodes = 0
     seeds: list[str] = []
     try:
@@ -75,7 +76,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
                     yield "training.transitions", step
                 steps += len(episode.rewards)
                 episodes += 1
-                yield "training.episodes", recorded.episode_row(owner, episode, steps, at)
+                yield "training.episodes", recorded.episode_row(owner, episode, steps)
     except hdf5.BrokenFileError as error:
         tally.damaged(error.problems[0].what, error.problems[0].where)
     if seeds:
@@ -87,7 +88,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
         "format": metadata.get("data_format", "hdf5"),
         **{name: metadata[name] for name in ("minari_version", "code_permalink") if metadata.get(name)},
     }
-    yield "training.training_runs", recorded.run_row(owner, at, steps, episodes, source)
+    yield "training.training_runs", recorded.run_row(owner, steps, episodes, source)
 
 
 def _episode(

@@ -213,7 +213,7 @@ def _table(parts: list[Path], form: str, above: Path) -> Any:
             if form == "parquet":
                 tables.append(parquet.ParquetFile(path).read())
             else:
-                with ipc.open_file(path) as reader:
+                with ipc.open_file(str(path)) as reader:
                     tables.append(reader.read_all())
         except (pa.ArrowException, OSError) as error:
             size = path.stat().st_size

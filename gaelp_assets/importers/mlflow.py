@@ -16,7 +16,7 @@ from gaelp_assets.importers import logged, mlflow_files
 from gaelp_assets.importers.environments import valid_environment
 from gaelp_assets.importers.logged import Owner
 from gaelp_assets.importers.mlflow_files import BrokenFileError, Metric, Run, Store
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
 
 _STATUS: Final = {
     "RUNNING": "running",
@@ -41,7 +41,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     agents = logged.Agents()
     try:
         with mlflow_files.opened(path) as store:
-            runs = [run for run in _existing(store, tally)]
+            runs = list(_existing(store, tally))
             if options.run and len(runs) > 1:
                 raise GaelpError(logged.several_runs(len(runs), path))
             for run in runs:
@@ -63,16 +63,17 @@ def _existing(store: Store, tally: Tally) -> Iterator[Run]:
 def _run(store: Store, run: Run, path: Path, options: Options, tally: Tally, agents: logged.Agents) -> Rows:
     told = logged.told(run.params, run.tags)
     algorithm = options.algorithm or told.algorithm
-    agent = options.agent or (valid_id(told.agent or algorithm) if told.agent or algorithm else None)
+    named = told.agent or algorithm
+    agent = options.agent or (valid_id(named) if named else None)
     where = path / run.run_id
     owner = Owner(
         options.run or valid_id(run.run_id),
         required(agent, "agent", "agent", where),
-        required(options.environment or valid_environment(told.environment), "environment", "environment", where),
+        required(
+            options.environment or valid_environment(told.environment), "environment", "environment", where
+        ),
     )
-    started = logged.moment_of(run.started / 1000) if run.started is not None else None
-    if started is None:
-        started = written(path, options, tally)
+    started = logged.moment_of(_seconds(run.started)) or written(path, options, tally, owner.training_run_id)
     last = started
     for name, step, milliseconds, value in _newest(store.metrics(run), tally):
         at = logged.moment_of(milliseconds / 1000)
@@ -82,20 +83,22 @@ def _run(store: Store, run: Run, path: Path, options: Options, tally: Tally, age
             continue
         last = max(last, at)
         if math.isinf(value) and store.replaces_infinity:
-            tally.note("values that are the greatest finite number count as Infinity, which this store cannot keep")
-        yield "training.metrics", owner.metric_row(name, step, moment(at), value)
-    ended = logged.moment_of(run.ended / 1000) if run.ended is not None else None
+            tally.note(
+                "values that are the greatest finite number count as Infinity, which this store cannot keep"
+            )
+        yield "training.metrics", owner.metric_row(name, step, at, value)
+    ended = logged.moment_of(_seconds(run.ended))
     finished = None if ended is None else max(ended, started)
-    updated_at = moment(logged.version_moment(max(last, finished or last), finished is not None))
-    agents.add(owner.agent_id, algorithm, run.params, moment(started), updated_at)
+    updated_at = logged.version_moment(max(last, finished or last), finished is not None)
+    agents.add(owner.agent_id, algorithm, run.params, started, updated_at)
     row = {
         "training_run_id": owner.training_run_id,
         "agent_id": owner.agent_id,
         "environment_id": owner.environment_id,
         "seed": told.seed,
         "status": _STATUS.get(run.status, "running" if finished is None else "succeeded"),
-        "started_at": moment(started),
-        "finished_at": None if finished is None else moment(finished),
+        "started_at": started,
+        "finished_at": finished,
         "config": {
             "source": {"kind": "mlflow", "run": run.run_id, "name": run.name, "experiment": run.experiment},
             "parameters": run.params,
@@ -103,6 +106,10 @@ def _run(store: Store, run: Run, path: Path, options: Options, tally: Tally, age
         "updated_at": updated_at,
     }
     yield "training.training_runs", row
+
+
+def _seconds(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000
 
 
 def _newest(metrics: Iterator[Metric], tally: Tally) -> Iterator[Metric]:

@@ -23,6 +23,8 @@ from gaelp_assets.errors import GaelpError, Problem
 _SQLITE: Final = b"SQLite format 3\0"
 _STATUS: Final = {1: "RUNNING", 2: "SCHEDULED", 3: "FINISHED", 4: "FAILED", 5: "KILLED"}
 _RUN_ID: Final = re.compile(r"[0-9a-f]{32}")
+
+
 class BrokenFileError(GaelpError):
     """A file is damaged or cut off."""
 
@@ -106,18 +108,14 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
     announced = (65_536 if page == 1 else page) * int.from_bytes(head[28:32], "big")
     # The count of pages holds only if the change counter stands beside it twice; old writers left it as it was.
     if head[24:28] == head[92:96] and size < announced:
-        problem = Problem(
-            f"byte {size}: the file ends here, but says of itself that it has {announced} bytes",
-            str(path),
-            remedy="Copy the file from its source again, while MLflow does not write.",
-        )
-        raise GaelpError(problem)
+        what = f"byte {size}: the file ends here, but says of itself that it has {announced} bytes"
+        raise BrokenFileError(Problem(what, str(path)))
     uri = path.resolve().as_uri() + "?mode=ro"
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             yield connection
     except sqlite3.DatabaseError as error:
-        raise GaelpError(Problem(f"the database cannot be read ({error})", str(path))) from error
+        raise BrokenFileError(Problem(f"the database cannot be read ({error})", str(path))) from error
 
 
 class _Database(Store):
@@ -138,7 +136,7 @@ class _Database(Store):
         (verdict,) = ask("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             what = f"the database is damaged ({str(verdict).splitlines()[-1]})"
-            raise GaelpError(Problem(what, str(self._path), remedy="Copy the file from its source again."))
+            raise BrokenFileError(Problem(what, str(self._path)))
 
     def runs(self) -> list[Run]:
         query = (
@@ -229,13 +227,13 @@ def _lines(path: Path) -> Iterator[tuple[int, int, float]]:
         where = f"{path}:{number}"
         if not line.endswith(b"\n"):
             what = f"byte {offset + len(line)}: the file ends within a line"
-            raise GaelpError(Problem(what, where, remedy="Copy the file from its source again."))
+            raise BrokenFileError(Problem(what, where))
         try:
             milliseconds, value, *rest = line.decode().split()
             yield int(rest[0]) if rest else 0, int(milliseconds), float(value)
         except ValueError:
             what = f"byte {offset}: no line of a metric"
-            raise GaelpError(Problem(what, where, "milliseconds, value and step")) from None
+            raise BrokenFileError(Problem(what, where)) from None
         offset += len(line)
 
 
@@ -252,9 +250,9 @@ def _yaml(path: Path) -> dict[str, Any]:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark is not None else str(path)
-        raise GaelpError(Problem("no YAML", where)) from None
+        raise BrokenFileError(Problem("no YAML", where)) from None
     if not isinstance(value, dict):
-        raise GaelpError(Problem("byte 0: nothing in it that names a run", str(path)))
+        raise BrokenFileError(Problem("byte 0: nothing in it that names a run", str(path)))
     return value
 
 

@@ -6,7 +6,6 @@ of the dataset so far.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from gaelp_assets.importers.source import day, valid_id
+
 Array = NDArray[Any]
 WIDEST: Final = 10_000
 """Numbers of an observation that a row still takes; a larger one would be a line of a hundred thousand bytes for each step."""
 _STRETCH: Final = 10_000
+_RUN_LENGTH: Final = 180
 
 
 class Step(msgspec.Struct, omit_defaults=True):
@@ -41,6 +43,11 @@ class Step(msgspec.Struct, omit_defaults=True):
     info: Mapping[str, object] | None = None
 
 
+def run_id(text: str) -> str:
+    """The id of a run that is named after its source, short enough for the ids of its episodes."""
+    return valid_id(text)[:_RUN_LENGTH]
+
+
 @dataclass(frozen=True)
 class Owner:
     """What the episodes belong to, and the moment that stands for the time of all of them, since datasets keep no times."""
@@ -48,13 +55,14 @@ class Owner:
     training_run_id: str
     agent_id: str
     environment_id: str
-    at: dt.datetime
+    at: str
+    """A `moment`."""
 
     @property
     def fields(self) -> dict[str, str]:
         """The fields that episodes and transitions have in common."""
         return {
-            "date": self.at.astimezone(dt.UTC).date().isoformat(),
+            "date": day(self.at),
             "environment_id": self.environment_id,
             "agent_id": self.agent_id,
             "training_run_id": self.training_run_id,
@@ -105,14 +113,13 @@ def why_not(observations: Array | None, actions: Array | None) -> str | None:
     return None
 
 
-def episode_row(owner: Owner, episode: Episode, global_step: int, ended_at: str) -> dict[str, object]:
+def episode_row(owner: Owner, episode: Episode, global_step: int) -> dict[str, object]:
     """The row of `training.episodes`.
 
     Args:
         owner: of the episode.
         episode: with finite rewards.
         global_step: steps of the dataset up to the end of the episode.
-        ended_at: the moment of the owner, as rows have it.
     """
     row: dict[str, object] = {
         "episode_id": owner.episode_id(episode.index),
@@ -126,28 +133,26 @@ def episode_row(owner: Owner, episode: Episode, global_step: int, ended_at: str)
         "terminated": episode.terminated,
         "truncated": episode.truncated or episode.unfinished,
         "transitions_recorded": episode.steps is not None and episode.steps.complete,
-        "ended_at": ended_at,
+        "ended_at": owner.at,
     }
     if episode.unfinished:
         row["unfinished"] = True
     return row
 
 
-def run_row(
-    owner: Owner, at: str, steps: int, episodes: int, source: Mapping[str, object]
-) -> dict[str, object]:
+def run_row(owner: Owner, steps: int, episodes: int, source: Mapping[str, object]) -> dict[str, object]:
     """The row of `training.training_runs`, of a dataset that is complete; `source` says what it was read from."""
     return {
         "training_run_id": owner.training_run_id,
         "agent_id": owner.agent_id,
         "environment_id": owner.environment_id,
         "status": "succeeded",
-        "started_at": at,
-        "finished_at": at,
+        "started_at": owner.at,
+        "finished_at": owner.at,
         "global_step": steps,
         "episode_count": episodes,
         "config": {"source": source},
-        "updated_at": at,
+        "updated_at": owner.at,
     }
 
 

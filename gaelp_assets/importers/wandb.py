@@ -6,18 +6,17 @@ A metric's step is W&B's own (`_step`). Nested keys are joined by dots, and a do
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError
 from gaelp_assets.importers import logged, wandb_files
 from gaelp_assets.importers.environments import plain, valid_environment
 from gaelp_assets.importers.logged import Owner
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, moment, required, valid_id, written
+from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
 from gaelp_assets.importers.wandb_files import BrokenFileError, Entry, Log
 
 _STEP, _TIME = ("_step",), ("_timestamp",)
@@ -30,7 +29,7 @@ class _Survey:
 
     log: Log
     entries: int = 0
-    last: dt.datetime | None = None
+    last: str | None = None
     last_step: int = -1
     ordered: bool = True
     """Whether each step is greater than the one before: then no metric has two values at a step."""
@@ -64,30 +63,33 @@ def _run(path: Path, options: Options, tally: Tally, agents: logged.Agents) -> R
     config = {name: plain(value) for name, value in log.config.items() if name != "_wandb"}
     told = logged.told(config)
     algorithm = options.algorithm or told.algorithm
-    agent = options.agent or (valid_id(told.agent or algorithm) if told.agent or algorithm else None)
+    named = told.agent or algorithm
+    agent = options.agent or (valid_id(named) if named else None)
     owner = Owner(
         options.run or valid_id(log.run_id or path.stem.removeprefix("run-")),
         required(agent, "agent", "agent", path),
-        required(options.environment or valid_environment(told.environment), "environment", "environment", path),
+        required(
+            options.environment or valid_environment(told.environment), "environment", "environment", path
+        ),
     )
-    started = logged.moment_of(log.started) if log.started is not None else None
-    if started is None:
-        started = written(path, options, tally)
+    started = logged.moment_of(log.started) or written(path, options, tally, owner.training_run_id)
     yield from _metrics(survey, owner, started, tally)
     last = max(survey.last or started, started)
     if not log.ended:
-        tally.note(f"{path.name} does not tell of the run's end: it goes on, was killed, or the file is not whole")
+        tally.note(
+            f"{path.name} does not tell of the run's end: it goes on, was killed, or the file is not whole"
+        )
     status = "running" if not log.ended else ("failed" if log.exit_code else "succeeded")
-    updated_at = moment(logged.version_moment(last, log.ended))
-    agents.add(owner.agent_id, algorithm, config, moment(started), updated_at)
+    updated_at = logged.version_moment(last, log.ended)
+    agents.add(owner.agent_id, algorithm, config, started, updated_at)
     row = {
         "training_run_id": owner.training_run_id,
         "agent_id": owner.agent_id,
         "environment_id": owner.environment_id,
         "seed": told.seed,
         "status": status,
-        "started_at": moment(started),
-        "finished_at": moment(last) if log.ended else None,
+        "started_at": started,
+        "finished_at": last if log.ended else None,
         "config": {
             "source": {"kind": "wandb", "run": log.run_id, "name": log.name, "project": log.project},
             "parameters": config,
@@ -119,13 +121,17 @@ def _survey(path: Path, tally: Tally) -> _Survey:
 
 def _again(survey: _Survey) -> Iterator[tuple[int, Entry]]:
     """The entries once more, up to where the file is damaged or grew since."""
-    return zip(range(survey.entries), wandb_files.entries(survey.log.path, Log(survey.log.path)), strict=False)
+    return zip(
+        range(survey.entries), wandb_files.entries(survey.log.path, Log(survey.log.path)), strict=False
+    )
 
 
-def _metrics(survey: _Survey, owner: Owner, started: dt.datetime, tally: Tally) -> Rows:
+def _metrics(survey: _Survey, owner: Owner, started: str, tally: Tally) -> Rows:
     for number, entry in _again(survey):
-        at = moment(_moment(entry) or started)
-        objects = {key[:-1]: text for key, text in entry.values.items() if key[-1] == "_type" and len(key) > 1}
+        at = _moment(entry) or started
+        objects = {
+            key[:-1]: text for key, text in entry.values.items() if key[-1] == "_type" and len(key) > 1
+        }
         for key, text in entry.values.items():
             if key in _OWN:
                 continue
@@ -148,15 +154,19 @@ def _kind(text: str, named: bool) -> str:
     """What stands in place of a number: W&B names its own kinds, such as histogram."""
     if named:
         name = json.loads(text)
-        return f"a part of the kind {name}" if isinstance(name, str) and name.isascii() and len(name) < 50 else "a part of an object"
+        return (
+            f"a part of the kind {name}"
+            if isinstance(name, str) and name.isascii() and len(name) < 50
+            else "a part of an object"
+        )
     kinds = {"t": "true or false", "f": "true or false", "n": "null", "[": "a list", "{": "an object"}
     return kinds.get(text[:1], "a text")
 
 
-def _moment(entry: Entry) -> dt.datetime | None:
+def _moment(entry: Entry) -> str | None:
     text = entry.values.get(_TIME)
     seconds = wandb_files.number(text) if text is not None else None
-    return None if seconds is None else logged.moment_of(seconds)
+    return logged.moment_of(seconds)
 
 
 KIND: Final = Kind("wandb", "runs of W&B that were recorded offline: .wandb files", rows)
