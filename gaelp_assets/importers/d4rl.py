@@ -65,12 +65,13 @@ def _rows(path: Path, options: Options, tally: Tally) -> Rows:
         at = owner.at
         yield from logged.agent_rows(owner.agent_id, algorithm, None, at, at, tally)
         steps = episodes = 0
+        lines = recorded.StepLines(owner)
         for episode in _episodes(file, path, n, tally):
-            for step in recorded.step_rows(owner, episode, steps):
-                yield "training.transitions", step
+            yield from lines.add(episode, steps)
             steps += len(episode.rewards)
             episodes += 1
             yield "training.episodes", recorded.episode_row(owner, episode, steps)
+        yield from lines.close()
         source = {"kind": "d4rl", "file": path.name, "next_observations": "next_observations" in file}
         yield "training.training_runs", recorded.run_row(owner, steps, episodes, source)
 

@@ -59,6 +59,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     yield "training.environments", row
     yield from logged.agent_rows(owner.agent_id, algorithm, None, at, at, tally)
     steps = episodes = 0
+    lines = recorded.StepLines(owner)
     seeds: list[str] = []
     try:
         with minari_files.opened(folder, metadata) as stored:
@@ -72,13 +73,13 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
                     continue
                 if episode is None:
                     continue
-                for step in recorded.step_rows(owner, episode, steps):
-                    yield "training.transitions", step
+                yield from lines.add(episode, steps)
                 steps += len(episode.rewards)
                 episodes += 1
                 yield "training.episodes", recorded.episode_row(owner, episode, steps)
     except hdf5.BrokenFileError as error:
         tally.damaged(error.problems[0].what, error.problems[0].where)
+    yield from lines.close()
     if seeds:
         told = ", ".join(seeds[:_SEEDS_TOLD]) + (", ..." if len(seeds) > _SEEDS_TOLD else "")
         tally.note(f"{len(seeds)} seeds are no INTEGER of 64 bits, and NULL in their rows: {told}")
