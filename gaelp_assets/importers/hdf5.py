@@ -103,12 +103,11 @@ def array(group: Any, name: str, path: Path) -> Array:
     """
     import h5py
 
-    place = f"{group.name.rstrip('/')}/{name}"
     try:
         dataset = h5py.h5d.open(group.id, name.encode())
     except (KeyError, ValueError, RuntimeError, TypeError) as error:
         kind = "a group, not a dataset" if name in group else "no such dataset"
-        raise damaged(path, kind, place) from error
+        raise damaged(path, kind, _place(group, name)) from error
     try:
         kind = dataset.dtype
         if kind.kind in "fiub" and not kind.subdtype:
@@ -118,7 +117,11 @@ def array(group: Any, name: str, path: Path) -> Array:
             return values
         return np.asarray(h5py.Dataset(dataset)[()])
     except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
-        raise damaged(path, f"{_start(dataset)}the values cannot be read", place) from error
+        raise damaged(path, f"{_start(dataset)}the values cannot be read", _place(group, name)) from error
+
+
+def _place(group: Any, name: str) -> str:
+    return f"{group.name.rstrip('/')}/{name}"
 
 
 def _start(dataset: Any) -> str:

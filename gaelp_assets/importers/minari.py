@@ -189,7 +189,7 @@ def _prove_flags(stored: Stored) -> None:
 
 
 def _seed(stored: Stored, seeds: list[str]) -> int | None:
-    seed = stored.metadata.get("seed")
+    seed = stored.seed
     if not isinstance(seed, int) or isinstance(seed, bool):
         return None
     if 0 <= seed < _INT64:

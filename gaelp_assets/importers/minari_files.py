@@ -42,8 +42,8 @@ class Stored:
     truncations: Array
     infos: Mapping[str, Any]
     """Arrays by name, nested; each of n or n + 1 entries."""
-    metadata: Mapping[str, Any]
-    """What the writer tells of the episode: seed, total_steps, options."""
+    seed: object
+    """As the writer tells it; None where it does not."""
 
 
 def data_folder(path: Path) -> Path:
@@ -126,7 +126,7 @@ def _from_hdf5(file: Any, number: int, path: Path) -> Stored:
     name = f"episode_{number}"
     try:
         group = file[name]
-        attributes = {key: _scalar(value) for key, value in group.attrs.items()}
+        seed = _scalar(group.attrs.get("seed"))
         infos = _hdf5_infos(group["infos"], path) if "infos" in group else {}
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         raise hdf5.damaged(path, str(error).splitlines()[0][:200], f"/{name}") from error
@@ -139,7 +139,7 @@ def _from_hdf5(file: Any, number: int, path: Path) -> Stored:
         hdf5.array(group, "terminations", path),
         hdf5.array(group, "truncations", path),
         infos,
-        attributes,
+        seed,
     )
 
 
@@ -197,7 +197,7 @@ def _from_folder(folder: Path, number: int, form: str) -> Stored:
         _numpy(columns["terminations"])[:n],
         _numpy(columns["truncations"])[:n],
         _arrow_infos(columns["infos"]) if "infos" in columns else {},
-        metadata,
+        metadata.get("seed"),
     )
 
 
