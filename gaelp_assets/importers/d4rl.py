@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.importers import hdf5, logged, recorded, spaces
 from gaelp_assets.importers.recorded import Episode, Owner, Steps
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
+from gaelp_assets.importers.source import RUN_LENGTH, Kind, Options, Rows, Tally, required, valid_id, written
 
 Array = NDArray[Any]
 Bools = NDArray[np.bool_]
@@ -55,7 +55,7 @@ def _rows(path: Path, options: Options, tally: Tally) -> Rows:
         n = _length(file, path)
         algorithm = options.algorithm or _algorithm(file, path)
         agent = options.agent or (valid_id(algorithm) if algorithm else None)
-        run = options.run or recorded.run_id(path.stem)
+        run = options.run or valid_id(path.stem, RUN_LENGTH)
         owner = Owner(
             run,
             required(agent, "agent", "agent", path),

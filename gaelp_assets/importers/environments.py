@@ -7,24 +7,11 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from gaelp_assets.catalog.slices import ENVIRONMENT_ID_LENGTH
 from gaelp_assets.importers import spaces
 from gaelp_assets.importers.source import non_finite
 
 _ID: Final = re.compile(r"(?:(?P<namespace>[^/]+)/)?(?P<name>.+?)(?:-v(?P<version>[0-9]+))?")
 _NAME_LENGTH: Final = 100
-
-
-def valid_environment(text: object) -> str | None:
-    """A registered id as the platform spells it; None where there is none.
-
-    >>> valid_environment("ALE/Pong-v5")
-    'ALE.Pong-v5'
-    """
-    if not isinstance(text, str):
-        return None
-    found = re.sub(r"[^A-Za-z0-9_.-]", ".", text).strip("._-")
-    return re.sub(r"\.{2,}", ".", found)[:ENVIRONMENT_ID_LENGTH].strip(".") or None
 
 
 def environment_row(

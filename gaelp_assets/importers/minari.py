@@ -16,7 +16,7 @@ from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.importers import environments, hdf5, logged, minari_files, recorded, spaces
 from gaelp_assets.importers.minari_files import Stored
 from gaelp_assets.importers.recorded import Episode, Owner, Steps
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
+from gaelp_assets.importers.source import RUN_LENGTH, Kind, Options, Rows, Tally, required, valid_id, written
 
 Array = NDArray[Any]
 _INT64: Final = 2**63
@@ -39,9 +39,9 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     spec = metadata["env_spec"] if isinstance(metadata.get("env_spec"), dict) else {}
     dataset = str(metadata.get("dataset_id") or folder.parent.name)
     algorithm = options.algorithm or metadata.get("algorithm_name")
-    environment = options.environment or environments.valid_environment(spec.get("id"))
+    environment = options.environment or (spec["id"] if isinstance(spec.get("id"), str) else None)
     agent = options.agent or (valid_id(algorithm) if algorithm else None)
-    run = options.run or recorded.run_id(dataset)
+    run = options.run or valid_id(dataset, RUN_LENGTH)
     owner = Owner(
         run,
         required(agent, "agent", "agent", path),

@@ -13,10 +13,9 @@ from typing import Final
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.importers import logged, mlflow_files
-from gaelp_assets.importers.environments import valid_environment
 from gaelp_assets.importers.logged import Owner
 from gaelp_assets.importers.mlflow_files import BrokenFileError, Metric, Run, Store
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
+from gaelp_assets.importers.source import RUN_LENGTH, Kind, Options, Rows, Tally, required, valid_id, written
 
 _STATUS: Final = {
     "RUNNING": "running",
@@ -67,11 +66,9 @@ def _run(store: Store, run: Run, path: Path, options: Options, tally: Tally, age
     agent = options.agent or (valid_id(named) if named else None)
     where = path / run.run_id
     owner = Owner(
-        options.run or valid_id(run.run_id),
+        options.run or valid_id(run.run_id, RUN_LENGTH),
         required(agent, "agent", "agent", where),
-        required(
-            options.environment or valid_environment(told.environment), "environment", "environment", where
-        ),
+        required(options.environment or told.environment, "environment", "environment", where),
     )
     started = logged.moment_of(_seconds(run.started)) or written(path, options, tally, owner.training_run_id)
     last = started

@@ -18,14 +18,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from gaelp_assets.importers.source import Lines, Rows, day, valid_id
+from gaelp_assets.importers.source import Lines, Rows, day
 
 Array = NDArray[Any]
 WIDEST: Final = 10_000
 """Numbers of an observation that a row still takes; a larger one would be a line of a hundred thousand bytes for each step."""
 _STRETCH: Final = 10_000
 _TABLE: Final = "training.transitions"
-_RUN_LENGTH: Final = 180
 
 
 class Step(msgspec.Struct, omit_defaults=True):
@@ -45,11 +44,6 @@ class Step(msgspec.Struct, omit_defaults=True):
     truncated: bool
     final_observation: list[float] | None = None
     info: Mapping[str, object] | None = None
-
-
-def run_id(text: str) -> str:
-    """The id of a run that is named after its source, short enough for the ids of its episodes."""
-    return valid_id(text)[:_RUN_LENGTH]
 
 
 @dataclass(frozen=True)

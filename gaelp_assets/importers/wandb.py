@@ -14,9 +14,9 @@ from typing import Final
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.importers import logged, wandb_files
-from gaelp_assets.importers.environments import plain, valid_environment
+from gaelp_assets.importers.environments import plain
 from gaelp_assets.importers.logged import Owner
-from gaelp_assets.importers.source import Kind, Options, Rows, Tally, required, valid_id, written
+from gaelp_assets.importers.source import RUN_LENGTH, Kind, Options, Rows, Tally, required, valid_id, written
 from gaelp_assets.importers.wandb_files import BrokenFileError, Entry, Log
 
 _STEP, _TIME = ("_step",), ("_timestamp",)
@@ -66,11 +66,9 @@ def _run(path: Path, options: Options, tally: Tally, agents: logged.Agents) -> R
     named = told.agent or algorithm
     agent = options.agent or (valid_id(named) if named else None)
     owner = Owner(
-        options.run or valid_id(log.run_id or path.stem.removeprefix("run-")),
+        options.run or valid_id(log.run_id or path.stem.removeprefix("run-"), RUN_LENGTH),
         required(agent, "agent", "agent", path),
-        required(
-            options.environment or valid_environment(told.environment), "environment", "environment", path
-        ),
+        required(options.environment or told.environment, "environment", "environment", path),
     )
     started = logged.moment_of(log.started) or written(path, options, tally, owner.training_run_id)
     yield from _metrics(survey, owner, started, tally)

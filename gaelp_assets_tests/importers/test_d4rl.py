@@ -134,7 +134,7 @@ def test_what_no_row_can_hold_is_counted(tmp_path: Path) -> None:
 )
 def test_arrays_that_do_not_fit_are_named(tmp_path: Path, arrays: dict[str, object], said: str) -> None:
     with pytest.raises(GaelpError, match=said):
-        read("d4rl", changed(tmp_path, **arrays), MINE)
+        read("d4rl", changed(tmp_path, WITH, **arrays), MINE)
 
 
 def test_names_that_the_file_does_not_give_are_asked_for(tmp_path: Path) -> None:

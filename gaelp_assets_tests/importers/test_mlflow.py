@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(FIXTURES / "mlflow" / "mlruns", tmp_path / "mlruns"))
 
 
-def values(metrics: list[dict[str, object]], run: object) -> dict[tuple[object, object], object]:
+def values(metrics: list[dict[str, object]], run: object) -> dict[tuple[Any, Any], Any]:
     return {
         (m["name"], m["global_step"]): m.get("value", m.get("non_finite"))
         for m in metrics
