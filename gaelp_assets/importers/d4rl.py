@@ -110,6 +110,8 @@ def _length(file: Any, path: Path) -> int:
         )
         raise GaelpError(problem)
     names = [*_NEEDED, *(name for name in ("timeouts", "next_observations") if name in file)]
+    for name in names:
+        hdf5.prove_size(file[name].id, path, file, name)
     lengths = {name: len(file[name]) for name in names}
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} {length}" for name, length in lengths.items())
@@ -145,7 +147,7 @@ def _block(dataset: Any, first: int, stop: int, path: Path) -> Array:
     """
     try:
         values = np.asarray(dataset[first:stop])
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+    except hdf5.UNREADABLE as error:
         raise hdf5.damaged(path, f"rows {first} to {stop} cannot be read", dataset.name) from error
     if values.dtype.kind not in "fiub":
         raise GaelpError(Problem(f"values of type {values.dtype}", f"{path}: {dataset.name}", "numbers"))

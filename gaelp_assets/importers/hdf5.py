@@ -5,6 +5,7 @@ HDF5 itself has checksums for its own structures only, and in its newest format 
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from numpy.typing import NDArray
 from gaelp_assets.errors import GaelpError, Problem
 
 Array = NDArray[Any]
+UNREADABLE: Final = (ArithmeticError, LookupError, MemoryError, OSError, RuntimeError, TypeError, ValueError)
+"""What h5py, NumPy and pyarrow raise where a structure is not what it should be: a length of millions of millions, a name in no UTF-8."""
+_LARGE: Final = 1 << 26
+_MOST_COMPRESSED: Final = 1_100
+"""Deflate makes at most 1,032 bytes of one."""
 _SIGNATURE: Final = b"\x89HDF\r\n\x1a\n"
 
 
@@ -44,8 +50,7 @@ def opened(path: Path) -> Iterator[Any]:
     try:
         with h5py.File(path, "r") as file:
             yield file
-    # What h5py raises for a damaged file: OSError from the C library, the others where a structure is not what it should be.
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
             raise
         raise damaged(path, str(error).splitlines()[0][:200] if str(error) else "") from error
@@ -105,19 +110,32 @@ def array(group: Any, name: str, path: Path) -> Array:
 
     try:
         dataset = h5py.h5d.open(group.id, name.encode())
-    except (KeyError, ValueError, RuntimeError, TypeError) as error:
+    except UNREADABLE as error:
         kind = "a group, not a dataset" if name in group else "no such dataset"
         raise damaged(path, kind, _place(group, name)) from error
     try:
         kind = dataset.dtype
         if kind.kind in "fiub" and not kind.subdtype:
+            prove_size(dataset, path, group, name)
             values = np.empty(dataset.shape, kind)
             if values.size:
                 dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
             return values
         return np.asarray(h5py.Dataset(dataset)[()])
-    except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
+    except UNREADABLE as error:
         raise damaged(path, f"{_start(dataset)}the values cannot be read", _place(group, name)) from error
+
+
+def prove_size(dataset: Any, path: Path, group: Any, name: str) -> None:
+    """Refuses a dataset that says to be far larger than what is stored of it: HDF5 would fill all memory with zeros.
+
+    Raises:
+        BrokenFileError: it does.
+    """
+    announced = math.prod(dataset.shape) * dataset.dtype.itemsize
+    if announced > _LARGE and announced > _MOST_COMPRESSED * dataset.get_storage_size():
+        what = f"{announced} bytes announced, {dataset.get_storage_size()} there"
+        raise damaged(path, what, _place(group, name))
 
 
 def _place(group: Any, name: str) -> str:

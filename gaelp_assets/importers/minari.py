@@ -71,6 +71,9 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
                         f"episode {number} cannot be taken: {error.problems[0].what}", error.problems[0].where
                     )
                     continue
+                except hdf5.UNREADABLE as error:
+                    tally.damaged(f"episode {number} cannot be read ({type(error).__name__})", str(folder))
+                    continue
                 if episode is None:
                     continue
                 yield from lines.add(episode, steps)

@@ -128,7 +128,7 @@ def _from_hdf5(file: Any, number: int, path: Path) -> Stored:
         group = file[name]
         seed = _scalar(group.attrs.get("seed"))
         infos = _hdf5_infos(group["infos"], path) if "infos" in group else {}
-    except (OSError, KeyError, RuntimeError, ValueError) as error:
+    except hdf5.UNREADABLE as error:
         raise hdf5.damaged(path, str(error).splitlines()[0][:200], f"/{name}") from error
     return Stored(
         number,
@@ -215,7 +215,7 @@ def _table(parts: list[Path], form: str, above: Path) -> Any:
             else:
                 with ipc.open_file(str(path)) as reader:
                     tables.append(reader.read_all())
-        except (pa.ArrowException, OSError) as error:
+        except hdf5.UNREADABLE as error:
             size = path.stat().st_size
             what = f"damaged or cut off, of {size} bytes ({str(error).splitlines()[0][:200]})"
             raise GaelpError(

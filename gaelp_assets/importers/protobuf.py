@@ -1,6 +1,6 @@
 """The wire format of Protocol Buffers, without their descriptions: numbers of fields and their bare values.
 
-Whoever reads a message knows which number means what; what it does not know it leaves out, as the format intends.
+The reader of a message knows which number means what, and leaves out what it does not know, as the format intends.
 """
 
 from __future__ import annotations

@@ -188,6 +188,16 @@ def test_flipped_bits_are_damage_or_other_numbers_and_never_a_crash(cartpole: Pa
         assert len(found.get("training.transitions", [])) + tally.dropped.total() <= steps + 3 or tally.damage
 
 
+def test_an_array_that_says_to_be_larger_than_it_can_be_fills_no_memory(cartpole: Path) -> None:
+    with h5py.File(main_file(cartpole), "r+") as file:
+        del file["episode_1/rewards"]
+        file["episode_1"].create_dataset("rewards", shape=(10**13,), dtype="f8", chunks=True)
+    _, tally = read("minari", cartpole, AT)
+    [problem] = tally.damage
+    assert "80000000000000 bytes announced, 0 there" in problem.what
+    assert problem.where.endswith("/episode_1/rewards")
+
+
 @pytest.mark.parametrize("name", NESTS[1:])
 def test_a_part_that_is_cut_off_is_named(name: str, tmp_path: Path) -> None:
     dataset = unpacked(FIXTURES / "minari" / name, tmp_path)
