@@ -155,6 +155,37 @@ def test_observations_too_large_for_rows_are_refused_and_counted(
     assert len(found["training.episodes"]) == 3
 
 
+@pytest.mark.parametrize(
+    ("space", "reason"),
+    [
+        (
+            {
+                "type": "Box",
+                "dtype": "uint8",
+                "shape": [32, 32],
+                "low": [[0] * 32] * 32,
+                "high": [[255] * 32] * 32,
+            },
+            "observations that are kept as JPEG are not the ones that were seen",
+        ),
+        (
+            {"type": "Dict", "subspaces": {"said": {"type": "Text", "min_length": 0, "max_length": 9}}},
+            "observations with texts are no numbers",
+        ),
+    ],
+)
+def test_observations_that_are_no_numbers_are_counted(
+    cartpole: Path, space: dict[str, Any], reason: str
+) -> None:
+    path = cartpole / "data" / "metadata.json"
+    metadata = json.loads(path.read_text())
+    path.write_text(json.dumps({**metadata, "observation_space": json.dumps(space)}))
+    found, tally = read("minari", cartpole, AT)
+    assert tally.dropped == {reason: 36}
+    assert "training.transitions" not in found
+    assert [e["transitions_recorded"] for e in found["training.episodes"]] == [False] * 3
+
+
 def test_an_episode_without_an_end_is_unfinished(cartpole: Path) -> None:
     change(cartpole, "episode_2/truncations", np.zeros(12, dtype=bool))
     found, _ = read("minari", cartpole, AT)

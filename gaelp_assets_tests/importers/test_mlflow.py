@@ -128,7 +128,7 @@ def test_a_line_that_is_cut_off_says_at_which_byte(folder: Path) -> None:
     run = complete["training.training_runs"][0]["training_run_id"]
     [path] = folder.glob(f"*/{run}/metrics/train/loss")
     whole = path.read_bytes()
-    for cut in range(len(whole)):
+    for cut in range(0, len(whole), 5):
         path.write_bytes(whole[:cut])
         found, tally = read("mlflow", folder, NOTHING)
         if cut == 0 or whole[cut - 1 : cut] == b"\n":
