@@ -8,7 +8,6 @@ import io
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,22 +15,12 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.importers import record_log
 from gaelp_assets.importers.kinds import kind
 from gaelp_assets.importers.source import Options
-from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.operations.importing import import_rows
 from gaelp_assets_tests.importers.sources import FIXTURES, unpacked
+from gaelp_assets_tests.importers.test_sb3 import load_all
 from gaelp_assets_tests.platforms import platform_in, rows
 
 AT = Options(at=dt.datetime(2026, 11, 20, 12, tzinfo=dt.UTC))
-
-
-def load_all(platform: Any) -> dict[str, int]:
-    """Loads what is pending, slice by slice."""
-    counts = dict.fromkeys(("loaded", "duplicate", "rejected"), 0)
-    for relation_id, slice_ in platform.gateway.pending_slices():
-        report = load_slice(platform, platform.catalog[relation_id], slice_, run_id="test", rebuild=False)
-        for name in counts:
-            counts[name] += report.total(name)
-    return counts
 
 
 def test_importing_twice_is_importing_once(tmp_path: Path) -> None:
