@@ -17,9 +17,21 @@ import msgspec
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_environment
 from gaelp_assets.errors import GaelpError, Problem
 
+
+@dataclass(frozen=True)
+class Lines:
+    """Many rows of one slice that are encoded already: for sources of millions of rows."""
+
+    date: str
+    environment_id: str
+    number: int
+    content: bytes
+    """NDJSON, each line with its end."""
+
+
 Row: TypeAlias = Mapping[str, object] | msgspec.Struct
 """A row by its fields' names; a structure is encoded in half the time of a mapping."""
-Rows: TypeAlias = Iterator[tuple[str, Row]]
+Rows: TypeAlias = Iterator[tuple[str, Row | Lines]]
 """Each with its table: `training.episodes`."""
 
 ID_LENGTH: Final = 200

@@ -24,7 +24,7 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.gateway import Gateway
 from gaelp_assets.gateway.names import RECORDINGS
-from gaelp_assets.importers.source import Kind, Options, Row, Tally, proven
+from gaelp_assets.importers.source import Kind, Lines, Options, Row, Rows, Tally, proven
 from gaelp_assets.ingest.validate import oldest_kept
 
 ROWS_OF_A_FILE: Final = 100_000
@@ -63,6 +63,14 @@ class _Part:
         self._waiting.append(row)
         if len(self._waiting) == _ENCODED_AT_ONCE:
             self.flush()
+        return self.rows < ROWS_OF_A_FILE
+
+    def add_lines(self, lines: Lines) -> bool:
+        """Takes rows that are encoded; whether there is room for others."""
+        self.flush()
+        self.rows += lines.number
+        with self.path.open("ab") as file:
+            file.write(lines.content)
         return self.rows < ROWS_OF_A_FILE
 
     def flush(self) -> None:
@@ -145,7 +153,7 @@ def _remember(
 
 def _parts(
     catalog: Catalog,
-    rows: Iterator[tuple[str, Row]],
+    rows: Rows,
     folder: Path,
     done: Imported,
     on_progress: Callable[[int], None],
@@ -161,8 +169,11 @@ def _parts(
             by = relation.partitioning
             fields[table] = (relation, by.date if by else "", (by.environment or "") if by else "")
         relation, date, environment = fields[table]
-        get = row.get if isinstance(row, dict) else _getter(row)
-        key = (table, get(date) if date else None, get(environment) if environment else None)
+        if isinstance(row, Lines):
+            key: tuple[str, object, object] = (table, row.date, row.environment_id)
+        else:
+            get = row.get if isinstance(row, dict) else _getter(row)
+            key = (table, get(date) if date else None, get(environment) if environment else None)
         part = open_parts.get(key)
         if part is None:
             slice_ = (
@@ -172,8 +183,8 @@ def _parts(
             )
             part = open_parts[key] = _Part(relation, slice_, folder, len(parts))
             parts.append(part)
-        done.rows[table] += 1
-        if not part.add(row):
+        done.rows[table] += row.number if isinstance(row, Lines) else 1
+        if not (part.add_lines(row) if isinstance(row, Lines) else part.add(row)):
             part.flush()
             del open_parts[key]
         if number % _WAITING_AT_MOST == 0:
