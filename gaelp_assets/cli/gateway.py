@@ -40,9 +40,6 @@ def gateway_retry(
     ] = "*",
 ) -> None:
     """Put failed files back where they came from."""
-    gateway = open_for_work().gateway
-    if not gateway.failed():
-        render.print_line("there are no failed files")
-        return
-    for failed, name in gateway.retry(pattern):
-        render.print_line(f"{failed} -> {name}")
+    from gaelp_assets.cli.retry import retry
+
+    retry(open_for_work(), pattern)
