@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from gaelp_assets.importers import logged, tensorboard
-from gaelp_assets.importers.environments import valid_environment
 from gaelp_assets.importers.event_files import Reader
 from gaelp_assets.importers.logged import Owner
 from gaelp_assets.importers.source import Kind, Options, Rows, Tally, day, required, valid_id
@@ -68,7 +67,7 @@ def _run(run: tensorboard.Run, options: Options, tally: Tally, agents: logged.Ag
             run.folder,
         ),
         required(
-            options.environment or valid_environment(told.environment),
+            options.environment or told.environment,
             "environment",
             "environment",
             run.folder,
@@ -146,7 +145,7 @@ def _row(owner: Owner, index: int, episode: _Episode) -> dict[str, object]:
     assert at is not None
     assert episode.length is not None
     return {
-        "episode_id": f"{owner.training_run_id[:180]}.e{index:06d}",
+        "episode_id": f"{owner.training_run_id}.e{index:06d}",
         "date": day(at),
         "environment_id": owner.environment_id,
         "agent_id": owner.agent_id,

@@ -31,7 +31,7 @@ from gaelp_assets.importers.source import (
     agent_row,
     files_of,
     required,
-    valid_id,
+    run_id,
 )
 
 _TABLE: Final = "training.metrics"
@@ -47,7 +47,7 @@ class Run:
     """A folder with event files."""
 
     id: str
-    """Of what lies below the path, the folders' names joined; else the folder's own name."""
+    """The names of the folders from the path on."""
     folder: Path
     files: tuple[Path, ...]
     """In the order in which they were begun."""
@@ -64,8 +64,8 @@ def runs(path: Path, options: Options, kind: str) -> list[Run]:
     for folder, its in groupby(
         sorted(files, key=lambda file: (file.parent, _begun(file))), lambda file: file.parent
     ):
-        below = "" if path.is_file() or folder == path else folder.relative_to(path).as_posix()
-        found.append(Run(options.run or valid_id(below or folder.resolve().name), folder, tuple(its)))
+        root = path.parent if path.is_file() else path
+        found.append(Run(run_id(options, root, folder), folder, tuple(its)))
     if options.run and len(found) > 1:
         raise GaelpError(logged.several_runs(len(found), path))
     ids: dict[str, Path] = {}
@@ -94,7 +94,7 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
     Raises:
         GaelpError: no event file, or no environment and agent.
     """
-    last = ""
+    first = ""
     for run in runs(path, options, KIND.name):
         owner = Owner(
             run.id,
@@ -105,10 +105,10 @@ def rows(path: Path, options: Options, tally: Tally) -> Rows:
         yield from metrics(run, owner, reader, tally)
         row = run_row(run, owner, reader, KIND.name, tally)
         if row is not None:
-            last = max(last, str(row["updated_at"]))
+            first = min(first or "9", str(row["started_at"]))
             yield "training.training_runs", row
-    if last and options.agent:
-        yield from agent_row(options.agent, options, last)
+    if first and options.agent:
+        yield from agent_row(options.agent, options, first)
 
 
 def run_row(run: Run, owner: Owner, reader: Reader, kind: str, tally: Tally) -> dict[str, object] | None:
@@ -138,6 +138,11 @@ def metrics(run: Run, owner: Owner, reader: Reader, tally: Tally) -> Rows:
             new = seen.new(points.name, points.step, kept, tally)
             yield from _lines(points, new, owner, reader)
         seen.next_file()
+    if tally.dropped[_OLD]:
+        tally.note(
+            "a run was restarted: if it was imported before that, other values of known steps are rejected; gaelp revise puts them in "
+            "their place"
+        )
     for what, number in sorted(reader.others.items()):
         tally.read += number
         tally.drop(f"not a scalar: {what}", number)

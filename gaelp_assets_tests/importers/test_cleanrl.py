@@ -10,22 +10,23 @@ from typing import Any
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.importers import cleanrl
 from gaelp_assets.importers.cleanrl import _Episode, _why_not
 from gaelp_assets.importers.kinds import kind
 from gaelp_assets.importers.source import Options, moment
 from gaelp_assets.operations.importing import import_rows
+from gaelp_assets_tests.importers.sources import FIXTURES as ALL
+from gaelp_assets_tests.importers.sources import read
 from gaelp_assets_tests.importers.test_sb3 import load_all
-from gaelp_assets_tests.importers.test_tensorboard import as_points, read, told, with_moments
+from gaelp_assets_tests.importers.test_tensorboard import as_points, told, with_moments
 from gaelp_assets_tests.platforms import platform_in, rows
 
-FIXTURES = Path(__file__).parent / "fixtures" / "cleanrl"
+FIXTURES = ALL / "cleanrl"
 NAME = "CartPole-v1__dqn__1__1795000000"
 RUN = FIXTURES / NAME
 
 
 def test_returns_and_lengths_are_episodes_and_all_scalars_are_metrics() -> None:
-    found, tally = read(RUN, Options(), cleanrl)
+    found, tally = read("cleanrl", RUN, Options())
     [points] = told(RUN)
     assert as_points(found["training.metrics"]) == with_moments(points)
     returns = [point for point in points if point[0] == "charts/episodic_return"]
@@ -42,7 +43,7 @@ def test_returns_and_lengths_are_episodes_and_all_scalars_are_metrics() -> None:
         {"terminated", "truncated", "seed", "policy_version"} & e.keys() for e in found["training.episodes"]
     )
     [run] = found["training.training_runs"]
-    assert (run["training_run_id"], run["seed"], run["episode_count"]) == (NAME, 1, len(returns))
+    assert (run["training_run_id"], run["seed"], run["episode_count"]) == (f"{NAME}", 1, len(returns))
     [agent] = found["training.agents"]
     assert (agent["agent_id"], agent["algorithm"]) == ("dqn", "dqn")
     assert agent["hyperparameters"]["learning_rate"] == 0.00025
@@ -52,10 +53,10 @@ def test_returns_and_lengths_are_episodes_and_all_scalars_are_metrics() -> None:
 
 def test_the_parameters_say_more_than_the_folders_name_and_the_user_more_than_both(tmp_path: Path) -> None:
     shutil.copytree(RUN, tmp_path / "renamed")
-    found, _ = read(tmp_path / "renamed", Options(), cleanrl)
+    found, _ = read("cleanrl", tmp_path / "renamed", Options())
     assert {e["environment_id"] for e in found["training.episodes"]} == {"CartPole-v1"}
     mine = Options(environment="Mine-v0", agent="mine", run="one", algorithm="C51")
-    found, _ = read(tmp_path / "renamed", mine, cleanrl)
+    found, _ = read("cleanrl", tmp_path / "renamed", mine)
     [run] = found["training.training_runs"]
     assert (run["environment_id"], run["agent_id"], run["training_run_id"]) == ("Mine-v0", "mine", "one")
     assert found["training.agents"][0]["algorithm"] == "c51"
@@ -64,14 +65,14 @@ def test_the_parameters_say_more_than_the_folders_name_and_the_user_more_than_bo
 def test_what_no_parameter_and_no_name_says_is_asked_for(tmp_path: Path) -> None:
     source = FIXTURES.parent / "tensorboard" / "mixed"
     shutil.copytree(source, tmp_path / "Pong-v5__ppo_atari__7__1795000000")
-    found, _ = read(tmp_path, Options(), cleanrl)
+    found, _ = read("cleanrl", tmp_path, Options())
     [run] = found["training.training_runs"]
     assert (run["environment_id"], run["agent_id"], run["seed"]) == ("Pong-v5", "ppo_atari", 7)
     shutil.move(tmp_path / "Pong-v5__ppo_atari__7__1795000000", tmp_path / "other")
     with pytest.raises(GaelpError, match="Add --agent ID"):
-        read(tmp_path, Options(), cleanrl)
+        read("cleanrl", tmp_path, Options())
     with pytest.raises(GaelpError, match="Add --environment ID"):
-        read(tmp_path, Options(agent="mine"), cleanrl)
+        read("cleanrl", tmp_path, Options(agent="mine"))
 
 
 def test_an_episode_that_is_not_whole_has_no_row() -> None:

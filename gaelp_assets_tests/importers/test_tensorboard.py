@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.importers import event_files, tensorboard
+from gaelp_assets.importers import event_files
 from gaelp_assets.importers.event_files import BrokenEventsError, Reader
 from gaelp_assets.importers.kinds import kind
-from gaelp_assets.importers.source import Lines, Options, Tally, moment
+from gaelp_assets.importers.source import Options, Tally, moment
 from gaelp_assets.operations.importing import import_rows
+from gaelp_assets_tests.importers import sources
 from gaelp_assets_tests.importers.test_sb3 import load_all
 from gaelp_assets_tests.platforms import platform_in, rows
 
-FIXTURES = Path(__file__).parent / "fixtures" / "tensorboard"
+FIXTURES = sources.FIXTURES / "tensorboard"
 RESTARTED = FIXTURES / "restarted" / "PPO_1"
 MINE = Options(environment="CartPole-v1", agent="mine", algorithm="PPO")
 NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
@@ -29,17 +30,9 @@ NOT_FINITE = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 Point = tuple[str, int, float, str]
 
 
-def read(
-    path: Path, options: Options = MINE, module: Any = tensorboard
-) -> tuple[dict[str, list[Any]], Tally]:
+def read(path: Path, options: Options = MINE) -> tuple[dict[str, list[dict[str, Any]]], Tally]:
     """The rows of a source by table, and the tally."""
-    tally, found = Tally(), dict[str, list[Any]]()
-    for table, row in module.rows(path, options, tally):
-        parts = map(json.loads, row.content.splitlines()) if isinstance(row, Lines) else [row]
-        found.setdefault(table, []).extend(parts)
-        if isinstance(row, Lines):
-            assert {part["date"] for part in found[table][-row.number :]} == {row.date}
-    return found, tally
+    return sources.read("tensorboard", path, options)
 
 
 def told(folder: Path) -> list[list[Point]]:
@@ -96,7 +89,7 @@ def test_of_a_restarted_run_the_later_files_steps_stay() -> None:
     assert tally.dropped == {
         "a step that a later file of the run has as well": len(first) + len(second) - len(kept)
     }
-    assert {m["training_run_id"] for m in found["training.metrics"]} == {"PPO_1"}
+    assert {m["training_run_id"] for m in found["training.metrics"]} == {"restarted.PPO_1"}
 
 
 def test_a_value_that_stands_twice_at_a_step_of_one_file_is_one_row(tmp_path: Path) -> None:
@@ -181,11 +174,14 @@ def test_a_folder_gives_a_run_for_each_folder_with_events(tmp_path: Path) -> Non
     for name in ("dqn/PPO 1", "dqn/PPO-2"):
         shutil.copytree(RESTARTED, tmp_path / name)
     found, _ = read(tmp_path)
-    assert [run["training_run_id"] for run in found["training.training_runs"]] == ["dqn-PPO-1", "dqn-PPO-2"]
+    assert [run["training_run_id"] for run in found["training.training_runs"]] == [
+        f"{tmp_path.name}.dqn.PPO-1",
+        f"{tmp_path.name}.dqn.PPO-2",
+    ]
     with pytest.raises(GaelpError, match="--run names one"):
         read(tmp_path, dataclasses.replace(MINE, run="one"))
-    shutil.copytree(RESTARTED, tmp_path / "dqn-PPO-2")
-    with pytest.raises(GaelpError, match="two runs the id dqn-PPO-2"):
+    shutil.copytree(RESTARTED, tmp_path / "dqn.PPO-2")
+    with pytest.raises(GaelpError, match=r"two runs the id .*PPO-2"):
         read(tmp_path)
 
 
