@@ -15,7 +15,7 @@ from gaelp_assets.record.compiling import File, References
 from gaelp_assets.record.values import Row, day, plain, stamp
 
 if TYPE_CHECKING:
-    from gaelp_assets.record.recorder import Recorder
+    from gaelp_assets.record.recording import Recording
 
 NAME_LENGTH: Final = 500
 FORMAT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,49}")
@@ -78,7 +78,9 @@ class Measures:
         self._numbers[letter] = number + 1
         return f"{refs.run}.a{refs.attempt}.{letter}{number:06d}"
 
-    def evaluation(self, recorder: Recorder, returns: Sequence[float], told: Mapping[str, Any]) -> str | None:
+    def evaluation(
+        self, recorder: Recording, returns: Sequence[float], told: Mapping[str, Any]
+    ) -> str | None:
         """See `Recorder.evaluation`."""
         wrong = [unknown("option", name, _TOLD, where="evaluation") for name in told if name not in _TOLD]
         if wrong:
@@ -99,7 +101,7 @@ class Measures:
 
     def checkpoint(
         self,
-        recorder: Recorder,
+        recorder: Recording,
         content: bytes,
         kind: str,
         policy_version: int | None,
@@ -138,7 +140,7 @@ class Measures:
         return identity, file
 
 
-def _evaluation_row(recorder: Recorder, returns: list[float], told: Mapping[str, Any]) -> Row:
+def _evaluation_row(recorder: Recording, returns: list[float], told: Mapping[str, Any]) -> Row:
     if not returns:
         raise ValueError("an evaluation has no episodes")
     if not all(map(math.isfinite, returns)):

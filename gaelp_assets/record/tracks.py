@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from gaelp_assets.record.spaces import Layout
 
 if TYPE_CHECKING:
-    from gaelp_assets.record.recorder import Recorder
+    from gaelp_assets.record.recording import Recording
 
 Array = NDArray[Any]
 
@@ -93,7 +93,7 @@ class Track:
         lanes: environments that step together.
     """
 
-    recorder: Recorder
+    recorder: Recording
     environment: str
     purpose: str
     every: int
