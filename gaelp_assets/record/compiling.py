@@ -145,41 +145,57 @@ def files(refs: References, part: str, told: Sequence[Told], lost: Lost) -> list
         slices[(day(one.episode.ended_at), one.environment)].append(one)
     written: list[File] = []
     for (date, environment), group in slices.items():
-        kept = [_sound(one, lost) for one in group]
-        recorded = [one for one in kept if one.pieces]
+        recorded, joined = _sound([one for one in group if one.episode.recorded], lost)
         observed, uris = _observation_files(refs, recorded) if refs.by_reference else ([], {})
         written += observed
-        episode_lines = rows.lines(episode_row(refs, environment, one.episode) for one in kept)
+        episode_lines = rows.lines([episode_row(refs, environment, one.episode) for one in group])
         written.append(File(refs.file_name("episodes", part, date, environment), episode_lines))
-        if recorded:
-            lines = _transition_lines(refs, date, environment, recorded, uris)
+        if joined is not None:
+            lines = _transition_lines(refs, date, environment, recorded, joined, uris)
             written.append(File(refs.file_name("transitions", part, date, environment), lines))
     return written
 
 
-def _sound(one: Told, lost: Lost) -> Told:
-    """The episode without its steps, where one of them cannot be a row."""
-    episode = one.episode
-    if not episode.recorded:
-        return Told(episode, one.environment, ())
-    length = sum(len(piece.rewards) for piece in one.pieces)
-    reason = ""
-    if length != episode.length:
-        reason = "steps are missing"
-    elif episode.final is None or not all(map(_is_finite, (episode.final, *_columns(one.pieces)))):
-        reason = "a number that is not finite"
-    if not reason:
-        return one
-    lost("transitions", episode.length, reason)
-    episode.recorded = False
-    return Told(episode, one.environment, ())
+def _sound(recorded: list[Told], lost: Lost) -> tuple[list[Told], Piece | None]:
+    """The episodes of which each step can be a row, and their steps joined; of the others no step is written."""
+    kept = []
+    for one in recorded:
+        if one.episode.final is None or sum(len(piece.rewards) for piece in one.pieces) != one.episode.length:
+            lost("transitions", one.episode.length, "steps are missing")
+            one.episode.recorded = False
+        else:
+            kept.append(one)
+    if not kept:
+        return [], None
+    joined = _joined(kept)
+    if all(map(_is_finite, [*joined[:4], np.concatenate([np.ravel(one.episode.final) for one in kept])])):
+        return kept, joined
+    sound = []
+    for one in kept:
+        if all(
+            map(_is_finite, [one.episode.final, *(column for piece in one.pieces for column in piece[:4])])
+        ):
+            sound.append(one)
+        else:
+            lost("transitions", one.episode.length, "a number that is not finite")
+            one.episode.recorded = False
+    return sound, _joined(sound) if sound else None
 
 
-def _columns(pieces: Sequence[Piece]) -> list[Array]:
-    return [column for piece in pieces for column in piece[:4]]
+def _joined(recorded: Sequence[Told]) -> Piece:
+    pieces = [piece for one in recorded for piece in one.pieces]
+    if len(pieces) == 1:
+        return pieces[0]
+    return Piece(
+        np.concatenate([piece.observations for piece in pieces]),
+        np.concatenate([piece.actions for piece in pieces]),
+        np.concatenate([piece.rewards for piece in pieces]),
+        np.concatenate([piece.training_rewards for piece in pieces]),
+        np.concatenate([piece.global_steps for piece in pieces]),
+    )
 
 
-def _is_finite(values: Array) -> bool:
+def _is_finite(values: Any) -> bool:
     return values.dtype.kind != "f" or bool(np.isfinite(values).all())
 
 
@@ -201,7 +217,12 @@ def _observation_files(refs: References, recorded: Sequence[Told]) -> tuple[list
 
 
 def _transition_lines(
-    refs: References, date: str, environment: str, recorded: Sequence[Told], uris: dict[int, Row]
+    refs: References,
+    date: str,
+    environment: str,
+    recorded: Sequence[Told],
+    joined: Piece,
+    uris: dict[int, Row],
 ) -> bytes:
     stretches = []
     for place, (episode, _, pieces) in enumerate(recorded):
@@ -224,16 +245,14 @@ def _transition_lines(
             n = len(piece.rewards)
             first += n
             stretches.append(rows.Stretch(constants, first - n, n, last if first == episode.length else None))
-    pieces = [piece for one in recorded for piece in one.pieces]
-    rewards = np.concatenate([piece.rewards for piece in pieces])
-    given = np.concatenate([piece.training_rewards for piece in pieces])
+    given = joined.training_rewards
     return rows.transitions(
         stretches,
-        np.concatenate([piece.global_steps for piece in pieces]),
-        None if refs.by_reference else np.concatenate([piece.observations for piece in pieces]),
-        np.concatenate([piece.actions for piece in pieces]),
-        rewards,
-        None if np.array_equal(rewards, given) else given,
+        joined.global_steps,
+        None if refs.by_reference else joined.observations,
+        joined.actions,
+        joined.rewards,
+        None if given is joined.rewards or np.array_equal(joined.rewards, given) else given,
     )
 
 
@@ -252,11 +271,7 @@ class Ongoing:
         ended: list[Told] = []
         going: list[Told] = []
         for block in sealed:
-            steps = (
-                None
-                if block.columns is None
-                else _global_steps(block.columns, block.used, block.track.purpose)
-            )
+            steps = None if block.columns is None else _global_steps(block.columns, block.track.purpose)
             environment = block.track.environment
             for episode in block.ended:
                 before = self._forget(_key(episode))
@@ -295,24 +310,33 @@ def _key(episode: Episode) -> tuple[str, int]:
     return episode.purpose, episode.number
 
 
-def _global_steps(columns: Columns, used: int, purpose: str) -> NDArray[np.int64]:
-    """The run's steps after each step: shape (used, lanes). Lanes count in their order; an evaluation's steps are none of the run's."""
-    before = columns.steps_before[:used, np.newaxis]
+def _global_steps(columns: Columns, purpose: str) -> NDArray[np.int64]:
+    """The run's steps after each step: shape (rows, lanes). Lanes count in their order; an evaluation's steps are none of the run's."""
+    assert columns.steps_before is not None
+    before = columns.steps_before[:, np.newaxis]
+    lanes = columns.rewards.shape[1]
     if purpose != "training":
-        return np.broadcast_to(before, columns.rewards[:used].shape)
-    return before + np.cumsum(columns.real[:used], axis=1, dtype=np.int64)
+        return np.repeat(before, lanes, axis=1)
+    if columns.real is None:
+        return before + np.arange(1, lanes + 1)
+    return before + np.cumsum(columns.real[: len(before)], axis=1, dtype=np.int64)
 
 
 def _views(columns: Columns | None, steps: NDArray[np.int64] | None, episode: Episode) -> list[Piece]:
     if columns is None or steps is None or episode.stop == episode.start:
         return []
     rows_, lane = slice(episode.start, episode.stop), episode.lane
+    rewards = columns.rewards[rows_, lane]
+    given = rewards
+    if columns.training_rewards is not None:
+        given = columns.training_rewards[rows_, lane]
+        given = np.where(np.isnan(given), rewards, given)
     return [
         Piece(
             columns.observations[rows_, lane],
             columns.actions[rows_, lane],
-            columns.rewards[rows_, lane],
-            columns.training_rewards[rows_, lane],
+            rewards,
+            given,
             steps[rows_, lane],
         )
     ]

@@ -1,8 +1,9 @@
 """What a recording keeps beside its rows, so that a kill at any moment loses no more than what came after the last flush.
 
-Each flush is one object, its journal: the files that it publishes, byte for byte, the run's counters, and the episodes that go on.
-It is written before the files are; who finds it publishes them again, which changes nothing where they are there already. The new
-steps of episodes that go on are objects of their own, written before it, and kept until the episodes have ended.
+A flush writes its files where nobody looks for rows, then its journal, one object: the files' names, the run's counters, and the
+episodes that go on. With the journal the flush is done: its files are moved to where they belong, by its writer or by the finder of
+the journal, and one that has been moved is not there to be moved again. Files without a journal are none. The new steps of
+episodes that go on are objects of their own, written before it, and kept until the episodes have ended.
 """
 
 from __future__ import annotations
@@ -101,6 +102,23 @@ def read(store: Store, name: str) -> bytes | None:
         return None
     with store.open(stored) as file:
         return file.read()
+
+
+def part_name(folder: str, part: int, number: int) -> str:
+    """Where a file of a flush waits for the journal."""
+    return f"{folder}/p{part:06d}.{number}.part"
+
+
+def publish(store: Store, source: str, name: str) -> bool:
+    """Moves a file of a flush to its name; False where that was done before."""
+    stored = store.find(source)
+    if stored is None:
+        return False
+    try:
+        store.move(stored, name)
+    except ObjectChanged:
+        return False
+    return True
 
 
 def remove(store: Store, names: Sequence[str]) -> None:

@@ -66,17 +66,16 @@ class Lanes:
         """A step of all of them; `rewards` are the environments' own."""
         track = self.track
         if self.mode == "SameStep":
-            done = track.step(
-                actions, rewards, terminated, truncated, observations, training_rewards, _finals(infos)
+            track.begin_ended(
+                track.step(
+                    actions, rewards, terminated, truncated, observations, training_rewards, _finals(infos)
+                )
             )
-            if done is not None:
-                track.begin_ended(done)
-        elif self.mode == "NextStep" and not track.all_live:
-            waiting = ~track.live
-            track.step(actions, rewards, terminated, truncated, observations, training_rewards)
+            return
+        waiting = list(track.waiting) if self.mode == "NextStep" else []
+        track.step(actions, rewards, terminated, truncated, observations, training_rewards)
+        if waiting:
             track.begin_ended(waiting)
-        else:
-            track.step(actions, rewards, terminated, truncated, observations, training_rewards)
 
 
 def _finals(infos: Any) -> Any:

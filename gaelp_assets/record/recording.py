@@ -168,7 +168,7 @@ class Recording:
 
     def _capacity(self, observed: spaces.Layout | None, acted: spaces.Layout | None, lanes: int) -> int:
         if observed is None or acted is None:
-            return 1 << 62
+            return max(2, self._limits.rows // lanes)
         size = 8 * spaces.numbers(acted) + 33
         size += (
             max(8, observed.dtype.itemsize) * spaces.numbers(observed)

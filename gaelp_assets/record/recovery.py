@@ -121,15 +121,17 @@ def _recover(store: Store, folder: str, attempt: int) -> Recovered | None:
         return None
     content = journal.read(store, journals[-1])
     assert content is not None
-    header, chunks = journal.unpacked(content)
-    kept = [File(name, chunk) for name, chunk in zip(header["files"], chunks, strict=False)]
-    finals = chunks[len(kept) :]
+    header, finals = journal.unpacked(content)
+    written = 0
+    for number, name in enumerate(header["files"]):
+        source = journal.part_name(f"{folder}/a{attempt}", header["part"], number)
+        written += journal.publish(store, source, name)
     told = [
         _told(store, folder, attempt, fields, final)
         for fields, final in zip(header["ongoing"], finals, strict=True)
     ]
     refs = References(**header["references"])
-    kept += files(refs, "recovered", told, lambda *_: None)
+    kept = files(refs, "recovered", told, lambda *_: None)
     if header["run_row"]:
         ended = header["at"]
         row = {
@@ -141,7 +143,7 @@ def _recover(store: Store, folder: str, attempt: int) -> Recovered | None:
             "updated_at": stamp(ended + 2e-6),
         }
         kept.append(File(refs.file_name("training_runs", "recovered"), rows.lines([row])))
-    written = sum(store.create(file.name, [file.content]) is not None for file in kept)
+    written += sum(store.create(file.name, [file.content]) is not None for file in kept)
     settle(store, folder, attempt, header["state"])
     return Recovered(attempt, len(told), written)
 

@@ -6,7 +6,7 @@ as one array and cut at their commas, and the pieces are joined.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from gaelp_assets.record.values import Row
 
 Array = NDArray[Any]
 _ENCODER: Final = msgspec.json.Encoder()
+ROWS_AT_ONCE: Final = 1024
 _FEW: Final = 32
 """A column with at most so many different values has each of them encoded once."""
 KEPT_INDEXES: Final = 100_000
@@ -68,30 +69,64 @@ def transitions(
         rewards: shape (n,), as the environment gave them.
         training_rewards: shape (n,), as the learner got them, where that differs.
     """
+    pieces: list[bytes] = []
+    start = 0
+    for group in _grouped(stretches):
+        stop = start + sum(stretch.length for stretch in group)
+        rows = slice(start, stop)
+        pieces.append(
+            _lines(
+                group,
+                global_steps[rows],
+                None if observations is None else observations[rows],
+                actions[rows],
+                rewards[rows],
+                None if training_rewards is None else training_rewards[rows],
+            )
+        )
+        start = stop
+    return b"".join(pieces)
+
+
+def _grouped(stretches: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+    """Stretches of some thousand rows together: what is made of them at once stays in the processor's cache."""
+    group: list[Stretch] = []
+    size = 0
+    for stretch in stretches:
+        group.append(stretch)
+        size += stretch.length
+        if size >= ROWS_AT_ONCE:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _lines(
+    stretches: Sequence[Stretch],
+    global_steps: NDArray[np.int64],
+    observations: Array | None,
+    actions: Array,
+    rewards: NDArray[np.float64],
+    training_rewards: NDArray[np.float64] | None,
+) -> bytes:
     n = len(rewards)
-    if n == 0:
-        return b""
-    pieces: list[list[bytes] | bytes] = [[]]
     starts: list[bytes] = []
-    for stretch in stretches:
-        starts += [stretch.constants] * stretch.length
-    pieces[0] = starts
-    if observations is not None:
-        pieces += [b'"observation":[', _vectors(observations), b'],"action":[']
-    else:
-        pieces.append(b'"action":[')
-    pieces += [_vectors(actions), b'],"reward":', _numbers(rewards)]
-    if training_rewards is not None:
-        pieces += [b',"training_reward":', _numbers(training_rewards)]
     indexes: list[bytes] = []
-    for stretch in stretches:
-        indexes += _indexes(stretch.first, stretch.length)
     ends = [b',"terminated":false,"truncated":false}\n'] * n
     stop = 0
     for stretch in stretches:
+        starts += [stretch.constants] * stretch.length
+        indexes += _indexes(stretch.first, stretch.length)
         stop += stretch.length
         if stretch.last is not None:
             ends[stop - 1] = b"," + _ENCODER.encode(stretch.last)[1:] + b"\n"
+    pieces: list[list[bytes] | bytes] = [starts]
+    if observations is not None:
+        pieces += [b'"observation":[', _vectors(observations), b"],"]
+    pieces += [b'"action":[', _vectors(actions), b'],"reward":', _numbers(rewards)]
+    if training_rewards is not None:
+        pieces += [b',"training_reward":', _numbers(training_rewards)]
     pieces += [b',"step_index":', indexes, b',"global_step":', _numbers(global_steps), ends]
     return _joined(pieces, n)
 

@@ -60,10 +60,18 @@ class Columns:
     observations: Array
     actions: Array
     rewards: NDArray[np.float64]
-    training_rewards: NDArray[np.float64]
-    steps_before: NDArray[np.int64]
-    real: NDArray[np.bool_]
-    """Which lanes took a step of their environment at all: a reset that a vector environment calls a step is none."""
+    training_rewards: NDArray[np.float64] | None = None
+    """NaN where nobody told; None where nobody told anything."""
+    steps_before: NDArray[np.int64] | None = None
+    """The run's steps before each row; made when the block is sealed."""
+    real: NDArray[np.bool_] | None = None
+    """Which lanes took a step of their environment at all: a reset that a vector environment calls a step is none. None: all did."""
+
+    def told(self, row: int, given: Any) -> None:
+        """What the learner was given in that row."""
+        if self.training_rewards is None:
+            self.training_rewards = np.full_like(self.rewards, np.nan)
+        self.training_rewards[row] = given
 
 
 @dataclass
@@ -104,9 +112,13 @@ class Track:
     row: int = 0
     columns: Columns | None = None
     ended: list[Episode] = field(default_factory=list)
+    _jumps: list[tuple[int, int]] = field(default_factory=list)
+    _next_step: int = -1
 
     def __post_init__(self) -> None:
-        """For tracks that keep more."""
+        self.training = self.purpose == "training"
+        layouts = (self.observation, self.action)
+        self.converts = any(layout is not None and layout.convert is not None for layout in layouts)
 
     def make_columns(self, observation: Array | None, action: Array | None) -> Columns | None:
         """A new block for values of that kind: what an environment really gives can be wider than its space says."""
@@ -123,9 +135,6 @@ class Track:
             np.empty((rows + 1, lanes, *self.observation.shape), dtype(self.observation, observation)),
             np.empty((rows, lanes, *self.action.shape), dtype(self.action, action)),
             np.empty((rows, lanes)),
-            np.empty((rows, lanes)),
-            np.empty(rows, np.int64),
-            np.ones((rows, lanes), np.bool_),
         )
 
     def next_episode(self, lane: int, previous: Episode | None, seed: int | None) -> Episode:
@@ -157,18 +166,25 @@ class Track:
         sealed = Sealed(self, self.columns, self.row, self.ended, ongoing)
         columns = self.columns
         if columns is not None:
+            columns.steps_before = self._steps_before()
             self.columns = Columns(
                 np.empty_like(columns.observations),
                 np.empty_like(columns.actions),
                 np.empty_like(columns.rewards),
-                np.empty_like(columns.training_rewards),
-                np.empty_like(columns.steps_before),
-                np.ones_like(columns.real),
             )
             self.columns.observations[0] = columns.observations[self.row]
         self.ended = []
         self.row = 0
+        self._jumps = []
+        self._next_step = -1
         return sealed
+
+    def _steps_before(self) -> NDArray[np.int64]:
+        """Mostly one step follows the other: only where it does not, a row was noted."""
+        before = np.empty(self.row, np.int64)
+        for (row, step), (stop, _) in zip(self._jumps, [*self._jumps[1:], (self.row, 0)], strict=True):
+            before[row:stop] = np.arange(step, step + (stop - row) * self.lanes, self.lanes)
+        return before
 
 
 def as_array(layout: Layout, value: Any) -> Array:
@@ -216,22 +232,21 @@ class SingleTrack(Track):
         reward = float(reward)
         episode.total += reward
         episode.length += 1
-        before = recorder.global_step
-        if self.purpose == "training":
-            recorder.global_step = before + 1
         row = self.row
+        before = recorder.global_step
+        if before != self._next_step:
+            self._jumps.append((row, before))
+        if self.training:
+            recorder.global_step = self._next_step = before + 1
         self.row = row + 1
         columns = self.columns
         if columns is not None and episode.recorded:
-            if self.observation.convert is not None:  # type: ignore[union-attr]
-                observation = self.observation.convert(observation)  # type: ignore[union-attr]
-            if self.action.convert is not None:  # type: ignore[union-attr]
-                action = self.action.convert(action)  # type: ignore[union-attr]
+            if self.converts:
+                observation = as_array(self.observation, observation)  # type: ignore[arg-type]
+                action = as_array(self.action, action)  # type: ignore[arg-type]
             columns.observations[row + 1, 0] = observation
             columns.actions[row, 0] = action
             columns.rewards[row, 0] = reward
-            columns.steps_before[row] = before
-            columns.training_rewards[row, 0] = reward
         if training_reward is not None:
             self.learner_got(training_reward)
         if terminated or truncated:
@@ -247,7 +262,7 @@ class SingleTrack(Track):
         episode.told += 1
         episode.training_total += given
         if self.columns is not None and row >= 0:
-            self.columns.training_rewards[row, 0] = given
+            self.columns.told(row, given)
 
     def close(self) -> None:
         """An episode under way is cut off."""

@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from gaelp_assets.gateway.store import Store
@@ -193,10 +194,13 @@ class Writer:
         if steps is not None:
             self._create(f"{folder}/p{part:06d}.steps", steps)
             self._steps.append(part)
+        for number, file in enumerate(written):
+            self._create(journal.part_name(folder, part, number), [file.content])
         name = f"{folder}/p{part:06d}.journal"
         self._create(name, self._journal(batch, part, written, going))
-        for file in written:
-            self._create(file.name, [file.content])
+        for number, file in enumerate(written):
+            source = journal.part_name(folder, part, number)
+            self._attempt(partial(journal.publish, self._store, source, file.name))
         if batch.final:
             self._attempt(lambda: settle(self._store, self._refs.folder, self._refs.attempt, batch.state))
             return
@@ -227,7 +231,7 @@ class Writer:
             "files": [file.name for file in written],
             "ongoing": ongoing,
         }
-        return journal.packed(header, [*(file.content for file in written), *finals])
+        return journal.packed(header, finals)
 
     def _create(self, name: str, chunks: list[bytes]) -> None:
         self._attempt(lambda: self._store.create(name, chunks))
