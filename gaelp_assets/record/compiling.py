@@ -168,7 +168,12 @@ def _sound(recorded: list[Told], lost: Lost) -> tuple[list[Told], Piece | None]:
     if not kept:
         return [], None
     joined = _joined(kept)
-    if all(map(_is_finite, [*joined[:4], np.concatenate([np.ravel(one.episode.final) for one in kept])])):
+    if all(
+        map(
+            _is_finite,
+            [*joined[:4], np.concatenate([np.ravel(np.asarray(one.episode.final)) for one in kept])],
+        )
+    ):
         return kept, joined
     sound = []
     for one in kept:

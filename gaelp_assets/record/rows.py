@@ -6,6 +6,7 @@ as one array and cut at their commas, and the pieces are joined.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -18,7 +19,7 @@ from gaelp_assets.record.values import Row
 
 Array = NDArray[Any]
 _ENCODER: Final = msgspec.json.Encoder()
-ROWS_AT_ONCE: Final = 1024
+ROWS_AT_ONCE: Final = 4096
 _FEW: Final = 32
 """A column with at most so many different values has each of them encoded once."""
 KEPT_INDEXES: Final = 100_000
@@ -124,11 +125,26 @@ def _lines(
     pieces: list[list[bytes] | bytes] = [starts]
     if observations is not None:
         pieces += [b'"observation":[', _vectors(observations), b"],"]
-    pieces += [b'"action":[', _vectors(actions), b'],"reward":', _numbers(rewards)]
+    if math.prod(actions.shape[1:]) == 1:
+        pieces += _between(b'"action":[', actions.reshape(n).astype(np.float64, copy=False), b'],"reward":')
+    else:
+        pieces += [b'"action":[', _vectors(actions), b'],"reward":']
     if training_rewards is not None:
-        pieces += [b',"training_reward":', _numbers(training_rewards)]
+        pieces += [*_between(b"", rewards, b',"training_reward":'), *_between(b"", training_rewards, b"")]
+    else:
+        pieces += _between(b"", rewards, b"")
     pieces += [b',"step_index":', indexes, b',"global_step":', _numbers(global_steps), ends]
-    return _joined(pieces, n)
+    return _joined([piece for piece in pieces if piece != b""], n)
+
+
+def _between(before: bytes, values: Array, after: bytes) -> list[list[bytes] | bytes]:
+    """A column of numbers with what stands before and after each: one piece where the values are few, so that joining is cheaper."""
+    few = _few(values)
+    if few is None:
+        return [before, _ENCODER.encode(values.tolist())[1:-1].split(b","), after]
+    distinct, places = few
+    table = [before + _ENCODER.encode(value) + after for value in distinct.tolist()]
+    return [table * len(values) if len(table) == 1 else [table[place] for place in places.tolist()]]
 
 
 def _joined(pieces: Sequence[list[bytes] | bytes], n: int) -> bytes:
@@ -158,26 +174,15 @@ def _vectors(values: Array) -> list[bytes]:
 
 
 def _numbers(values: Array) -> list[bytes]:
-    if values.dtype != np.int64:
-        values = values.astype(np.float64, copy=False)
-    elif values.size and bool((np.diff(values) == 1).all()):
-        return [b"%d" % number for number in range(int(values[0]), int(values[-1]) + 1)]
-    few = _few(values)
-    if few is None:
-        return _ENCODER.encode(values.tolist())[1:-1].split(b",")
-    distinct, places = few
-    table = [_ENCODER.encode(value) for value in distinct.tolist()]
-    if len(table) == 1:
-        return table * len(values)
-    return [table[place] for place in places.tolist()]
+    return _ENCODER.encode(values.tolist())[1:-1].split(b",")
 
 
 def _few(values: Array) -> tuple[Array, Array] | None:
     """The different values and where each row's stands among them, if they are few: looked for in a part first."""
     if len(values) > 4 * _FEW and len(np.unique(values[: 4 * _FEW])) > _FEW:
         return None
-    # -0.0 and 0.0 are one value to `unique`, and NaN never gets here.
     distinct, places = np.unique(values, return_inverse=True)
-    if len(distinct) > _FEW or (values.dtype == np.float64 and bool(np.signbit(values[values == 0]).any())):
+    # -0.0 and 0.0 are one value to `unique`.
+    if len(distinct) > _FEW or (0.0 in distinct and bool(np.signbit(values[values == 0]).any())):
         return None
     return distinct, places

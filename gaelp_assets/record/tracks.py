@@ -182,7 +182,8 @@ class Track:
     def _steps_before(self) -> NDArray[np.int64]:
         """Mostly one step follows the other: only where it does not, a row was noted."""
         before = np.empty(self.row, np.int64)
-        for (row, step), (stop, _) in zip(self._jumps, [*self._jumps[1:], (self.row, 0)], strict=True):
+        stops = [row for row, _ in self._jumps[1:]] + [self.row]
+        for (row, step), stop in zip(self._jumps, stops, strict=False):
             before[row:stop] = np.arange(step, step + (stop - row) * self.lanes, self.lanes)
         return before
 
