@@ -22,10 +22,10 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-from gaelp_assets.record import Recorder, RecordEnv, RecordVectorEnv
+from gaelp_assets.record import RecordEnv, Recorder, RecordVectorEnv
 
 LANES = 8
-Loop = Callable[[Path, int], float]
+Loop = Callable[[Path, int], None]
 
 
 def single(env: Any, steps: int) -> None:
@@ -89,7 +89,7 @@ def recorded(transitions: bool, *, lanes: bool) -> Loop:
                 single(RecordEnv(make(), recorder, transitions), steps)
         assert recorder.dropped == {}, recorder.dropped
 
-    return loop  # type: ignore[return-value]
+    return loop
 
 
 def wrapped(wrap: Callable[[Path], Any], loop: Callable[[Any, int], None]) -> Loop:
@@ -98,7 +98,7 @@ def wrapped(wrap: Callable[[Path], Any], loop: Callable[[Any, int], None]) -> Lo
         loop(env, steps)
         env.close()
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 def minari_loop(folder: Path, steps: int) -> None:

@@ -138,6 +138,8 @@ def files(refs: References, part: str, told: Sequence[Told], lost: Lost) -> list
     """The files of episodes that have ended: observations by reference, then episodes, then transitions, by slice."""
     slices: dict[tuple[str, str], list[Told]] = defaultdict(list)
     for one in told:
+        if one.episode.spoilt:
+            lost("transitions", one.episode.length, "some of their episode's steps are missing")
         if not math.isfinite(one.episode.total):
             lost("episodes", 1, "a return that is no finite number")
             lost("transitions", one.episode.length if one.episode.recorded else 0, "their episode is lost")

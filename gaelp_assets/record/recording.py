@@ -267,7 +267,7 @@ class Recording:
                 self.lost("transitions", episode.length if episode.recorded else 0, why)
                 episode.recorded = False
             for episode in block.ongoing:
-                episode.recorded = False
+                episode.spoil()
             block.track.spoil()
         self._writer.submit(batch)
 

@@ -26,8 +26,26 @@ class Episode:
     """One episode of one lane, while it goes on and until it is written."""
 
     __slots__ = (
-        "ended_at", "exploration_rate", "final", "global_step", "lane", "length", "number", "policy_version",
-        "purpose", "recorded", "seed", "start", "started_at", "stop", "terminated", "told", "total", "training_total", "truncated",
+        "ended_at",
+        "exploration_rate",
+        "final",
+        "global_step",
+        "lane",
+        "length",
+        "number",
+        "policy_version",
+        "purpose",
+        "recorded",
+        "seed",
+        "spoilt",
+        "start",
+        "started_at",
+        "stop",
+        "terminated",
+        "told",
+        "total",
+        "training_total",
+        "truncated",
         "unfinished",
     )  # fmt: skip
 
@@ -49,8 +67,15 @@ class Episode:
         """For how many of its steps somebody told what the learner was given: `training_total` is the sum of those."""
         self.global_step = 0
         self.terminated = self.truncated = self.unfinished = False
+        self.spoilt = False
+        """Whether its steps would have been recorded, and are not whole."""
         self.final: Array | None = None
         """What the last step so far led to, where steps are recorded."""
+
+    def spoil(self) -> None:
+        """Its steps are not whole: they are left out."""
+        self.spoilt = self.spoilt or self.recorded
+        self.recorded = False
 
 
 @dataclass
@@ -274,7 +299,7 @@ class SingleTrack(Track):
     def spoil(self) -> None:
         """The steps of the episode under way are not whole: they are left out."""
         if self.episode is not None:
-            self.episode.recorded = False
+            self.episode.spoil()
 
     def _cut_off(self, episode: Episode) -> None:
         episode.unfinished = episode.truncated = True

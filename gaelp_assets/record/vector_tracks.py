@@ -162,7 +162,7 @@ class VectorTrack(Track):
         """The steps of episodes under way are not whole: they are left out."""
         for episode in self.episodes:
             if episode is not None:
-                episode.recorded = False
+                episode.spoil()
 
     def _cut_off(self, lane: int) -> None:
         episode = self.episodes[lane]

@@ -180,7 +180,12 @@ class Writer:
     def _count_lost(self, batch: Batch) -> None:
         why = "the gateway could not be written"
         self._lost("episodes", batch.episodes, why)
-        steps = sum(episode.length for block in batch.sealed for episode in block.ended if episode.recorded)
+        steps = sum(
+            episode.length
+            for block in batch.sealed
+            for episode in block.ended
+            if episode.recorded or episode.spoilt
+        )
         self._lost("transitions", steps, why)
         self._lost("files", len(batch.whole), why)
 

@@ -30,7 +30,9 @@ class Telling(gymnasium.Env[Any, Any]):
 
     metadata: dict[str, Any] = {}  # noqa: RUF012 - gymnasium's own declaration
 
-    def __init__(self, lane: int = 0, ends: tuple[bool, bool] = (True, False), *, reuses: bool = True) -> None:
+    def __init__(
+        self, lane: int = 0, ends: tuple[bool, bool] = (True, False), *, reuses: bool = True
+    ) -> None:
         self.observation_space = gymnasium.spaces.Box(-1, 1e6, (3,), np.float64)
         self.action_space = gymnasium.spaces.Discrete(1000)
         self.lane, self.ends, self.reuses = lane, ends, reuses

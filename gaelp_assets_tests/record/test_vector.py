@@ -23,9 +23,13 @@ MODES = tuple(AutoresetMode)
 ENDS = ((True, False), (False, True), (True, True))
 
 
-def make(kind: Callable[..., Any], lanes: int, mode: AutoresetMode, ends: tuple[bool, bool], **more: Any) -> Any:
+def make(
+    kind: Callable[..., Any], lanes: int, mode: AutoresetMode, ends: tuple[bool, bool], **more: Any
+) -> Any:
     reuses = mode != AutoresetMode.SAME_STEP
-    return kind([partial(Telling, lane, ends, reuses=reuses) for lane in range(lanes)], autoreset_mode=mode, **more)
+    return kind(
+        [partial(Telling, lane, ends, reuses=reuses) for lane in range(lanes)], autoreset_mode=mode, **more
+    )
 
 
 def open_recorder(folder: Path, **options: Any) -> Recorder:
@@ -56,7 +60,13 @@ def drive(envs: Any, tally: Tally, first: int, last: int) -> None:
 @example(AutoresetMode.SAME_STEP, (False, True), 2, 20, 10, 6, True)
 @example(AutoresetMode.DISABLED, (True, False), 3, 20, 10, 6, True)
 def test_every_step_is_a_row_once_and_nothing_else_is(
-    mode: AutoresetMode, ends: tuple[bool, bool], lanes: int, flushed: int, after: int, rows: int, killed: bool
+    mode: AutoresetMode,
+    ends: tuple[bool, bool],
+    lanes: int,
+    flushed: int,
+    after: int,
+    rows: int,
+    killed: bool,
 ) -> None:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
@@ -111,7 +121,10 @@ def test_a_seed_belongs_to_the_first_episode_of_each_environment(tmp_path: Path)
         envs = RecordVectorEnv(make(SyncVectorEnv, 2, AutoresetMode.SAME_STEP, (True, False)), recorder)
         envs.reset(seed=40)
         drive(envs, Tally(2, AutoresetMode.SAME_STEP, (True, False)), 0, 8)
-    seeds = [row["seed"] for row in sorted(lines(tmp_path / "gateway", "episodes"), key=lambda r: r["episode_index"])]
+    seeds = [
+        row["seed"]
+        for row in sorted(lines(tmp_path / "gateway", "episodes"), key=lambda r: r["episode_index"])
+    ]
     assert seeds[:2] == [40, 41]
     assert set(seeds[2:]) == {None}
 
