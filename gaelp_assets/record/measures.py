@@ -136,7 +136,7 @@ class Measures:
         }
         self._parent = identity
         self._rows["checkpoints"].append((at, row))
-        recorder.due = True
+        recorder.make_due()
         return identity, file
 
 

@@ -73,7 +73,6 @@ class Recording:
         """Updates of the policy so far, where the loop counts them."""
         self.exploration_rate: float | None = None
         """Probability of a random action, where there is one."""
-        self.due = False
         self.measures = Measures(state.get("metric_steps", {}))
         self._numbers = Counter[str](state.get("numbers", {}))
         self._finished: int = state.get("episode_count", 0)
@@ -195,7 +194,7 @@ class Recording:
             recorder = this()
             if recorder is None or recorder._status is not None:
                 return False
-            recorder.due = True
+            recorder.make_due()
             return True
 
         self._writer = Writer(
@@ -220,7 +219,12 @@ class Recording:
         self._finished += purpose == "training"
         self._ended += 1
         if self._ended >= EPISODES_DUE:
-            self.due = True
+            self.make_due()
+
+    def make_due(self) -> None:
+        """The next step of any track flushes first. Any thread may call it."""
+        for track in self._tracks:
+            track.limit = 0
 
     def flush_due(self) -> None:
         """What a track calls when its block is full, or a flush is due."""
@@ -230,7 +234,6 @@ class Recording:
             self.failed(None, error)
 
     def _flush(self, status: str, error: str | None = None, *, final: bool = False) -> None:
-        self.due = False
         self._ended = 0
         if self._writer is None or self._refs is None or not (self.is_mine or final):
             return

@@ -141,6 +141,8 @@ class Track:
     _next_step: int = -1
 
     def __post_init__(self) -> None:
+        self.limit = self.capacity
+        """The row at which a flush is due: 0 where one is due now."""
         self.training = self.purpose == "training"
         layouts = (self.observation, self.action)
         self.converts = any(layout is not None and layout.convert is not None for layout in layouts)
@@ -200,6 +202,7 @@ class Track:
             self.columns.observations[0] = columns.observations[self.row]
         self.ended = []
         self.row = 0
+        self.limit = self.capacity
         self._jumps = []
         self._next_step = -1
         return sealed
@@ -222,20 +225,35 @@ class SingleTrack(Track):
     """One environment, whose loop resets it: the fast way for one lane."""
 
     episode: Episode | None = None
+    _recording: bool = False
     _last: Episode | None = None
     """The episode of the last step."""
 
     def begin(self, observation: Any, seed: int | None) -> None:
         """The environment has been reset: an episode that was under way is cut off, and the next one begins."""
-        if self.episode is not None and self.episode.length:
+        if self.episode is not None and self._going_on():
             self._cut_off(self.episode)
-        self.episode = self.next_episode(0, self.episode, seed)
+        self.episode = self._last = self.next_episode(0, self.episode, seed)
         if self.observation is not None:
             value = as_array(self.observation, observation)
             if self.columns is None:
                 self.columns = self.make_columns(value, None)
             assert self.columns is not None
             self.columns.observations[self.row, 0] = value
+        self._see()
+
+    def _see(self) -> None:
+        """Keeps at hand what a step writes to: a step does as little as it can."""
+        self._recording = self.columns is not None and self.episode is not None and self.episode.recorded
+        if self.columns is not None:
+            self._observations = self.columns.observations[:, 0]
+            self._actions = self.columns.actions[:, 0]
+            self._rewards = self.columns.rewards[:, 0]
+
+    def _going_on(self) -> bool:
+        """Whether an episode is under way that has had a step."""
+        episode = self.episode
+        return episode is not None and (episode.length > 0 or self.row > episode.start)
 
     def step(
         self,
@@ -247,32 +265,29 @@ class SingleTrack(Track):
         training_reward: Any = None,
     ) -> None:
         """One step of the environment. A step after an episode's end, or before the first reset, is none."""
-        recorder = self.recorder
-        if self.row >= self.capacity or recorder.due:
-            recorder.flush_due()
-        episode = self.episode
+        row = self.row
+        if row >= self.limit:
+            self.recorder.flush_due()
+            row = self.row
+        recorder, episode = self.recorder, self.episode
         if episode is None:
             recorder.lost("steps", 1, "a step of an environment that was not reset")
             return
-        self._last = episode
         reward = float(reward)
+        self.row = row + 1
         episode.total += reward
-        episode.length += 1
-        row = self.row
         before = recorder.global_step
         if before != self._next_step:
             self._jumps.append((row, before))
         if self.training:
             recorder.global_step = self._next_step = before + 1
-        self.row = row + 1
-        columns = self.columns
-        if columns is not None and episode.recorded:
+        if self._recording:
             if self.converts:
                 observation = as_array(self.observation, observation)  # type: ignore[arg-type]
                 action = as_array(self.action, action)  # type: ignore[arg-type]
-            columns.observations[row + 1, 0] = observation
-            columns.actions[row, 0] = action
-            columns.rewards[row, 0] = reward
+            self._observations[row + 1] = observation
+            self._actions[row] = action
+            self._rewards[row] = reward
         if training_reward is not None:
             self.learner_got(training_reward)
         if terminated or truncated:
@@ -292,7 +307,7 @@ class SingleTrack(Track):
 
     def close(self) -> None:
         """An episode under way is cut off."""
-        if self.episode is not None and self.episode.length:
+        if self.episode is not None and self._going_on():
             self._cut_off(self.episode)
         self.episode = None
 
@@ -300,6 +315,7 @@ class SingleTrack(Track):
         """The steps of the episode under way are not whole: they are left out."""
         if self.episode is not None:
             self.episode.spoil()
+        self._see()
 
     def _cut_off(self, episode: Episode) -> None:
         episode.unfinished = episode.truncated = True
@@ -308,6 +324,7 @@ class SingleTrack(Track):
     def _end(self, episode: Episode) -> None:
         recorder = self.recorder
         episode.stop = self.row
+        episode.length += self.row - episode.start
         episode.ended_at = max(time.time(), episode.started_at)
         episode.global_step = recorder.global_step
         episode.exploration_rate = recorder.exploration_rate
@@ -320,7 +337,8 @@ class SingleTrack(Track):
     def seal(self) -> Sealed:
         """What has been gathered; the track goes on with an empty block."""
         ongoing = []
-        if self.episode is not None and self.episode.length:
+        if self.episode is not None and self._going_on():
+            self.episode.length += self.row - self.episode.start
             now = copy.copy(self.episode)
             now.stop, now.ended_at = self.row, max(time.time(), now.started_at)
             now.global_step = self.recorder.global_step
@@ -329,4 +347,6 @@ class SingleTrack(Track):
             ongoing.append(now)
         if self.episode is not None:
             self.episode.start = 0
-        return self._sealed(ongoing)
+        sealed = self._sealed(ongoing)
+        self._see()
+        return sealed

@@ -72,7 +72,7 @@ class VectorTrack(Track):
             finals: the observation that a lane's episode ended with, where `observations` are already those of a reset.
         """
         recorder = self.recorder
-        if self.row >= self.capacity or recorder.due:
+        if self.row >= self.limit:
             recorder.flush_due()
         row, columns, before = self.row, self.columns, recorder.global_step
         if before != self._next_step:
