@@ -1,6 +1,6 @@
 """What gymnasium knows of an environment, as a row of the catalogue, and how its observations and actions become columns.
 
-gymnasium is not imported here: whoever has a space has imported it. A space of another library with the same names will do.
+gymnasium is not imported here: who has a space has imported it. A space of another library with the same names will do.
 """
 
 from __future__ import annotations
