@@ -67,7 +67,7 @@ def stem(run: str) -> str:
     """What the names of a run's files start with: its id, or where no file may be called so, a part of it and its hash.
 
     >>> stem("cartpole-ppo-3"), stem("a..b")
-    ('cartpole-ppo-3', 'a.b-3df7db9b')
+    ('cartpole-ppo-3', 'a.b-f62b4241')
     """
     if len(run) <= STEM_LENGTH and ".." not in run:
         return run
