@@ -374,7 +374,7 @@ class Gateway:
         return name
 
     def strays(self, *stages: Stage) -> list[tuple[str, Problem]]:
-        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of the five and of `recordings/`.
+        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of them and of `recordings/`.
 
         Each once, a folder as a whole, in order of name. None of it is followed, moved or read.
         """

@@ -12,6 +12,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
+from gaelp_assets.record import Recorder
+
 ID = "Telling-v0"
 LENGTHS = (3, 1, 4, 2)
 """Steps of a lane's episodes, over and over, beginning with the lane's own number."""
@@ -57,6 +59,18 @@ class Telling(gymnasium.Env[Any, Any]):
         self.time += 1
         over = self.time == length(self.lane, self.episode)
         return self._observed(), given, over and self.ends[0], over and self.ends[1], {"time": self.time}
+
+
+def record(folder: Path, **options: Any) -> Recorder:
+    return Recorder(folder / "gateway", **{"run": "run", "algorithm": "None", "environment": ID, **options})
+
+
+def play(env: Any, steps: int) -> None:
+    env.reset(seed=9)
+    for number in range(steps):
+        _, _, terminated, truncated, _ = env.step(number)
+        if terminated or truncated:
+            env.reset()
 
 
 @dataclass(frozen=True)

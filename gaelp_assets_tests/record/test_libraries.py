@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.record import Recorder, record_aec, record_parallel, sb3_callback
+from gaelp_assets.record import record_aec, record_parallel, sb3_callback
 from gaelp_assets.record.pettingzoo import Agents, Turns
 from gaelp_assets.record.sb3 import Steps
-from gaelp_assets_tests.record.telling import ID, Telling, length, lines, recorded, reward
+from gaelp_assets_tests.record.telling import Telling, length, lines, record, recorded, reward
 
 HAS_SB3 = importlib.util.find_spec("stable_baselines3") is not None
 HAS_PETTINGZOO = importlib.util.find_spec("pettingzoo") is not None
@@ -30,10 +30,6 @@ thorough_pettingzoo = [
     pytest.mark.thorough,
     pytest.mark.skipif(not HAS_PETTINGZOO, reason="PettingZoo is not installed"),
 ]
-
-
-def record(folder: Path, **options: Any) -> Recorder:
-    return Recorder(folder / "gateway", **{"run": "run", "environment": ID, **options})
 
 
 class FakeVecEnv:
@@ -131,7 +127,7 @@ def learn(env: Any, normalizer: Any, steps: Steps, count: int) -> None:
 def test_what_sb3_hands_to_a_callback_becomes_steps(
     normalized: bool, ends: tuple[bool, bool], tmp_path: Path
 ) -> None:
-    with record(tmp_path) as recorder:
+    with record(tmp_path, algorithm=None) as recorder:
         env: Any = FakeVecEnv(2, ends)
         normalizer = FakeNormalize(env) if normalized else None
         learn(normalizer or env, normalizer, Steps(recorder, None), 10)
@@ -152,7 +148,7 @@ def test_what_sb3_hands_to_a_callback_becomes_steps(
 
 
 def test_a_callback_never_raises(tmp_path: Path, caplog: Any) -> None:
-    with record(tmp_path) as recorder:
+    with record(tmp_path, algorithm=None) as recorder:
         steps = Steps(recorder, None)
         steps.start(object())
         steps.step(object(), {})
@@ -161,7 +157,7 @@ def test_a_callback_never_raises(tmp_path: Path, caplog: Any) -> None:
 
 @pytest.mark.skipif(HAS_SB3, reason="it is there")
 def test_what_is_not_installed_is_said(tmp_path: Path) -> None:
-    with record(tmp_path) as recorder:
+    with record(tmp_path, algorithm=None) as recorder:
         with pytest.raises(GaelpError, match="pip install stable-baselines3"):
             sb3_callback(recorder)
         for wrap in (record_parallel, record_aec):
@@ -261,13 +257,14 @@ def test_stable_baselines_itself(_: int, algorithm: str, tmp_path: Path) -> None
         env: Any = DummyVecEnv(
             [lambda: gymnasium.wrappers.TimeLimit(Telling(0, (True, False), reuses=False), 3)] * 2
         )
+        small: dict[str, int] = {"n_steps": 64, "n_epochs": 1} if algorithm == "PPO" else {"buffer_size": 500}
         if algorithm == "PPO":
             env = VecNormalize(env)
-        model = getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=1, device="cpu")
+        model = getattr(stable_baselines3, algorithm)("MlpPolicy", env, seed=1, device="cpu", **small)
         model.learn(300, callback=callback)
         return [parameter.detach().numpy().tobytes() for parameter in model.policy.parameters()]
 
-    with record(tmp_path) as recorder:
+    with record(tmp_path, algorithm=None) as recorder:
         assert trained(sb3_callback(recorder)) == trained(None)
     assert recorder.dropped == {}
     found = lines(tmp_path / "gateway", "transitions")

@@ -22,23 +22,11 @@ from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets.record import RecordEnv, Recorder, RecordVectorEnv, recover, writer
 from gaelp_assets.settings import CHECKOUT
 from gaelp_assets_tests.platforms import load, platform_in, rows
-from gaelp_assets_tests.record.telling import ID, Telling, length, lines, recorded, reward
+from gaelp_assets_tests.record.telling import ID, Telling, length, lines, play, record, recorded, reward
 
 TABLES = (
     "environments", "agents", "training_runs", "episodes", "transitions", "checkpoints", "evaluations", "metrics",
 )  # fmt: skip
-
-
-def record(folder: Path, **options: Any) -> Recorder:
-    return Recorder(folder / "gateway", **{"run": "run", "algorithm": "None", "environment": ID, **options})
-
-
-def play(env: Any, steps: int) -> None:
-    env.reset(seed=9)
-    for number in range(steps):
-        _, _, terminated, truncated, _ = env.step(number)
-        if terminated or truncated:
-            env.reset()
 
 
 def loaded(home: Path) -> dict[str, int]:
@@ -266,8 +254,7 @@ def test_a_metric_is_written_once_for_a_step(tmp_path: Path, caplog: Any) -> Non
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, {root!r})
-from gaelp_assets_tests.record.telling import Telling
-from gaelp_assets_tests.record.test_recorder import play, record
+from gaelp_assets_tests.record.telling import Telling, play, record
 from gaelp_assets.record import RecordEnv
 from pathlib import Path
 recorder = record(Path({folder!r}), flush_seconds=600)
