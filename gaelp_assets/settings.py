@@ -206,7 +206,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
     warehouse: DuckDBAddress | BigQueryAddress = DuckDBAddress(home / "warehouse.duckdb")
     settings = Settings(
         home=home,
-        gateway=read("GAELP_GATEWAY", _gateway, gateway),
+        gateway=read("GAELP_GATEWAY", parse_gateway, gateway),
         warehouse=read("GAELP_WAREHOUSE", _warehouse, warehouse),
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
         catalog=read("GAELP_CATALOG", _folders, ()),
@@ -306,7 +306,15 @@ def _shared(value: str) -> bool:
     return True
 
 
-def _gateway(value: str) -> LocalGateway | GcsGateway:
+def parse_gateway(value: str) -> LocalGateway | GcsGateway:
+    """The gateway of a URL, as in `GAELP_GATEWAY`.
+
+    Raises:
+        ValueError: it is none; the message goes on after the value.
+
+    >>> parse_gateway("gs://bucket/prefix/").url
+    'gs://bucket/prefix'
+    """
     url = urlsplit(value)
     if url.scheme == "file" and url.path.startswith("/") and not url.netloc:
         return LocalGateway(Path(unquote(url.path)))

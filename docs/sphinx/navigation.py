@@ -14,6 +14,7 @@ CHAPTERS: Final = {
     "README": [
         "docs/examples",
         "docs/views",
+        "docs/recording",
         "docs/architecture",
         "docs/glossary",
         "docs/command-line",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Final
 
-from gaelp_assets.demo.spaces import Row, timestamp
+from gaelp_assets.record.values import Row, timestamp
 
 _GOOD: Final = (
     ("VIN", "1M8GDM9AXKP042788", "commercial_truck", "Motor Coach Industries", "102A3", 1989),

@@ -17,7 +17,7 @@ import numpy as np
 from gaelp_assets.catalog.slices import WHOLE, Slice
 from gaelp_assets.demo.equipment import registry_rows
 from gaelp_assets.demo.runs import DayRows, Save, TrainingRun
-from gaelp_assets.demo.spaces import Env, Row, environment_row, make, timestamp
+from gaelp_assets.demo.spaces import Env, environment_row, make
 from gaelp_assets.demo.tasks import (
     AGENTS,
     DEFAULT_DAYS,
@@ -27,6 +27,7 @@ from gaelp_assets.demo.tasks import (
     Environment,
     Size,
 )
+from gaelp_assets.record.values import Row, timestamp
 
 # The definitions of environments and agents are part of the release, not of the day on which they are sent.
 DEFINED_AT: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)

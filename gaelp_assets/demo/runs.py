@@ -15,8 +15,10 @@ from typing import Final
 import numpy as np
 
 from gaelp_assets.demo.agents import Floats, Learner, checkpoint_bytes, make_learner
-from gaelp_assets.demo.spaces import Env, Row, count, encoder, flat, plain, timestamp
+from gaelp_assets.demo.spaces import Env, encoder, flat
 from gaelp_assets.demo.tasks import Agent, Environment, Size
+from gaelp_assets.record.spaces import count
+from gaelp_assets.record.values import Row, plain, timestamp
 
 Save = Callable[[str, bytes], str]
 """Keeps the bytes under that name and says where: a URI."""

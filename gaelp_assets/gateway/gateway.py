@@ -16,7 +16,7 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.explanation import Explanation, RejectedLines, explanation, read_explanation
-from gaelp_assets.gateway.names import shown
+from gaelp_assets.gateway.names import RECORDINGS, shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
 from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
 
@@ -374,7 +374,7 @@ class Gateway:
         return name
 
     def strays(self, *stages: Stage) -> list[tuple[str, Problem]]:
-        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of the five.
+        """What no stage takes: links, pipes and the like in these stages (or in all), and what lies outside of them and of `recordings/`.
 
         Each once, a folder as a whole, in order of name. None of it is followed, moved or read.
         """
@@ -391,7 +391,7 @@ class Gateway:
             listed, start_after = self.store.list("", start_after=start_after), None
             for stored in listed:
                 top, slash, _ = stored.name.partition("/")
-                if not slash or top not in paths.STAGES:
+                if not slash or top not in {*paths.STAGES, RECORDINGS}:
                     name = f"{top}{slash}"
                     problem = unknown(
                         "folder" if slash else "file", shown(top), paths.STAGES, where=shown(name)

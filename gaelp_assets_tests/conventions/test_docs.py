@@ -10,10 +10,13 @@ import pytest
 
 from gaelp_assets.settings import CHECKOUT
 
+# Pages of whole scripts, which a test of the part that they tell of runs.
+RUN_ELSEWHERE = {"docs/recording.md"}
 EXAMPLES = {
     path.relative_to(CHECKOUT).as_posix(): blocks
     for path in sorted((CHECKOUT / "docs").rglob("*.md"))
-    if (blocks := re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL))
+    if path.relative_to(CHECKOUT).as_posix() not in RUN_ELSEWHERE
+    and (blocks := re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), flags=re.DOTALL))
 }
 
 
