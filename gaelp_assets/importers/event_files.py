@@ -7,6 +7,7 @@ looked up among what has been taken apart before.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
@@ -224,6 +225,7 @@ class Reader:
 def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
     """The events, each with the byte at which its record starts."""
     checksum = google_crc32c.value
+    size = os.fstat(file.fileno()).st_size
     block, at, base = b"", 0, 0
     while True:
         if len(block) - at < _HEAD.size:
@@ -240,10 +242,13 @@ def _records(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         end = start + length
         if len(block) < end + 4:
             missing = end + 4 - len(block)
+            # A length may be any number, and nobody has memory for it.
+            if missing > size - file.tell():
+                raise BrokenEventsError(base + at, "the file ends within a record")
             base, block = base + at, block[at:] + file.read(max(missing, _READ_AT_ONCE))
             start, end, at = start - at, end - at, 0
             if len(block) < end + 4:
-                raise BrokenEventsError(base, "the file ends within a record")
+                raise BrokenEventsError(base, "the file was cut off while it was read")
         event = block[start:end]
         crc = checksum(event)
         if ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFF_FFFF != _SUM.unpack_from(block, end)[0]:

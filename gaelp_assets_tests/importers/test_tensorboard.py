@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import pytest
 
 from gaelp_assets.errors import GaelpError
@@ -149,6 +150,21 @@ def test_a_flipped_bit_is_found_wherever_it_is(tmp_path: Path) -> None:
         assert error is not None
         assert error.offset == max(start for start in starts if start <= place)
         assert points == complete[: len(points)]
+
+
+@pytest.mark.parametrize("length", [2**40, 2**64 - 1])
+def test_a_length_beyond_the_file_is_its_end(tmp_path: Path, length: int) -> None:
+    """With a checksum that fits: nobody has memory for such a record."""
+    source = sorted(RESTARTED.glob("*tfevents*"))[0]
+    whole, head = source.read_bytes(), length.to_bytes(8, "little")
+    crc = google_crc32c.value(head)
+    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFF_FFFF
+    file = tmp_path / "events.out.tfevents.1.long"
+    file.write_bytes(whole + head + masked.to_bytes(4, "little") + b"rest")
+    points, error = points_of(file)
+    assert error is not None
+    assert (error.offset, error.what) == (len(whole), "the file ends within a record")
+    assert points == told(RESTARTED)[0]
 
 
 def record_starts(content: bytes) -> list[int]:
