@@ -67,7 +67,7 @@ class Recorder(Recording):
         algorithm_family: str | None = None,
         description: str | None = None,
         parent_agent: str | None = None,
-        flush_rows: int = 20_000,
+        flush_rows: int = 10_000,
         flush_seconds: float = 10.0,
         transitions_every: int = 1,
         observations: Literal["inline", "reference"] = "inline",

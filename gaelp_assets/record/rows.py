@@ -19,7 +19,7 @@ from gaelp_assets.record.values import Row
 
 Array = NDArray[Any]
 _ENCODER: Final = msgspec.json.Encoder()
-ROWS_AT_ONCE: Final = 4096
+ROWS_AT_ONCE: Final = 2048
 _FEW: Final = 32
 """A column with at most so many different values has each of them encoded once."""
 KEPT_INDEXES: Final = 100_000
