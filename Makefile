@@ -4,7 +4,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-chaos test-native fuzz check docs bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-recipes test-chaos test-native fuzz check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training (ARGS=\"--port 3117\")"
@@ -14,6 +14,7 @@ help:
 	@echo "make test-emulator  only the tests on BigQuery's emulator"
 	@echo "make test-thorough  what the usual tests ask of some changes and steps, of all"
 	@echo "make test-wheel  build the wheel, install it elsewhere, and run it there"
+	@echo "make test-recipes  the recorder with Stable-Baselines3 and PettingZoo (downloads them)"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
 	@echo "make test-native  the native decoder's own tests, under sanitizers (needs no Python)"
 	@echo "make fuzz    feed the native decoder changed lines under sanitizers (SECONDS=600: for longer)"
@@ -54,6 +55,14 @@ test-emulator: setup
 
 test-wheel: setup
 	$(BIN)/pytest -m wheel gaelp_assets_tests/wheel
+
+# The recorder with the libraries that it is for. They are large, and no part of the platform's own environment.
+test-recipes: setup
+	test -x .venv-recipes/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python .venv-recipes
+	$(BIN)/uv pip install --quiet --python .venv-recipes/bin/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --quiet --python .venv-recipes/bin/python --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip install --quiet --python .venv-recipes/bin/python -c requirements.lock -r requirements-recipes.in
+	.venv-recipes/bin/python -m pytest gaelp_assets_tests/record
 
 test-chaos: setup
 	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) gaelp_assets_tests/chaos
@@ -101,6 +110,8 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.slices
 	$(BENCH)/python -m benchmarks.starts
 	$(BENCH)/python -m benchmarks.environments
+	$(BENCH)/python -m benchmarks.recorder
+	$(BENCH)/python -m benchmarks.importers
 	$(BENCH)/python -m benchmarks.report
 
 .venv-benchmarks/.installed: .venv/.installed requirements-benchmarks.lock

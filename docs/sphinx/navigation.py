@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 CHAPTERS: Final = {
     "README": [
+        "docs/your-training-loop",
+        "docs/recording",
+        "docs/importing",
         "docs/examples",
         "docs/views",
-        "docs/recording",
         "docs/architecture",
         "docs/glossary",
         "docs/command-line",
