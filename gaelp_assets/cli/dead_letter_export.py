@@ -37,5 +37,6 @@ def dead_letter_export(
     )
     if found.files_set_aside:
         render.print_line(
-            f"{found.files_set_aside:,} files of {name} are set aside whole, and their lines not among these: gaelp gateway list"
+            f"{found.files_set_aside:,} files of {name} are set aside whole, {found.lines_set_aside:,} of these lines are theirs: "
+            "their good lines are loaded once the files are mended and put back: gaelp gateway list, gaelp gateway retry"
         )

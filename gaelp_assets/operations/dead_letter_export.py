@@ -1,24 +1,28 @@
 """Gives rejected lines back, byte for byte, in a file that can be mended and handed over again, with the reasons beside it.
 
-What was set aside whole is not in it: such a file lies in `failed/` with its good lines too.
+Of files that are set aside whole, it has the lines that their explanations tell; such a file lies in `failed/` with its good lines, too.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import uuid
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Final
+from typing import Any, Final
 
 import polars as pl
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import walk_fields
 from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
-from gaelp_assets.operations.rejects import open_conditions, told_by_origin
+from gaelp_assets.gateway import StoredObject
+from gaelp_assets.gateway.explanation import Explanation, RejectedLine
+from gaelp_assets.operations.rejects import lines_set_aside, open_conditions, told_by_origin
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER
 
@@ -38,7 +42,9 @@ class Exported:
     path: Path
     reasons: Path
     files_set_aside: int
-    """Files of the table in `failed/`, whose lines are not among these."""
+    """Files of the table in `failed/`: only some of their lines are among these, or none."""
+    lines_set_aside: int
+    """Lines among these that are of such files."""
 
 
 def export_lines(
@@ -51,6 +57,8 @@ def export_lines(
     raw: bool = False,
 ) -> Exported:
     """Writes the open lines of a table as they were sent, batch by batch and in the order of each, and their reasons beside them.
+
+    Then come those of files that are set aside whole, as many as `gaelp dead-letter list` tells of each; with a `batch` none of them.
 
     Args:
         platform: where the dead letter is.
@@ -79,7 +87,8 @@ def export_lines(
             )
         )
     batches = _batches(platform, relation, rule, batch)
-    if not batches:
+    aside = [] if batch is not None else _set_aside(platform, relation, rule)
+    if not batches and not aside:
         raise GaelpError(
             Problem(
                 "no open line is meant",
@@ -89,8 +98,35 @@ def export_lines(
             )
         )
     reasons = path.with_name(path.name.removesuffix(path.suffix) + REASONS_ENDING)
-    lines = _write(platform, relation, rule, batches, path, reasons)
-    return Exported(relation, lines, path, reasons, len(platform.gateway.failed(relation)))
+    pages = itertools.chain(
+        (
+            page.iter_rows(named=True)
+            for batch_id in batches
+            for page in _pages(platform, relation, rule, batch_id)
+        ),
+        (
+            [row]
+            for stored, found, lines in aside
+            for row in lines_set_aside(platform, stored, found, lines, raw=True)
+        ),
+    )
+    lines, of_files = _write(itertools.chain.from_iterable(pages), path, reasons)
+    return Exported(relation, lines, path, reasons, len(platform.gateway.failed(relation)), of_files)
+
+
+def _set_aside(
+    platform: PlatformReader, relation: Relation, rule: str | None
+) -> list[tuple[StoredObject, Explanation, list[RejectedLine]]]:
+    """The files of a table that are set aside for their lines, with those that are told and that the rule rejected."""
+    files = []
+    for stored, found in platform.gateway.rejected(relation):
+        assert found.rejected is not None
+        told = [
+            line for line in found.rejected.lines if rule is None or rule in {r.rule for r in line.reasons}
+        ]
+        if told and found.rejected.table == relation.id:
+            files.append((stored, found, told))
+    return files
 
 
 def _only_table(platform: PlatformReader, rule: str | None, batch: str | None) -> Relation:
@@ -100,9 +136,13 @@ def _only_table(platform: PlatformReader, rule: str | None, batch: str | None) -
         "GROUP BY 1 ORDER BY 1",
         parameters,
     ).frame
-    if found.height == 1:
-        return platform.catalog.find(found["relation_id"].item())
-    tables = ", ".join(f"{relation_id} ({lines})" for relation_id, lines in found.iter_rows())
+    counts = Counter(dict(found.iter_rows()))
+    for _, of_file in platform.gateway.rejected() if batch is None else ():
+        if of_file.rejected is not None:
+            counts[of_file.rejected.table] += len(of_file.rejected.lines)
+    if len(counts) == 1:
+        return platform.catalog.find(next(iter(counts)))
+    tables = ", ".join(f"{relation_id} ({lines})" for relation_id, lines in sorted(counts.items()))
     raise GaelpError(
         Problem(
             "open lines of several tables are meant" if tables else "no open line is meant",
@@ -144,26 +184,25 @@ def _pages(
         yield told_by_origin(platform, page.unique("line_number", keep="first", maintain_order=True))
 
 
-def _write(
-    platform: PlatformReader,
-    relation: Relation,
-    rule: str | None,
-    batches: list[str],
-    path: Path,
-    reasons: Path,
-) -> int:
+def _write(rows: Iterable[dict[str, Any]], path: Path, reasons: Path) -> tuple[int, int]:
+    """Writes lines and reasons; how many there are, and how many are of no batch."""
     unfinished = [path.with_name(f".{uuid.uuid4().hex}.tmp") for _ in range(2)]
+    count = of_files = 0
     try:
         unfinished[0].touch(0o600)
-        with (
-            unfinished[0].open("wb") as lines,
-            unfinished[1].open("w", encoding="utf-8") as told,
-        ):
-            count = 0
-            for batch_id in batches:
-                for page in _pages(platform, relation, rule, batch_id):
-                    _write_page(page, count, lines, told)
-                    count += page.height
+        with unfinished[0].open("wb") as lines, unfinished[1].open("w", encoding="utf-8") as told:
+            for row in rows:
+                if row["raw"] is None:  # its file has been moved since
+                    continue
+                count += 1
+                of_files += row["batch_id"] is None
+                lines.write(row["raw"] + b"\n")
+                said = {
+                    name: row[name] for name in ("file", "line_number", "byte_offset", "batch_id", "reasons")
+                }
+                told.write(
+                    json.dumps({"line": count, **said, "rejected_at": row["rejected_at"].isoformat()}) + "\n"
+                )
         unfinished[1].replace(reasons)
         unfinished[0].replace(path)
     except OSError as error:
@@ -173,12 +212,4 @@ def _write(
         for left in unfinished:
             with suppress(OSError):
                 left.unlink(missing_ok=True)
-    return count
-
-
-def _write_page(page: pl.DataFrame, before: int, lines: IO[bytes], told: IO[str]) -> None:
-    for number, row in enumerate(page.iter_rows(named=True), before + 1):
-        lines.write(row["raw"] + b"\n")
-        said = {"line": number}
-        said |= {name: row[name] for name in ("file", "line_number", "byte_offset", "batch_id", "reasons")}
-        told.write(json.dumps({**said, "rejected_at": row["rejected_at"].isoformat()}) + "\n")
+    return count, of_files

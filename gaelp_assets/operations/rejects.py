@@ -9,7 +9,7 @@ Lines are told by the producer's own file: what was sorted out of a raw file, an
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -19,7 +19,7 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import TransientError
 from gaelp_assets.gateway import FailedFile, ObjectChanged, StoredObject
-from gaelp_assets.gateway.explanation import Explanation, Place
+from gaelp_assets.gateway.explanation import Explanation, Place, RejectedLine
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.parameters import ParameterValue
@@ -209,13 +209,44 @@ def _set_aside_lines(
     rows: list[tuple[Any, ...]] = []
     for stored, found, rejected in files:
         lines = rejected.lines[: limit - len(rows)]
-        texts = _texts(platform, stored, found, [line.byte for line in lines]) if raw else {}
-        for line in lines:
-            place = line.origin or Place(stored.name, line.line, line.byte)
-            reasons = [reason._asdict() for reason in line.reasons]
-            when = found.when or stored.modified
-            rows.append((when, rejected.table, None, *place, reasons, texts.get(line.byte)))
+        rows += [tuple(row.values()) for row in lines_set_aside(platform, stored, found, lines, raw=raw)]
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def lines_set_aside(
+    platform: PlatformReader,
+    stored: StoredObject,
+    found: Explanation,
+    lines: Sequence[RejectedLine],
+    *,
+    raw: bool,
+) -> Iterator[dict[str, Any]]:
+    """Rejected lines of a file in `failed/`, as dead letters are told: by `rejected_at`, `relation_id`, `batch_id` (None), ..., `raw`.
+
+    Args:
+        platform: whose gateway the file is in.
+        stored: the file.
+        found: its explanation.
+        lines: of those that it tells.
+        raw: whether to read what they said; None otherwise, and where the file has been moved meanwhile.
+
+    Raises:
+        GaelpError: the file cannot be read.
+    """
+    assert found.rejected is not None
+    texts = _texts(platform, stored, found, [line.byte for line in lines]) if raw else {}
+    for line in lines:
+        place = line.origin or Place(stored.name, line.line, line.byte)
+        reasons = [reason._asdict() for reason in line.reasons]
+        told = (
+            found.when or stored.modified,
+            found.rejected.table,
+            None,
+            *place,
+            reasons,
+            texts.get(line.byte),
+        )
+        yield dict(zip(_LISTED, told, strict=True))
 
 
 def _texts(

@@ -181,6 +181,21 @@ def test_the_command_says_what_it_wrote_and_what_is_elsewhere(
     command = typer.Typer()
     command.command()(dead_letter_export_command)
     command([TABLE, "--output", str(path)], standalone_mode=False)
-    assert said[0] == f"5 lines of {TABLE} in {path}, their reasons in {tmp_path / 'mend.reasons.jsonl'}"
-    assert said[2].startswith(f"1 files of {TABLE} are set aside whole")
-    assert len(path.read_bytes().splitlines()) == 5
+    assert said[0] == f"6 lines of {TABLE} in {path}, their reasons in {tmp_path / 'mend.reasons.jsonl'}"
+    assert said[2].startswith(f"1 files of {TABLE} are set aside whole, 1 of these lines are theirs")
+    assert len(path.read_bytes().splitlines()) == 6
+
+
+def test_lines_of_a_file_that_was_set_aside_were_on_the_list_and_in_no_export(
+    platform: Platform, tmp_path: Path
+) -> None:
+    drop(platform, f"{QUEUE}/c.ndjson", ndjson([BAD[0], *BAD[2:], checkpoint(1)]))
+    load(platform)
+    path = tmp_path / "mend.ndjson"
+    found = export_lines(platform, path)
+    assert (found.relation.id, found.lines, found.files_set_aside, found.lines_set_aside) == (TABLE, 3, 1, 3)
+    assert path.read_bytes().splitlines() == [BAD[0], *BAD[2:]]
+    assert [row["line_number"] for row in told(tmp_path / "mend.reasons.jsonl")] == [1, 2, 3]
+    assert export_lines(platform, path, rule="malformed_json").lines == 1
+    with pytest.raises(GaelpError, match="no open line is meant"):
+        export_lines(platform, path, batch="abc")
