@@ -26,7 +26,7 @@ from gaelp_assets.validation.registry import RULES, expectation
 from gaelp_assets.validation.row_rules import RowRule
 from gaelp_assets.validation.verdict import REASONS, Verdict
 from gaelp_assets.warehouse.layout import refuse_otherwise
-from gaelp_assets.warehouse.protocol import Reader
+from gaelp_assets.warehouse.reader import Reader
 
 T = TypeVar("T")
 CHUNK_REJECTS: Final = 2_500

@@ -21,7 +21,8 @@ from gaelp_assets.catalog.set_aside import SetAside
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.layout import laid_out_otherwise
 from gaelp_assets.warehouse.ledger import LEDGER
-from gaelp_assets.warehouse.protocol import Reader, Warehouse
+from gaelp_assets.warehouse.protocol import Warehouse
+from gaelp_assets.warehouse.reader import Reader
 from gaelp_assets.warehouse.schema.diff import PARTITIONING_CHANGED
 from gaelp_assets.warehouse.schema.model import (
     Dataset,
