@@ -19,8 +19,6 @@ from types import MappingProxyType
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from platformdirs import user_data_path
-
 from gaelp_assets.config_file import FILE_NAME, PREFIX, ConfigFile, Given, read_config_file
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
@@ -154,7 +152,12 @@ def is_checkout(folder: Path) -> bool:
 
 def default_home(folder: Path = CHECKOUT) -> Path:
     """The home where `GAELP_HOME` names none: `.gaelp` in a checkout, else the user's data folder of this operating system."""
-    return folder / ".gaelp" if is_checkout(folder) else user_data_path("gaelp", appauthor=False)
+    if is_checkout(folder):
+        return folder / ".gaelp"
+    # Where a training loop says its gateway, this library need not be there.
+    from platformdirs import user_data_path
+
+    return user_data_path("gaelp", appauthor=False)
 
 
 def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | None = None) -> Settings:
