@@ -40,14 +40,13 @@ def import_(
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
     """Hand over what other tools recorded: Monitor files, evaluations, TensorBoard logs, datasets, other trackers' runs."""
-    from gaelp_assets.cli.query import platform_reader
+    from gaelp_assets.cli.opening import open_for_work
     from gaelp_assets.importers.kinds import kind as kind_of
     from gaelp_assets.importers.source import Options
     from gaelp_assets.operations.importing import import_rows, out_of_reach
 
     found = kind_of(kind)
-    platform = platform_reader(gateway=False)
-    platform.gateway.prepare()
+    platform = open_for_work(make=True)
     options = Options(environment, agent, run, algorithm, _moment(at))
     with render.counting("rows read") as on_progress:
         done = import_rows(

@@ -24,6 +24,7 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.gateway import Gateway
 from gaelp_assets.gateway.names import RECORDINGS
+from gaelp_assets.gateway.paths import Stage
 from gaelp_assets.importers.source import Kind, Lines, Options, Row, Rows, Tally, proven
 from gaelp_assets.ingest.validate import oldest_kept
 
@@ -125,7 +126,7 @@ def _remembered(gateway: Gateway, kind: str) -> tuple[dict[str, str], str]:
     Each import that has something new adds an object, and none is ever changed: a kill or two imports at once lose nothing.
     """
     moments: dict[str, str] = {}
-    gateway.store.prepare([RECORDINGS])
+    gateway.store.require([*Stage, RECORDINGS])
     for number in itertools.count(1):
         name = f"{RECORDINGS}/imports/{kind}.{number:06d}.json"
         stored = gateway.store.find(name)

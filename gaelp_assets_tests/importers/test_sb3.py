@@ -13,11 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, TransientError
 from gaelp_assets.importers import sb3_evaluations, sb3_monitor
 from gaelp_assets.importers.kinds import kind
 from gaelp_assets.importers.source import Options, Tally
 from gaelp_assets.operations.importing import import_rows, out_of_reach
+from gaelp_assets.platform import open_platform
+from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import platform_in, rows
 
 FIXTURES = Path(__file__).parent / "fixtures" / "sb3"
@@ -207,6 +209,15 @@ def test_a_damaged_source_hands_nothing_over(tmp_path: Path) -> None:
     done = import_rows(platform.gateway, kind("sb3-monitor"), file, MINE, allow_damaged=True)
     assert done.rows["training.episodes"] == 5
     assert done.tally.damage
+
+
+def test_the_mount_point_of_a_share_was_made_a_gateway(tmp_path: Path) -> None:
+    settings = load_settings({"GAELP_HOME": str(tmp_path), "GAELP_GATEWAY": (tmp_path / "share").as_uri()})
+    (tmp_path / "share").mkdir()
+    gateway = open_platform(settings).gateway
+    with pytest.raises(TransientError, match="no gateway in this folder"):
+        import_rows(gateway, kind("sb3-monitor"), FIXTURES / "vector", MINE)
+    assert list((tmp_path / "share").iterdir()) == []
 
 
 def test_rows_that_no_load_takes_are_told(tmp_path: Path) -> None:
