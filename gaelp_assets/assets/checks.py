@@ -251,7 +251,7 @@ def foreign_keys(
             continue
         absent += [
             {"missing": key, "in": target.id, "rows": number}
-            for key, number in missing.most_common(IDS_NAMED)
+            for key, number in sorted(missing.items(), key=lambda found: (-found[1], found[0]))[:IDS_NAMED]
         ]
     columns = {
         "fields": "string",

@@ -91,10 +91,6 @@ def _refresh(
     # The UI shows that of the newest materialization, and Dagster materializes the partitions of a run in any order.
     sources = column_sources(relation, platform.catalog, lineage_folder(platform.settings))
     lineage = lineage_metadata(relation, platform.catalog, sources)
-    newest_slice = max(slices, key=lambda s: s.sort_key)
-    preview = _preview(platform, relation, newest_slice)
-    if preview is not None:
-        found[newest_slice]["preview"] = preview
     if relation.chart is not None:
         # One picture shows an environment over all dates: it goes to the newest of the run's slices of each.
         newest = {slice_.environment: slice_ for slice_ in sorted(slices, key=lambda s: s.sort_key)}
@@ -102,6 +98,10 @@ def _refresh(
             picture = _picture(platform, relation, environment)
             if picture is not None:
                 found[slice_]["picture"] = picture
+    newest_slice = max(slices, key=lambda s: s.sort_key)
+    preview = _preview(platform, relation, newest_slice)
+    if preview is not None:
+        found[newest_slice]["preview"] = preview
     return lineage, found
 
 

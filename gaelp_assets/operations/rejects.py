@@ -228,7 +228,7 @@ def lines_set_aside(
         stored: the file.
         found: its explanation.
         lines: of those that it tells.
-        raw: whether to read what they said; None otherwise, and where the file has been moved meanwhile.
+        raw: whether to read what they said; None otherwise, and where the file has been moved since then.
 
     Raises:
         GaelpError: the file cannot be read.
