@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -29,8 +30,9 @@ STYLES: Final = ("-", "--", ":", "-.")
 ROW_LIMIT: Final = 20_000
 PANELS: Final = 12
 SERIES: Final = len(PALETTE) * len(STYLES)
+GREATEST: Final = 1e300
 LABEL: Final = 40
-"""Characters of a series' name."""
+"""Characters of the name of a series or a facet."""
 # In inches: a panel with its labels and title, what of it these take, and the title above all panels.
 PANEL: Final = (3.8, 2.8)
 LEFT: Final = 0.68
@@ -93,13 +95,18 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
     ]
     for panel, facet in zip(panels, facets, strict=False):
         _draw_panel(panel, chart, _only(frame, chart.facet, facet), series)
-        panel.set_title(str(facet) if chart.facet else "", fontsize=9)
+        # A name is no formula, whatever signs of money are in it: one that is none of Matplotlib's would end the drawing.
+        panel.set_title(_label(facet) if chart.facet else "", fontsize=9, parse_math=False)
         panel.set_xlabel(chart.x.replace("_", " "), fontsize=8)
         panel.set_ylabel(chart.y.replace("_", " "), fontsize=8)
-    figure.suptitle(_title(relation, chart, environment), fontsize=10, y=1 - 0.06 / height, va="top")
+    title = _title(relation, chart, environment)
+    figure.suptitle(title, fontsize=10, y=1 - 0.06 / height, va="top", parse_math=False)
     if chart.series is not None:
         _draw_legend(figure, panels, chart.series, labels, 1 - (TITLE + ABOVE) / height)
-    canvas.draw()
+    with warnings.catch_warnings():
+        # A name in a script that the font has not is drawn as boxes, beside its curve; no more is to be done about it.
+        warnings.filterwarnings("ignore", "Glyph .* missing from")
+        canvas.draw()
     pixels = Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba())
     image = io.BytesIO()
     # A palette image is a third of the size, and every picture is kept in Dagster's event log.
@@ -121,12 +128,10 @@ def left_out(relation: Relation, frame: pl.DataFrame) -> str:
 def _draw_legend(
     figure: Figure, panels: Sequence[Axes], name: str, series: Sequence[str], top: float
 ) -> None:
-    lines: dict[str, Artist] = {}
-    for panel in panels:
-        handles, labels = panel.get_legend_handles_labels()
-        lines |= dict(zip(labels, handles, strict=True))
+    # Not what Matplotlib itself takes for a legend: it leaves out names that start with an underscore.
+    lines: dict[str, Artist] = {str(line.get_label()): line for panel in panels for line in panel.get_lines()}
     labels = [label for label in series if label in lines]
-    figure.legend(
+    legend = figure.legend(
         [lines[label] for label in labels],
         labels,
         loc="upper right",
@@ -137,10 +142,12 @@ def _draw_legend(
         title_fontsize=8,
         frameon=False,
     )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _label(value: object) -> str:
-    text = str(value)
+    text = " ".join(str(value).split())
     return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
 
 
@@ -151,14 +158,14 @@ def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence
             continue
         color = PALETTE[number % len(PALETTE)]
         style = STYLES[number // len(PALETTE) % len(STYLES)]
-        x, y = part[chart.x].to_list(), part[chart.y].to_list()
+        x, y = _points(part[chart.x]), _points(part[chart.y])
         # A single point has no line to be seen by.
         marker = "o" if len(x) == 1 else None
         panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=_label(value))
         if chart.low is not None and chart.high is not None:
             band = part.drop_nulls([chart.low, chart.high])
             panel.fill_between(
-                band[chart.x].to_list(), band[chart.low].to_list(), band[chart.high].to_list(),
+                _points(band[chart.x]), _points(band[chart.low]), _points(band[chart.high]),
                 color=color, alpha=0.15, linewidth=0,
             )  # fmt: skip
     panel.grid(visible=True, color="#dddddd", linewidth=0.6)
@@ -171,6 +178,11 @@ def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence
         _label_dates(panel)
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)
+
+
+def _points(column: pl.Series) -> list[Any]:
+    """The values as they are drawn: the distance of the greatest numbers is no number any more, and ended the drawing."""
+    return (column.clip(-GREATEST, GREATEST) if column.dtype.is_float() else column).to_list()
 
 
 def _label_dates(panel: Axes) -> None:
