@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Chart
+from gaelp_assets.warehouse.parameters import ParameterValue
 from gaelp_assets.warehouse.ranges import PartitionRange
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette (2008), which readers with any kind of colour vision tell apart; without its yellow and black.
 PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 STYLES: Final = ("-", "--", ":", "-.")
+ENVIRONMENT: Final = "environment_id"
 ROW_LIMIT: Final = 20_000
 PANELS: Final = 12
 SERIES: Final = len(PALETTE) * len(STYLES)
@@ -50,19 +52,35 @@ def chart_frame(platform: PlatformReader, relation: Relation, environment: str |
         environment: the id of the environment; None for all of them.
 
     Returns:
-        The columns that the chart names, in order of x, without rows whose x or y is NULL; at most `ROW_LIMIT` rows.
+        The columns that the chart names, panel by panel and line by line in order of x, without rows whose x or y is NULL; at most
+        `ROW_LIMIT` rows, so that the lines that there is no room for are missing, and no line lacks its end.
     """
     chart = _chart(relation)
-    scope = PartitionRange(platform.settings.first_date, platform.last_date, environment)
-    condition, parameters = scope.condition(relation, "t")
+    condition, parameters = condition_of(platform, relation, environment)
+    order = ", ".join(f"t.`{name}`" for name in (chart.facet, chart.series, chart.x) if name is not None)
     columns = ", ".join(f"t.`{name}`" for name in _columns(chart))
     return platform.warehouse.query(
         f"SELECT {columns} FROM {relation.quoted_id} AS t "
-        f"WHERE {condition} AND t.`{chart.x}` IS NOT NULL AND t.`{chart.y}` IS NOT NULL ORDER BY t.`{chart.x}`",
+        f"WHERE {condition} AND t.`{chart.x}` IS NOT NULL AND t.`{chart.y}` IS NOT NULL ORDER BY {order}",
         parameters,
         labels={"asset": relation.id, "purpose": "chart"},
         row_limit=ROW_LIMIT,
     ).frame
+
+
+def condition_of(
+    platform: PlatformReader, relation: Relation, environment: str | None
+) -> tuple[str, dict[str, ParameterValue]]:
+    """The condition that rows of `t` are of the environment, and its parameters.
+
+    Relations that are no slices of environments tell theirs in a column of its usual name.
+    """
+    scope = PartitionRange(platform.settings.first_date, platform.last_date, environment)
+    condition, parameters = scope.condition(relation, "t")
+    sliced = relation.partitioning is not None and relation.partitioning.environment is not None
+    if environment is not None and not sliced and ENVIRONMENT in relation.field_names:
+        return f"{condition} AND t.`{ENVIRONMENT}` = @environment", {**parameters, "environment": environment}
+    return condition, parameters
 
 
 def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dpi: int = 80) -> bytes:

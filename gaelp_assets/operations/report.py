@@ -14,10 +14,9 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation
-from gaelp_assets.operations.charts import chart_frame, draw, left_out
+from gaelp_assets.operations.charts import chart_frame, condition_of, draw, left_out
 from gaelp_assets.operations.status import PlatformStatus, read_status
 from gaelp_assets.platform_reader import PlatformReader
-from gaelp_assets.warehouse.ranges import PartitionRange
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,8 +63,8 @@ def sections(
     """
     for relation in shown(platform.catalog):
         on_progress(relation.id)
-        frame = chart_frame(platform, relation, environment) if relation.chart else _rows(platform, relation)
-        frame = _of_environment(frame, environment)
+        read = chart_frame if relation.chart is not None else _rows
+        frame = read(platform, relation, environment)
         if frame.is_empty():
             continue
         if relation.chart is not None:
@@ -77,19 +76,8 @@ def sections(
             yield Section(relation, columns=tuple(frame.columns), rows=first, note=note)
 
 
-def _of_environment(frame: pl.DataFrame, environment: str | None) -> pl.DataFrame:
-    """Relations that are no slices of environments tell theirs in a column of its usual name."""
-    import polars as pl
-
-    if environment is None or "environment_id" not in frame.columns:
-        return frame
-    return frame.filter(pl.col("environment_id") == environment)
-
-
-def _rows(platform: PlatformReader, relation: Relation) -> pl.DataFrame:
-    condition, parameters = PartitionRange(platform.settings.first_date, platform.last_date).condition(
-        relation, "t"
-    )
+def _rows(platform: PlatformReader, relation: Relation, environment: str | None) -> pl.DataFrame:
+    condition, parameters = condition_of(platform, relation, environment)
     names = ", ".join(f"t.`{found.name}`" for found in relation.fields if not found.sensitive)
     order = ", ".join(f"t.`{name}`" for name in (relation.primary_key or relation.field_names[:1]))
     return platform.warehouse.query(

@@ -9,11 +9,26 @@ from typing import Any
 import pytest
 
 from gaelp_assets.catalog import WHOLE, Slice
+from gaelp_assets.operations import charts
+from gaelp_assets.operations.charts import chart_frame
 from gaelp_assets.operations.report import html, sections, shown
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import DATE, drop, load, ndjson, platform_in
 
 ENVIRONMENTS = ("Own-v0", "Other-v0")
+
+
+def metric(step: int, value: float, environment: str = "Own-v0", name: str = "loss") -> dict[str, Any]:
+    return {
+        "training_run_id": f"run-{environment}",
+        "name": name,
+        "global_step": step,
+        "date": DATE.isoformat(),
+        "environment_id": environment,
+        "agent_id": "mine",
+        "value": value,
+        "measured_at": f"{DATE}T06:00:01Z",
+    }
 
 
 def episode(number: int, environment: str, agent: str) -> dict[str, Any]:
@@ -43,6 +58,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
         name = f"cloud_ready/training/episodes/date={DATE}/environment={environment}/a.ndjson"
         drop(platform, name, ndjson([*episodes, {**episodes[0], "episode_id": "secret value"}]))
         load(platform, "training.episodes", Slice(DATE, environment))
+    # It has diverged: the sum of its last values is more than a number can be.
+    diverged = [metric(step, value) for step, value in ((0, 0.5), (1000, 1.7e308), (1001, 1.7e308))]
+    drop(
+        platform,
+        f"cloud_ready/training/metrics/date={DATE}/environment=Own-v0/a.ndjson",
+        ndjson([*diverged, metric(0, 0.25, name="steady"), metric(1000, 0.75, name="steady")]),
+    )
+    load(platform, "training.metrics", Slice(DATE, "Own-v0"))
     for relation in platform.catalog.derived:
         if relation.is_stored:
             of_days = relation.partitioning is not None
@@ -86,6 +109,29 @@ def test_an_environment_alone(platform: Platform) -> None:
     both, one = (len(html(platform, environment=name)) for name in (None, "Own-v0"))
     assert one < both
     assert list(sections(platform, "Nowhere-v0")) == []
+    assert "Nothing of Nowhere-v0 to show" in Page(html(platform, environment="Nowhere-v0")).texts
+
+
+def test_metrics_that_diverge_end_no_curve(platform: Platform) -> None:
+    found = chart_frame(platform, platform.catalog["analytics.metric_curves"], None)
+    assert found["mean_value"].to_list() == [0.5, 1.7e308, 0.25, 0.75]
+
+
+def test_another_environments_metrics_are_not_on_the_page_of_one(platform: Platform) -> None:
+    curves = {
+        name: [s.relation.id for s in sections(platform, name) if s.picture is not None]
+        for name in ENVIRONMENTS
+    }
+    assert "analytics.metric_curves" in curves["Own-v0"]
+    assert "analytics.metric_curves" not in curves["Other-v0"]
+
+
+def test_where_there_is_no_room_lines_are_missing_and_not_the_ends_of_lines(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charts, "ROW_LIMIT", 2)
+    found = chart_frame(platform, platform.catalog["analytics.metric_curves"], None)
+    assert found.select("name", "step").rows() == [("loss", 0), ("loss", 1001)]
 
 
 def test_an_empty_platform_says_what_comes_first(tmp_path: Path) -> None:
