@@ -10,11 +10,12 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 from gaelp_assets.catalog.references import NotAQueryError, parsed
 from gaelp_assets.errors import GaelpError, Problem, unknown
+from gaelp_assets.ingest.decode.scalars import parse_numeric
 from gaelp_assets.warehouse.parameters import ParameterScalar
 
 _GIVEN: Final = re.compile(
@@ -102,7 +103,7 @@ def _value(type_: str | None, text: str, where: str) -> ParameterScalar | Proble
         return unknown("type", type_, _TYPES, where=where)
     try:
         return parse[1](text)
-    except (ValueError, InvalidOperation, OverflowError):
+    except (ValueError, OverflowError):
         as_text = f"If a text is meant: {where}:STRING=..." if type_.upper() != "STRING" else ""
         return Problem(f"the value is no {type_.upper()}", where, parse[0], as_text)
 
@@ -162,8 +163,8 @@ def _time(text: str) -> dt.time:
 
 
 def _numeric(text: str) -> Decimal:
-    number = Decimal(text)
-    if not number.is_finite() or "_" in text:
+    number = parse_numeric(text)
+    if number is None:
         raise ValueError
     return number
 
@@ -174,7 +175,7 @@ _TYPES: Final[Mapping[str, tuple[str, Callable[[str], ParameterScalar]]]] = {
     "DATETIME": ("YYYY-MM-DDTHH:MM:SS without a zone", lambda text: _moment(text, zoned=False)),
     "FLOAT64": ("a number, NaN, Infinity or -Infinity", _float64),
     "INT64": (f"a whole number from {_LEAST} to {_MOST}", _int64),
-    "NUMERIC": ("a decimal number", _numeric),
+    "NUMERIC": ("a decimal number with 29 digits before the point and 9 behind it at most", _numeric),
     "STRING": ("any text", str),
     "TIME": ("HH:MM:SS", _time),
     "TIMESTAMP": (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -543,6 +544,12 @@ def test_an_integer_parameter_is_an_int64_whatever_width_would_hold_it(warehouse
         "SELECT @n + @n AS twice, (SELECT SUM(x) FROM UNNEST(@many) AS x) AS total", parameters
     )
     assert found.frame.rows() == [(2**32 - 2, 2**31)]
+
+
+def test_a_whole_decimal_was_an_integer_and_ended_beyond_64_bits(warehouse: Warehouse) -> None:
+    greatest = Decimal(10**29 - 1)
+    [found] = warehouse.query("SELECT @x AS x, @x - 1 AS less", {"x": greatest}).frame.to_dicts()
+    assert (found["x"], found["less"]) == (greatest, 10**29 - 2)
 
 
 def test_query_cannot_change_anything_nor_read_other_files(warehouse: Warehouse) -> None:

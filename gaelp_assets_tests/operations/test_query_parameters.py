@@ -37,6 +37,10 @@ UTC = dt.UTC
         ("p:INT64=007", 7),
         ("p:FLOAT64=7", 7.0),
         ("p:NUMERIC=0.1", Decimal("0.1")),
+        (
+            "p:NUMERIC=-99999999999999999999999999999.999999999",
+            Decimal("-99999999999999999999999999999.999999999"),
+        ),
         ("p:DATETIME=2026-11-20T07:00:00.5", dt.datetime.fromisoformat("2026-11-20T07:00:00.5")),
         ("p:TIME=07:00", dt.time(7)),
         ("P=7", 7),
@@ -60,12 +64,15 @@ def test_everything_that_is_wrong_comes_at_once_without_the_values() -> None:
         "n:INT=1",
         "n=3",
         "m:INT64=9223372036854775808",
+        "big:NUMERIC=1e29",
+        "fine:NUMERIC=0.0000000001",
+        "endless:NUMERIC=1e999999999",
         "zz=1",
         "t=2026-11-20T25:00Z",
         "t2:TIMESTAMP=2026-11-20",
     ]
     with pytest.raises(GaelpError) as caught:
-        query_parameters("SELECT @d, @n, @m, @t, @t2, @missing", texts)
+        query_parameters("SELECT @d, @n, @m, @big, @fine, @endless, @t, @t2, @missing", texts)
     told = [str(problem) for problem in caught.value.problems]
     for expected in (
         "-p d: the value is no DATE",
@@ -73,7 +80,10 @@ def test_everything_that_is_wrong_comes_at_once_without_the_values() -> None:
         "-p n: unknown type 'INT', did you mean 'INT64'?",
         "-p n: comes more than once",
         "-p m: the value is no INT64",
-        "-p zz: unknown parameter 'zz'; expected one of d, m, missing, n, t, t2",
+        "-p big: the value is no NUMERIC",
+        "-p fine: the value is no NUMERIC",
+        "-p endless: the value is no NUMERIC",
+        "-p zz: unknown parameter 'zz'; expected one of big, d, endless, fine, m, missing, n, t, t2",
         "-p t: the value is no TIMESTAMP",
         "-p t2: the value is no TIMESTAMP",
         "@missing: has no value. Add: -p missing=...",

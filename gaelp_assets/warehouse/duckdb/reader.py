@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from decimal import Context, Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from gaelp_assets.sql.scope import Tables
 
 CAPABILITIES: Final = Capabilities(engine="duckdb", parallel_changes=False, slices_at_once=200)
+_NUMERIC_UNIT: Final = Decimal("1e-9")
+_NUMERIC_DIGITS: Final = Context(prec=38)
 
 
 class DuckDBReader(DuckDBEngine):
@@ -199,11 +202,13 @@ def _count(
 
 
 def _bound(parameters: Parameters) -> dict[str, object]:
-    """The values as DuckDB takes them: an integer is an INT64, whatever width would hold it."""
-    return {name: _as_int64(value) for name, value in parameters.items()}
+    """The values as DuckDB takes them: an integer is an INT64, whatever width would hold it, a decimal a NUMERIC."""
+    return {name: _typed(value) for name, value in parameters.items()}
 
 
-def _as_int64(value: ParameterValue) -> object:
+def _typed(value: ParameterValue) -> object:
+    if isinstance(value, Decimal):
+        return value.quantize(_NUMERIC_UNIT, context=_NUMERIC_DIGITS)  # if whole, it would be an integer
     if type(value) is int:
         return duckdb.Value(value, duckdb.sqltypes.BIGINT)
     if isinstance(value, list | tuple) and value and all(type(each) is int for each in value):
