@@ -40,7 +40,7 @@ def read_config_file(path: Path, known: Mapping[str, str], folders: Collection[s
         folders: the variables that name folders: a relative path is taken from where the file lies.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = path.read_bytes().decode("utf-8-sig")  # editors of Windows put a mark first
     except (FileNotFoundError, NotADirectoryError):
         return ConfigFile({})
     except OSError as error:

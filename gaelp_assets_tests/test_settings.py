@@ -113,6 +113,11 @@ def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_
     assert load_settings({**settings.folders(), "GAELP_FIRST_DATE": "2026-05-05"}) == settings
 
 
+def test_a_mark_that_editors_put_first_was_no_toml(tmp_path: Path) -> None:
+    (tmp_path / "gaelp.toml").write_bytes(b"\xef\xbb\xbfquery_seconds = 20\r\n")
+    assert load_settings({"GAELP_HOME": str(tmp_path)}).query_seconds == 20
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

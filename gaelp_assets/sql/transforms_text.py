@@ -220,7 +220,8 @@ def lower_hex(node: exp.Expr) -> exp.Expr:
 def byte_string(node: exp.Expr) -> exp.Expr:
     """A literal of BYTES."""
     text = str(node.this)
-    if "\\" in text:
+    # An escape is a character by now: \xff, one byte, cannot be told from ÿ, which is two.
+    if "\\" in text or not text.isascii():
         raise GaelpError(refused("an escape in a literal of BYTES", "FROM_HEX of hexadecimal digits"))
     return fill("ENCODE(_x)", x=exp.Literal.string(text))
 

@@ -89,6 +89,7 @@ def test_a_date_was_given_hours_that_googlesql_does_not_know(expression: str) ->
         ("SAFE.LOWER(x)", "SAFE. before LOWER"),
         ("SAFE.DATE(DIV(y, x), 1, 1)", "SAFE. around"),
         ("b'\\\\x00'", "escape in a literal of BYTES"),
+        (r"b'\xff'", "escape in a literal of BYTES"),
         ("b'a' << 1", "<< of BYTES"),
         ("REGEXP_EXTRACT(x, 'a|(b)')", "REGEXP_EXTRACT pattern"),
         ("REGEXP_EXTRACT(x, '(?:(a)|b)')", "REGEXP_EXTRACT pattern"),
