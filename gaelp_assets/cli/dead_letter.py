@@ -27,13 +27,13 @@ def dead_letter_list(
 ) -> None:
     """List rejected lines with file, line number and reasons."""
     from gaelp_assets.cli.query import platform_reader
-    from gaelp_assets.operations.rejects import dead_letters, open_lines
+    from gaelp_assets.operations.rejects import dead_letters, listed_lines
 
     platform = platform_reader()
     name = _one_table(table, table_option)
     relation = platform.catalog.find(name) if name else None
     found = dead_letters(platform, relation=relation, limit=limit, raw=raw)
-    total = found.height if found.height < limit else open_lines(platform, relation)
+    total = found.height if found.height < limit else listed_lines(platform, relation)
     if as_json:
         render_json.print_json({"lines": found.to_dicts(), "total": total})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shlex import quote
 from typing import Annotated
 
 import typer
@@ -32,8 +33,12 @@ def dead_letter_export(
     found = export_lines(platform, output, relation=relation, rule=rule, batch=batch, raw=raw)
     name = found.relation.id
     render.print_line(f"{found.lines:,} lines of {name} in {found.path}, their reasons in {found.reasons}")
+    # What was not exported is not to be acknowledged.
+    those = "".join(
+        f" {option} {quote(value)}" for option, value in (("--rule", rule), ("--batch", batch)) if value
+    )
     render.print_line(
-        f"Mend them and put the file into raw/{name.replace('.', '/')}/, then: gaelp dead-letter acknowledge {name}"
+        f"Mend them and put the file into raw/{name.replace('.', '/')}/, then: gaelp dead-letter acknowledge {name}{those}"
     )
     if found.files_set_aside:
         render.print_line(

@@ -62,7 +62,7 @@ def export_lines(
 
     Args:
         platform: where the dead letter is.
-        path: of the new file, which ends in `.ndjson`; one of that name is replaced.
+        path: of the new file, which ends in `.ndjson`.
         relation: the table; None where the open lines are all of one.
         rule: only lines that this rule rejected.
         batch: only lines of batches whose id starts so.
@@ -70,11 +70,14 @@ def export_lines(
 
     Raises:
         GaelpError: no open line is meant, or lines of several tables are; the table has sensitive fields, and `raw` is not said; the
-            file cannot be written.
+            file is there already, or cannot be written.
         TransientError: warehouse or gateway are out of reach.
     """
     if path.suffix.lower() != ENDING:
         raise GaelpError(unknown("ending", path.suffix, [ENDING], where=str(path)))
+    if path.exists():
+        what = "there is such a file already, in which lines may be mended"
+        raise GaelpError(Problem(what, str(path), "a new one", "Name another, or remove it."))
     relation = relation or _only_table(platform, rule, batch)
     sensitive = [name for name, field in walk_fields(relation.fields) if field.sensitive]
     if sensitive and not raw:

@@ -19,7 +19,7 @@ import polars as pl
 from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import TransientError
 from gaelp_assets.gateway import FailedFile, ObjectChanged, StoredObject
-from gaelp_assets.gateway.explanation import Explanation, Place, RejectedLine
+from gaelp_assets.gateway.explanation import Explanation, Place, RejectedLine, RejectedLines
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER
 from gaelp_assets.warehouse.parameters import ParameterValue
@@ -200,17 +200,32 @@ def _set_aside_lines(
     platform: PlatformReader, relation: Relation | None, schema: pl.Schema, limit: int, *, raw: bool
 ) -> pl.DataFrame:
     """The rejected lines of files in `failed/` that their error files tell, those of the newest files first."""
-    files = [
-        (stored, found, found.rejected)
-        for stored, found in platform.gateway.rejected(relation)
-        if found.rejected is not None and (relation is None or found.rejected.table == relation.id)
-    ]
+    files = _files_with_lines(platform, relation)
     files.sort(key=lambda file: file[1].when or file[0].modified, reverse=True)
     rows: list[tuple[Any, ...]] = []
     for stored, found, rejected in files:
         lines = rejected.lines[: limit - len(rows)]
         rows += [tuple(row.values()) for row in lines_set_aside(platform, stored, found, lines, raw=raw)]
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _files_with_lines(
+    platform: PlatformReader, relation: Relation | None
+) -> list[tuple[StoredObject, Explanation, RejectedLines]]:
+    """The files in `failed/` whose error files tell rejected lines of the table, or of any."""
+    return [
+        (stored, found, found.rejected)
+        for stored, found in platform.gateway.rejected(relation)
+        if found.rejected is not None and (relation is None or found.rejected.table == relation.id)
+    ]
+
+
+def listed_lines(platform: PlatformReader, relation: Relation | None = None) -> int:
+    """How many lines `dead_letters` has without a limit: open ones, and what is told of files that are set aside."""
+    lines = open_lines(platform, relation)
+    with suppress(TransientError):  # those of the gateway are then not listed either, which was warned of
+        lines += sum(len(rejected.lines) for _, _, rejected in _files_with_lines(platform, relation))
+    return lines
 
 
 def lines_set_aside(

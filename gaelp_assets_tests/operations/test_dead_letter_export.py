@@ -17,7 +17,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.operations import dead_letter_export
 from gaelp_assets.operations.dead_letter_export import export_lines
-from gaelp_assets.operations.rejects import open_reasons, open_rejects
+from gaelp_assets.operations.rejects import dead_letters, listed_lines, open_reasons, open_rejects
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in, state
@@ -55,7 +55,6 @@ def test_lines_come_back_as_they_were_sent_and_load_once_they_are_mended(
     monkeypatch.setattr(dead_letter_export, "_PAGE", 2)
     with_bad_lines(platform)
     path = tmp_path / "mend.ndjson"
-    path.write_text("what was there before")
     found = export_lines(platform, path)
     assert (found.relation.id, found.lines, found.files_set_aside) == (TABLE, 5, 0)
     lines = [BAD[3], BAD[0], json.dumps(checkpoint(1)).encode(), *BAD[1:3]]
@@ -186,6 +185,43 @@ def test_the_command_says_what_it_wrote_and_what_is_elsewhere(
     assert len(path.read_bytes().splitlines()) == 6
 
 
+def test_a_file_in_which_lines_were_being_mended_was_written_over(platform: Platform, tmp_path: Path) -> None:
+    with_bad_lines(platform)
+    path = tmp_path / "mend.ndjson"
+    path.write_text("half mended")
+    with pytest.raises(GaelpError, match=r"mend.ndjson: there is such a file already.*Name another"):
+        export_lines(platform, path)
+    assert [each.name for each in tmp_path.glob("mend*")] == ["mend.ndjson"]
+    assert path.read_text() == "half mended"
+
+
+def test_what_was_not_exported_was_told_to_be_acknowledged_too(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_bad_lines(platform)
+    said: list[str] = []
+    monkeypatch.setattr(render, "print_line", said.append)
+    monkeypatch.setenv("GAELP_HOME", str(tmp_path))
+    command = typer.Typer()
+    command.command()(dead_letter_export_command)
+    command(
+        [TABLE, "--output", str(tmp_path / "one.ndjson"), "--rule", "key_conflict"], standalone_mode=False
+    )
+    assert said[1].endswith(f"gaelp dead-letter acknowledge {TABLE} --rule key_conflict")
+
+
+def test_the_list_said_that_it_was_whole_where_lines_of_files_set_aside_were_left_out(
+    platform: Platform,
+) -> None:
+    with_bad_lines(platform)
+    drop(platform, f"{QUEUE}/c.ndjson", ndjson([BAD[0], *BAD[2:], checkpoint(1)]))
+    load(platform)
+    relation = platform.catalog[TABLE]
+    assert dead_letters(platform, limit=100).height == listed_lines(platform) == 5 + 3
+    assert listed_lines(platform, relation) == 8
+    assert listed_lines(platform, platform.catalog["training.agents"]) == 0
+
+
 def test_lines_of_a_file_that_was_set_aside_were_on_the_list_and_in_no_export(
     platform: Platform, tmp_path: Path
 ) -> None:
@@ -196,6 +232,6 @@ def test_lines_of_a_file_that_was_set_aside_were_on_the_list_and_in_no_export(
     assert (found.relation.id, found.lines, found.files_set_aside, found.lines_set_aside) == (TABLE, 3, 1, 3)
     assert path.read_bytes().splitlines() == [BAD[0], *BAD[2:]]
     assert [row["line_number"] for row in told(tmp_path / "mend.reasons.jsonl")] == [1, 2, 3]
-    assert export_lines(platform, path, rule="malformed_json").lines == 1
+    assert export_lines(platform, tmp_path / "one.ndjson", rule="malformed_json").lines == 1
     with pytest.raises(GaelpError, match="no open line is meant"):
-        export_lines(platform, path, batch="abc")
+        export_lines(platform, tmp_path / "none.ndjson", batch="abc")
