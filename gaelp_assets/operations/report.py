@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.operations.charts import chart_frame, condition_of, draw, left_out
+from gaelp_assets.operations.rejects import listed_lines
 from gaelp_assets.operations.status import PlatformStatus, read_status
 from gaelp_assets.platform_reader import PlatformReader
 
@@ -115,20 +116,19 @@ def html(
         sections=found,
         environment=environment,
         status=status,
-        attention=_attention(status),
+        attention=_attention(status, listed_lines(platform)),
         made_at=status.at,
         version=version("gaelp-assets"),
     )
 
 
-def _attention(status: PlatformStatus) -> list[str]:
+def _attention(status: PlatformStatus, rejected: int) -> list[str]:
     """What the reader of the pictures should know is not in them."""
     waiting = sum(
         count.files
         for stage, count in status.stages.items()
         if stage.value in {"raw", "transformed", "cloud_ready"}
     )
-    rejected = sum(table.rejected for table in status.tables)
     texts = [
         (waiting, "files wait to be loaded: gaelp ingest"),
         (

@@ -10,6 +10,7 @@ import pytest
 
 from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.operations import charts
+from gaelp_assets.operations.acknowledge import acknowledge
 from gaelp_assets.operations.charts import chart_frame
 from gaelp_assets.operations.report import html, sections, shown
 from gaelp_assets.platform import Platform
@@ -158,3 +159,8 @@ def html_of(platform: Platform, description: str) -> str:
     ]
     catalog = type(platform.catalog)(relations, platform.catalog.upstream)
     return html(dataclasses.replace(platform, catalog=catalog))
+
+
+def test_lines_that_were_acknowledged_were_told_for_ever(platform: Platform) -> None:
+    acknowledge(platform, platform.catalog["training.episodes"])
+    assert "lines were rejected" not in Page(html(platform)).texts
