@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gaelp_assets.gateway.names import RECORDINGS
 from gaelp_assets.record import rows
 from gaelp_assets.record.tracks import Columns, Episode, Sealed
-from gaelp_assets.record.values import Row, day, stamp
+from gaelp_assets.record.values import Row, count, day, stamp
 
 Array = NDArray[Any]
 DATASET: Final = "training"
@@ -112,9 +112,10 @@ def episode_row(refs: References, environment: str, episode: Episode) -> Row:
         "training_run_id": refs.run,
         "purpose": episode.purpose,
         "episode_index": episode.number,
-        "seed": episode.seed,
+        # Gymnasium takes seeds of any size: one that no row can hold is not known.
+        "seed": count(episode.seed),
         "policy_version": episode.policy_version,
-        "global_step": episode.global_step,
+        "global_step": int(episode.global_step),
         "episode_return": episode.total,
         "episode_length": episode.length,
         "terminated": episode.terminated,

@@ -22,6 +22,7 @@ from gaelp_assets.gateway.store import ObjectChanged, Store
 from gaelp_assets.record.compiling import Piece, Told
 from gaelp_assets.record.machine import host
 from gaelp_assets.record.tracks import Episode
+from gaelp_assets.record.values import plain
 
 Array = NDArray[Any]
 Header = dict[str, Any]
@@ -31,7 +32,7 @@ _OWN: Final = tuple(name for name in Episode.__slots__ if name not in {"final", 
 def packed(header: Header, chunks: Sequence[bytes]) -> list[bytes]:
     """An object of a header, a line of JSON, and chunks of bytes after it."""
     lengths = [len(chunk) for chunk in chunks]
-    return [msgspec.json.encode({**header, "lengths": lengths}) + b"\n", *chunks]
+    return [msgspec.json.encode({**header, "lengths": lengths}, enc_hook=plain) + b"\n", *chunks]
 
 
 def unpacked(content: bytes) -> tuple[Header, list[bytes]]:

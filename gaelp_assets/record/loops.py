@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.errors import GaelpError, Problem, unknown
 from gaelp_assets.record import rewards as taps
 from gaelp_assets.record.lanes import Lanes
 from gaelp_assets.record.tracks import SingleTrack, Track
@@ -52,6 +52,10 @@ class Loop:
                 "no environment is given", "recorder.reset", "recorder.reset(observations, envs) at first"
             )
             raise GaelpError(problem)
+        known = ("purpose", "transitions")
+        wrong = [unknown("option", name, known, where="recorder.reset") for name in told if name not in known]
+        if wrong:
+            raise GaelpError(*wrong)
         if hasattr(envs, "num_envs"):
             from gaelp_assets.record.vector import open_lanes
 

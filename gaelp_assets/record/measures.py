@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gaelp_assets.errors import GaelpError, unknown
 from gaelp_assets.record.compiling import File, References
-from gaelp_assets.record.values import Row, day, plain, stamp
+from gaelp_assets.record.options import ID
+from gaelp_assets.record.values import Row, count, day, plain, stamp, text
 
 if TYPE_CHECKING:
     from gaelp_assets.record.recording import Recording
@@ -38,6 +39,8 @@ class Measures:
         """Takes a value; the reason why it cannot be a row, or nothing."""
         if not isinstance(name, str) or not 1 <= len(name) <= NAME_LENGTH:
             return f"a name is a text of 1 to {NAME_LENGTH} characters"
+        if text(name) != name:
+            return "a name has half of a surrogate pair, which UTF-8 lacks"
         try:
             number, at = float(value), int(step)
         except (TypeError, ValueError, OverflowError, RuntimeError):
@@ -88,7 +91,7 @@ class Measures:
         refs = recorder.references
         try:
             row = _evaluation_row(recorder, [float(value) for value in returns], told)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             recorder.lost("evaluations", 1, str(error))
             return None
         if refs is None:
@@ -103,9 +106,9 @@ class Measures:
         self,
         recorder: Recording,
         content: bytes,
-        kind: str,
+        kind: object,
         policy_version: int | None,
-        metrics: Mapping[str, Any] | None,
+        metrics: object,
         parent: str | None,
         step: int | None,
     ) -> tuple[str, File] | None:
@@ -113,9 +116,18 @@ class Measures:
         refs = recorder.references
         why = "" if content else "there is nothing in it"
         why = why or (
-            "" if FORMAT.fullmatch(kind) else "its format is no word of letters, digits, '_' and '-'"
+            ""
+            if isinstance(kind, str) and FORMAT.fullmatch(kind)
+            else "its format is no word of letters, digits, '_' and '-'"
         )
         why = why or ("no environment is known yet" if refs is None else "")
+        why = why or ("" if metrics is None or isinstance(metrics, Mapping) else "its metrics have no names")
+        try:
+            version = _whole("policy_version", policy_version, recorder.policy_version)
+            at_step = _whole("step", step, recorder.global_step)
+            parent = _identity("parent", parent)
+        except ValueError as error:
+            why = why or str(error)
         if why or refs is None:
             recorder.lost("checkpoints", 1, why)
             return None
@@ -124,8 +136,8 @@ class Measures:
         at = time.time()
         row: Row = {
             "checkpoint_id": identity,
-            "policy_version": recorder.policy_version if policy_version is None else int(policy_version),
-            "global_step": recorder.global_step if step is None else int(step),
+            "policy_version": version,
+            "global_step": at_step,
             "uri": f"{refs.url}/{file.name}",
             "format": kind,
             "bytes": len(content),
@@ -140,14 +152,30 @@ class Measures:
         return identity, file
 
 
+def _whole(name: str, value: object, otherwise: int | None = None) -> int | None:
+    """The number that a row can hold, or `otherwise` where none is told. Raises ValueError: it is none."""
+    if value is None:
+        return otherwise
+    number = count(value)
+    if number is None:
+        raise ValueError(f"{name} is no whole number from 0 to 2**63 - 1")
+    return number
+
+
+def _identity(name: str, value: object) -> str | None:
+    """The id that a row can refer to. Raises ValueError: it is none."""
+    if value is not None and not (isinstance(value, str) and ID.fullmatch(value)):
+        raise ValueError(f"{name} is no id")
+    return value
+
+
 def _evaluation_row(recorder: Recording, returns: list[float], told: Mapping[str, Any]) -> Row:
     if not returns:
         raise ValueError("an evaluation has no episodes")
     if not all(map(math.isfinite, returns)):
         raise ValueError("a return is no finite number")
-    lengths, step = told.get("lengths"), told.get("step")
+    lengths = told.get("lengths")
     low, high = told.get("normalisation") or (None, None)
-    version = told.get("policy_version")
 
     def counted(name: str) -> int | None:
         flags = told.get(name)
@@ -157,15 +185,18 @@ def _evaluation_row(recorder: Recording, returns: list[float], told: Mapping[str
 
     if lengths is not None and len(lengths) != len(returns):
         raise ValueError("lengths and returns are not equally many")
+    if lengths is not None and not all(count(length) for length in lengths):
+        raise ValueError("a length is no whole number greater than 0")
+    if low is not None and high is not None and not -math.inf < float(low) < float(high) < math.inf:
+        raise ValueError("normalisation is not two finite numbers, the lower one first")
     deterministic = told.get("deterministic")
-    seed = told.get("evaluation_seed")
     mean = math.fsum(returns) / len(returns)
     return {
-        "checkpoint_id": told.get("checkpoint"),
+        "checkpoint_id": _identity("checkpoint", told.get("checkpoint")),
         "seed": recorder.seed,
-        "evaluation_seed": None if seed is None else int(seed),
-        "policy_version": recorder.policy_version if version is None else int(version),
-        "global_step": recorder.global_step if step is None else int(step),
+        "evaluation_seed": _whole("evaluation_seed", told.get("evaluation_seed")),
+        "policy_version": _whole("policy_version", told.get("policy_version"), recorder.policy_version),
+        "global_step": _whole("step", told.get("step"), recorder.global_step),
         "deterministic": None if deterministic is None else bool(deterministic),
         "episode_count": len(returns),
         "episode_returns": returns,

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_environment
 from gaelp_assets.errors import GaelpError, Problem, unknown
 from gaelp_assets.record.spaces import environment_id
-from gaelp_assets.record.values import lower_snake, plain
+from gaelp_assets.record.values import lower_snake, plain, text
 
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 RUN_LENGTH: Final = 160
@@ -80,6 +80,26 @@ def problems_of_words(algorithm: object, family: object, observations: object, s
     return problems
 
 
+def problems_of_texts(description: object, parent_agent: object, code_version: object) -> list[Problem]:
+    """What is wrong with what is told of the agent; None stands for what is not given."""
+    problems = [
+        Problem(
+            f"a {type(value).__name__} is no such text",
+            name,
+            f"a text of {shortest} to {longest:,} characters",
+        )
+        for name, value, shortest, longest in (
+            ("description", description, 0, 10_000),
+            ("code_version", code_version, 0, 200),
+        )
+        if value is not None and not (isinstance(value, str) and len(value) <= longest)
+    ]
+    if parent_agent is not None and not (isinstance(parent_agent, str) and ID.fullmatch(parent_agent)):
+        words = "letters, digits, '.', '_', ':' and '-', the first one a letter or digit"
+        problems.append(Problem(f"{parent_agent!r} is no id", "parent_agent", f"1 to 200 {words}"))
+    return problems
+
+
 def every(transitions: object, where: str = "transitions") -> int:
     """Of so many episodes one has its steps recorded; 0 for none.
 
@@ -110,7 +130,7 @@ def purpose(text: str) -> str:
 
 def hyperparameters(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """As JSON keeps them."""
-    return {str(name): plain(value) for name, value in (given or {}).items()}
+    return {text(str(name)): plain(value) for name, value in (given or {}).items()}
 
 
 def default_agent(algorithm: str, parameters: Mapping[str, Any]) -> str:

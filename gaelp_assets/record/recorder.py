@@ -76,6 +76,7 @@ class Recorder(Recording):
     ) -> None:
         problems = options.problems_of_ids(run, agent, environment)
         problems += options.problems_of_words(algorithm, algorithm_family, observations, seed)
+        problems += options.problems_of_texts(description, parent_agent, code_version)
         problems += options.problems_of_numbers(
             flush_rows=flush_rows,
             flush_seconds=flush_seconds,
@@ -204,7 +205,7 @@ class Recorder(Recording):
 
     def checkpoint(
         self,
-        content: bytes | str | os.PathLike[str],
+        content: bytes | bytearray | memoryview | str | os.PathLike[str],
         *,
         format: str | None = None,  # noqa: A002 - the field's own name
         policy_version: int | None = None,
@@ -218,11 +219,17 @@ class Recorder(Recording):
             The checkpoint's id; None if it could not be recorded.
         """
         try:
-            data = content if isinstance(content, bytes) else Path(content).read_bytes()
+            if isinstance(content, bytes | bytearray | memoryview):
+                data, suffix = bytes(content), ""
+            else:
+                data, suffix = Path(content).read_bytes(), Path(content).suffix.lstrip(".")
         except OSError as error:
             self.lost("checkpoints", 1, f"its file cannot be read: {error.strerror}")
             return None
-        kind = format or ("bin" if isinstance(content, bytes) else Path(content).suffix.lstrip(".") or "bin")
+        except (TypeError, ValueError):
+            self.lost("checkpoints", 1, "it is neither bytes nor the path of a file")
+            return None
+        kind = format or suffix or "bin"
         found = self.measures.checkpoint(self, data, kind, policy_version, metrics, parent, step)
         if found is None:
             return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import weakref
 from collections import Counter
@@ -16,6 +17,7 @@ from gaelp_assets.record.compiling import File, References
 from gaelp_assets.record.measures import Measures
 from gaelp_assets.record.run_rows import RunRows
 from gaelp_assets.record.tracks import SingleTrack, Track
+from gaelp_assets.record.values import count
 from gaelp_assets.record.vector_tracks import VectorTrack
 from gaelp_assets.record.writer import Batch, Writer
 
@@ -69,10 +71,8 @@ class Recording:
         self.run = run_rows.run
         self.global_step: int = state.get("global_step", 0)
         """Environment steps of the run so far. A loop that goes on from a checkpoint may set it back."""
-        self.policy_version: int | None = None
-        """Updates of the policy so far, where the loop counts them."""
-        self.exploration_rate: float | None = None
-        """Probability of a random action, where there is one."""
+        self._policy_version: int | None = None
+        self._exploration_rate: float | None = None
         self.measures = Measures(state.get("metric_steps", {}))
         self._numbers = Counter[str](state.get("numbers", {}))
         self._finished: int = state.get("episode_count", 0)
@@ -96,6 +96,32 @@ class Recording:
     def seed(self) -> int | None:
         """The run's seed, where it has one."""
         return self._rows.seed
+
+    @property
+    def policy_version(self) -> int | None:
+        """Updates of the policy so far, where the loop counts them. What is no such number is None, with a warning."""
+        return self._policy_version
+
+    @policy_version.setter
+    def policy_version(self, value: Any) -> None:
+        self._policy_version = count(value)
+        if value is not None and self._policy_version is None:
+            self.lost("policy versions", 1, "one is no whole number from 0 to 2**63 - 1")
+
+    @property
+    def exploration_rate(self) -> float | None:
+        """Probability of a random action, where there is one. What is none is None, with a warning."""
+        return self._exploration_rate
+
+    @exploration_rate.setter
+    def exploration_rate(self, value: Any) -> None:
+        try:
+            rate = None if value is None else float(value)
+        except (TypeError, ValueError, RuntimeError):
+            rate = math.nan
+        self._exploration_rate = None if rate is None or not 0 <= rate <= 1 else rate
+        if rate is not None and self._exploration_rate is None:
+            self.lost("exploration rates", 1, "one is no number from 0 to 1")
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -246,7 +272,7 @@ class Recording:
             files.append(File(self._refs.file_name(table, part, date, environment), rows.lines(content)))
         run_row = self._rows.run_row(status, error, self.global_step, self._finished, final=final)
         state = {
-            "global_step": self.global_step,
+            "global_step": int(self.global_step),
             "numbers": dict(self._numbers),
             "episode_count": self._finished,
             "metric_steps": self.measures.steps,

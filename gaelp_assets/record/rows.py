@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from gaelp_assets.record.values import Row
+from gaelp_assets.record.values import Row, plain
 
 Array = NDArray[Any]
-_ENCODER: Final = msgspec.json.Encoder()
+_ENCODER: Final = msgspec.json.Encoder(enc_hook=plain)
 ROWS_AT_ONCE: Final = 2048
 _FEW: Final = 32
 """A column with at most so many different values has each of them encoded once."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gaelp_assets.record import machine, options, spaces
-from gaelp_assets.record.values import Row, lower_snake, plain, stamp
+from gaelp_assets.record.values import Row, lower_snake, plain, stamp, text
 
 
 class RunRows:
@@ -34,7 +34,7 @@ class RunRows:
         self._algorithm = lower_snake(algorithm) if algorithm else None
         self._family = family
         self._hyperparameters = hyperparameters
-        self._description = description
+        self._description = None if description is None else text(description)
         self._parent = parent_agent
         self._code_version = code_version or machine.code_version()
         self._begun = time.time()
@@ -123,7 +123,7 @@ class RunRows:
             "host": machine.host(),
             **device,
             "device_hours": self._hours,
-            "global_step": step,
+            "global_step": int(step),
             "episode_count": episodes,
             "config": {**self._config, "versions": machine.versions(), "command": _command()},
             "error_message": error,
@@ -137,4 +137,4 @@ class RunRows:
 
 def _command() -> str:
     """The script's name; its arguments can hold what must not be kept."""
-    return (sys.argv[0] if sys.argv else "").rpartition("/")[2][:200]
+    return text((sys.argv[0] if sys.argv else "").rpartition("/")[2])[:200]

@@ -166,10 +166,10 @@ class Writer:
             try:
                 self._write(batch)
             except GaveUp:
-                self._count_lost(batch)
+                self._count_lost(batch, "the gateway could not be written")
             except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the loop goes on
                 _LOG.warning("a flush could not be made into rows, and is lost: %r", error, exc_info=error)
-                self._count_lost(batch)
+                self._count_lost(batch, "their flush could not be made into rows")
             finally:
                 with self._changed:
                     self.busy = False
@@ -177,15 +177,10 @@ class Writer:
             if batch.final:
                 return
 
-    def _count_lost(self, batch: Batch) -> None:
-        why = "the gateway could not be written"
+    def _count_lost(self, batch: Batch, why: str) -> None:
         self._lost("episodes", batch.episodes, why)
-        steps = sum(
-            episode.length
-            for block in batch.sealed
-            for episode in block.ended
-            if episode.recorded or episode.spoilt
-        )
+        # Episodes that were spoilt before were counted then.
+        steps = sum(episode.length for block in batch.sealed for episode in block.ended if episode.recorded)
         self._lost("transitions", steps, why)
         self._lost("files", len(batch.whole), why)
 
