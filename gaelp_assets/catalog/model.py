@@ -167,15 +167,37 @@ class Latest(CatalogModel):
 
 
 class Chart(CatalogModel):
-    """A picture of a relation in its asset's metadata: y over x, a line for each series, a panel for each facet."""
+    """A picture of a relation in its asset's metadata: y for each x, a line or a colour for each series, a panel for each facet."""
 
-    x: str = Described(description="the field along the horizontal axis")
-    y: str = Described(description="the field along the vertical axis")
+    x: str = Described(
+        description="the field along the horizontal axis; of bars and intervals, what each is of"
+    )
+    y: str = Described(description="the field along the vertical axis; of bars and intervals, their value")
+    mark: Literal["line", "bar", "interval"] = Described(
+        default="line",
+        description="line: y over x; bar: a horizontal bar for each x; interval: a dot with its range from `low` to `high` for each x",
+    )
     series: str | None = Described(default=None, description="a field: a line for each of its values")
     facet: str | None = Described(default=None, description="a field: a panel for each of its values")
-    low: str | None = Described(default=None, description="lower edge of the band around y")
-    high: str | None = Described(default=None, description="upper edge of the band around y")
+    low: str | None = Described(default=None, description="lower edge of the band, or of the range, around y")
+    high: str | None = Described(
+        default=None, description="upper edge of the band, or of the range, around y"
+    )
+    count: str | None = Described(
+        default=None,
+        description="an INTEGER field: how many runs, say, stand behind a value; told with the value, and where it falls the line is paler",
+    )
+    marked: str | None = Described(
+        default=None,
+        description="a BOOLEAN or INTEGER field: values where it is true, or above 0, are crossed: something is wrong with them",
+    )
     title: str = Described(default="", description="above the picture")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields that it shows, each once, in the order in which its rows are sorted."""
+        named = (self.facet, self.series, self.x, self.y, self.low, self.high, self.count, self.marked)
+        return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
 class Relation(CatalogModel):

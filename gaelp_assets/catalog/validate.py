@@ -148,7 +148,7 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
             )
     if relation.chart is not None:
         chart = relation.chart
-        for key in ("x", "y", "series", "facet", "low", "high"):
+        for key in ("x", "y", "series", "facet", "low", "high", "count", "marked"):
             name = getattr(chart, key)
             if name is not None and name not in relation.field_names:
                 if relation.is_read(name):
@@ -157,6 +157,10 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
                 yield Problem(
                     f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
                 )
+        for key, types in (("count", {"INTEGER"}), ("marked", {"BOOLEAN", "INTEGER"})):
+            name = getattr(chart, key)
+            if name is not None and name in relation.field_names:
+                yield from _typed_field(relation, f"chart.{key}", name, types)
 
 
 def _sequence_problems(relation: Relation) -> Iterable[Problem]:

@@ -1,7 +1,7 @@
-"""The picture of a relation: y over x, a line for each series, a panel for each facet.
+"""The picture of a relation, as PNG: a panel for each facet, in each of them its series.
 
-What is drawn is the catalogue's `chart`; here is only how. Matplotlib is imported where it draws, since Dagster loads this module
-everywhere.
+What is drawn is the catalogue's `chart`; here is only how, and in `panels` what is in a panel. Matplotlib is imported where it draws,
+since Dagster loads this module everywhere.
 """
 
 from __future__ import annotations
@@ -10,10 +10,21 @@ import io
 import math
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Chart
+from gaelp_assets.operations.panels import (
+    CATEGORIES,
+    CROSSED,
+    PALETTE,
+    STYLES,
+    draw_panel,
+    label,
+    only,
+    values_of,
+    words,
+)
 from gaelp_assets.warehouse.parameters import ParameterValue
 from gaelp_assets.warehouse.ranges import PartitionRange
 
@@ -25,22 +36,24 @@ if TYPE_CHECKING:
 
     from gaelp_assets.platform_reader import PlatformReader
 
-# Okabe and Ito's palette (2008), which readers with any kind of colour vision tell apart; without its yellow and black.
-PALETTE: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-STYLES: Final = ("-", "--", ":", "-.")
 ENVIRONMENT: Final = "environment_id"
 ROW_LIMIT: Final = 20_000
 PANELS: Final = 12
 SERIES: Final = len(PALETTE) * len(STYLES)
-GREATEST: Final = 1e300
-LABEL: Final = 40
-"""Characters of the name of a series or a facet."""
 # In inches: a panel with its labels and title, what of it these take, and the title above all panels.
 PANEL: Final = (3.8, 2.8)
 LEFT: Final = 0.68
 BELOW: Final = 0.46
 ABOVE: Final = 0.24
 TITLE: Final = 0.3
+
+
+class _PanelSize(NamedTuple):
+    """In inches; `left` is what of the width the labels of the vertical axis take."""
+
+    width: float
+    height: float
+    left: float
 
 
 def chart_frame(platform: PlatformReader, relation: Relation, environment: str | None) -> pl.DataFrame:
@@ -58,7 +71,7 @@ def chart_frame(platform: PlatformReader, relation: Relation, environment: str |
     chart = _chart(relation)
     condition, parameters = condition_of(platform, relation, environment)
     order = ", ".join(f"t.`{name}`" for name in (chart.facet, chart.series, chart.x) if name is not None)
-    columns = ", ".join(f"t.`{name}`" for name in _columns(chart))
+    columns = ", ".join(f"t.`{name}`" for name in chart.fields)
     return platform.warehouse.query(
         f"SELECT {columns} FROM {relation.quoted_id} AS t "
         f"WHERE {condition} AND t.`{chart.x}` IS NOT NULL AND t.`{chart.y}` IS NOT NULL ORDER BY {order}",
@@ -90,37 +103,38 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
     from PIL import Image
 
     chart = _chart(relation)
-    facets = _values(frame, chart.facet)[:PANELS]
-    series = _values(frame, chart.series)[:SERIES]
-    columns = min(len(facets), 2 if len(facets) == 4 else 3)
+    facets = values_of(frame, chart.facet)[:PANELS]
+    series = values_of(frame, chart.series)[:SERIES]
+    names = series_names(chart, frame, series)
+    categories = [] if chart.mark == "line" else [label(value) for value in values_of(frame, chart.x)]
+    size = _panel_size(chart, categories, len(series))
+    columns = min(len(facets), 2 if len(facets) == 4 or categories else 3)
     rows = math.ceil(len(facets) / columns)
-    labels = [_label(value) for value in series] if chart.series is not None else []
-    right = 0.5 + 0.066 * max(len(label) for label in [chart.series or "", *labels]) if labels else 0.1
-    width, height = columns * PANEL[0] + right, rows * PANEL[1] + TITLE
+    heading = [words(chart.series or ""), *names] if any(names) else []
+    right = 0.5 + 0.066 * max(map(len, heading)) if heading else 0.1
+    width, height = columns * size.width + right, rows * size.height + TITLE
     figure = Figure(figsize=(width, height), dpi=dpi)
     canvas: Any = FigureCanvasAgg(figure)  # its methods carry no annotations
     # In inches. Matplotlib's own layout measures every text, which takes as long as all the rest.
     panels = [
         figure.add_axes(
             (
-                (place % columns * PANEL[0] + LEFT) / width,
-                1 - (TITLE + (place // columns + 1) * PANEL[1] - BELOW) / height,
-                (PANEL[0] - LEFT - 0.1) / width,
-                (PANEL[1] - BELOW - ABOVE) / height,
+                (place % columns * size.width + size.left) / width,
+                1 - (TITLE + (place // columns + 1) * size.height - BELOW) / height,
+                (size.width - size.left - 0.1) / width,
+                (size.height - BELOW - ABOVE) / height,
             )
         )
         for place in range(len(facets))
     ]
     for panel, facet in zip(panels, facets, strict=False):
-        _draw_panel(panel, chart, _only(frame, chart.facet, facet), series)
+        draw_panel(panel, chart, only(frame, chart.facet, facet), series, names)
         # A name is no formula, whatever signs of money are in it: one that is none of Matplotlib's would end the drawing.
-        panel.set_title(_label(facet) if chart.facet else "", fontsize=9, parse_math=False)
-        panel.set_xlabel(chart.x.replace("_", " "), fontsize=8)
-        panel.set_ylabel(chart.y.replace("_", " "), fontsize=8)
-    title = _title(relation, chart, environment)
+        panel.set_title(label(facet) if chart.facet else "", fontsize=9, parse_math=False)
+    title = title_of(relation, chart, environment)
     figure.suptitle(title, fontsize=10, y=1 - 0.06 / height, va="top", parse_math=False)
-    if chart.series is not None:
-        _draw_legend(figure, panels, chart.series, labels, 1 - (TITLE + ABOVE) / height)
+    if heading:
+        _draw_legend(figure, panels, words(chart.series or ""), names, 1 - (TITLE + ABOVE) / height)
     with warnings.catch_warnings():
         # A name in a script that the font has not is drawn as boxes, beside its curve; no more is to be done about it.
         warnings.filterwarnings("ignore", "Glyph .* missing from")
@@ -132,10 +146,27 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
     return image.getvalue()
 
 
+def series_names(chart: Chart, frame: pl.DataFrame, series: Sequence[object]) -> list[str]:
+    """What a legend calls each series: its value and, where the chart counts, how many stand behind its points."""
+    names = []
+    for value in series:
+        name = label(value) if chart.series is not None else ""
+        if chart.count is not None:
+            counts = only(frame, chart.series, value)[chart.count].drop_nulls().sort()
+            if len(counts):
+                least, most = int(counts[0]), int(counts[-1])
+                told = f"{most:,}" if least == most else f"{most:,} to {least:,}"
+                name = f"{name}: {told} {words(chart.count)}" if name else f"{told} {words(chart.count)}"
+        names.append(name)
+    return names
+
+
 def left_out(relation: Relation, frame: pl.DataFrame) -> str:
     """What of these rows the picture has no place for, in words; empty if all of them are on it."""
     chart = _chart(relation)
-    limits = ((chart.facet, PANELS), (chart.series, SERIES))
+    limits = [(chart.facet, PANELS), (chart.series, SERIES)]
+    if chart.mark != "line":
+        limits.append((chart.x, CATEGORIES))
     counts = [(name, frame[name].n_unique(), limit) for name, limit in limits if name is not None]
     texts = [f"{limit} of {number:,} values of {name}" for name, number, limit in counts if number > limit]
     if frame.height == ROW_LIMIT:
@@ -147,15 +178,20 @@ def _draw_legend(
     figure: Figure, panels: Sequence[Axes], name: str, series: Sequence[str], top: float
 ) -> None:
     # Not what Matplotlib itself takes for a legend: it leaves out names that start with an underscore.
-    lines: dict[str, Artist] = {str(line.get_label()): line for panel in panels for line in panel.get_lines()}
-    labels = [label for label in series if label in lines]
+    drawn: dict[str, Artist] = {}
+    for panel in panels:
+        # A bar or an interval is a group of artists, which Matplotlib's annotations do not know as one.
+        shown: list[Any] = [*panel.get_lines(), *panel.containers]
+        for artist in shown:
+            drawn.setdefault(str(artist.get_label()), artist)
+    labels = [text for text in series if text in drawn] + [text for text in (CROSSED,) if text in drawn]
     legend = figure.legend(
-        [lines[label] for label in labels],
+        [drawn[text] for text in labels],
         labels,
         loc="upper right",
         bbox_to_anchor=(1, top),
         borderaxespad=0,
-        title=name.replace("_", " "),
+        title=name,
         fontsize=8,
         title_fontsize=8,
         frameon=False,
@@ -164,53 +200,12 @@ def _draw_legend(
         text.set_parse_math(False)
 
 
-def _label(value: object) -> str:
-    text = " ".join(str(value).split())
-    return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
-
-
-def _draw_panel(panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence[object]) -> None:
-    for number, value in enumerate(series):
-        part = _only(frame, chart.series, value)
-        if part.is_empty():
-            continue
-        color = PALETTE[number % len(PALETTE)]
-        style = STYLES[number // len(PALETTE) % len(STYLES)]
-        x, y = _points(part[chart.x]), _points(part[chart.y])
-        # A single point has no line to be seen by.
-        marker = "o" if len(x) == 1 else None
-        panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=_label(value))
-        if chart.low is not None and chart.high is not None:
-            band = part.drop_nulls([chart.low, chart.high])
-            panel.fill_between(
-                _points(band[chart.x]), _points(band[chart.low]), _points(band[chart.high]),
-                color=color, alpha=0.15, linewidth=0,
-            )  # fmt: skip
-    panel.grid(visible=True, color="#dddddd", linewidth=0.6)
-    panel.tick_params(labelsize=7)
-    for axis in (panel.xaxis, panel.yaxis):
-        axis.get_offset_text().set_fontsize(7)
-    if frame[chart.x].dtype.is_numeric():
-        panel.locator_params(axis="x", nbins=5)
-    elif frame[chart.x].dtype.is_temporal():
-        _label_dates(panel)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
-
-
-def _points(column: pl.Series) -> list[Any]:
-    """The values as they are drawn: the distance of the greatest numbers is no number any more, and ended the drawing."""
-    return (column.clip(-GREATEST, GREATEST) if column.dtype.is_float() else column).to_list()
-
-
-def _label_dates(panel: Axes) -> None:
-    from matplotlib import dates
-
-    # matplotlib's date classes carry no annotations.
-    untyped: Any = dates
-    locator = untyped.AutoDateLocator(minticks=1, maxticks=5)
-    panel.xaxis.set_major_locator(locator)
-    panel.xaxis.set_major_formatter(untyped.ConciseDateFormatter(locator))
+def _panel_size(chart: Chart, categories: Sequence[str], series: int) -> _PanelSize:
+    if chart.mark == "line":
+        return _PanelSize(*PANEL, LEFT)
+    shown = categories[:CATEGORIES]
+    left = 0.3 + 0.062 * max(map(len, shown), default=0)
+    return _PanelSize(left + 3.2, BELOW + ABOVE + max(1.0, len(shown) * max(0.22, 0.12 * series)), left)
 
 
 def _chart(relation: Relation) -> Chart:
@@ -219,22 +214,7 @@ def _chart(relation: Relation) -> Chart:
     return relation.chart
 
 
-def _columns(chart: Chart) -> list[str]:
-    names = (chart.facet, chart.series, chart.x, chart.y, chart.low, chart.high)
-    return list(dict.fromkeys(name for name in names if name is not None))
-
-
-def _title(relation: Relation, chart: Chart, environment: str | None) -> str:
+def title_of(relation: Relation, chart: Chart, environment: str | None) -> str:
+    """What stands above the picture."""
     title = chart.title or f"{relation.name}: {chart.y} over {chart.x}"
     return f"{title} ({environment})" if environment and chart.facet is None else title
-
-
-def _values(frame: pl.DataFrame, column: str | None) -> list[object]:
-    return frame[column].unique().sort().to_list() if column is not None else [None]
-
-
-def _only(frame: pl.DataFrame, column: str | None, value: object) -> pl.DataFrame:
-    if column is None:
-        return frame
-    matches = frame[column].is_null() if value is None else frame[column] == value
-    return frame.filter(matches)
