@@ -25,6 +25,8 @@ CATEGORIES: Final = 24
 """Bars or intervals of a panel, one below the other."""
 CROSSED: Final = "× problems"
 """What a legend calls the points that the chart's field `marked` marks."""
+WRONG: Final = "#b00020"
+"""The colour of crosses."""
 NOTES: Final = 4
 """Numbers along a line that tell how many stand behind it from there on."""
 
@@ -93,14 +95,14 @@ def _draw_lines(
         x, y = _points(part[chart.x]), _points(part[chart.y])
         # A single point has no line to be seen by.
         marker = "o" if len(x) == 1 else None
-        whole = _whole(part, chart.count)
-        if all(whole):
+        kept = whole(part, chart.count)
+        if all(kept):
             panel.plot(x, y, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=name)
         else:
             # Where fewer runs are left than before, a mean can jump without any run having changed.
             panel.plot(x, y, style, color=color, linewidth=0.9, alpha=0.5)
-            strong = [value if kept else float("nan") for value, kept in zip(y, whole, strict=True)]
-            panel.plot(x, strong, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=name)
+            full = [value if strong else float("nan") for value, strong in zip(y, kept, strict=True)]
+            panel.plot(x, full, style, color=color, linewidth=1.4, marker=marker, markersize=4, label=name)
             _tell_counts(panel, part[chart.count or ""].to_list(), x, y, color)
         if chart.low is not None and chart.high is not None:
             band = part.drop_nulls([chart.low, chart.high])
@@ -160,8 +162,8 @@ def _look(number: int) -> tuple[str, str]:
     return PALETTE[number % len(PALETTE)], STYLES[number // len(PALETTE) % len(STYLES)]
 
 
-def _whole(part: pl.DataFrame, count: str | None) -> list[bool]:
-    """For each point, whether as many stand behind it as behind any of its line."""
+def whole(part: pl.DataFrame, count: str | None) -> list[bool]:
+    """For each point of a series, whether as many stand behind it as behind any other."""
     if count is None:
         return [True] * part.height
     return (part[count] == part[count].max()).fill_null(True).to_list()
@@ -193,7 +195,7 @@ def _crossed(part: pl.DataFrame, chart: Chart) -> pl.DataFrame:
 
 
 def _cross(panel: Axes, x: list[Any], y: list[Any]) -> None:
-    panel.plot(x, y, "x", color="#b00020", markersize=6, markeredgewidth=1.6, label=CROSSED, linestyle="none")
+    panel.plot(x, y, "x", color=WRONG, markersize=6, markeredgewidth=1.6, label=CROSSED, linestyle="none")
 
 
 def _points(column: pl.Series) -> list[Any]:

@@ -1,5 +1,8 @@
 """`gaelp report`: the platform's pictures and figures as one HTML page that needs no network, to keep or to send.
 
+Pictures are drawn in the browser, where series can be hidden and points asked; without scripts the same ones are images. Below each are
+its values as a table, which is what keyboards and screen readers read.
+
 What is on it follows from the catalogue: every relation with a `chart` is drawn, every other derived relation that is a single slice (a
 ranking, say) is a table, and each loaded table has its line. Columns that the catalogue calls sensitive are on none of them.
 """
@@ -8,13 +11,16 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
+from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.operations.charts import chart_frame, condition_of, draw, left_out
+from gaelp_assets.operations.interactive import Interactive, interactive, script
 from gaelp_assets.operations.rejects import listed_lines
 from gaelp_assets.operations.status import PlatformStatus, read_status
 from gaelp_assets.platform_reader import PlatformReader
@@ -22,7 +28,7 @@ from gaelp_assets.platform_reader import PlatformReader
 if TYPE_CHECKING:
     import polars as pl
 
-ROWS: Final = 50
+ROWS: Final = 200
 """Rows of a table on the page."""
 DPI: Final = 120
 TIMES: Final = ("DATE", "DATETIME", "TIMESTAMP")
@@ -30,14 +36,25 @@ TIMES: Final = ("DATE", "DATETIME", "TIMESTAMP")
 
 @dataclass(frozen=True)
 class Section:
-    """A relation on the page: its picture as PNG, or else its first rows."""
+    """A relation on the page: its picture, twice, and its first rows."""
 
     relation: Relation
     picture: bytes | None = None
+    """As PNG, where scripts do not run; None where the relation has none."""
+
+    interactive: Interactive | None = None
     columns: tuple[str, ...] = ()
     rows: list[tuple[str, ...]] = field(default_factory=list)
+    more: int = 0
+    """Rows that the table has no place for."""
+
     note: str = ""
-    """What of it is not on the page."""
+    """What the picture has no place for."""
+
+    @property
+    def title(self) -> str:
+        """What stands above it."""
+        return (self.relation.chart.title if self.relation.chart is not None else "") or self.relation.id
 
 
 def shown(catalog: Catalog) -> list[Relation]:
@@ -68,13 +85,20 @@ def sections(
         frame = read(platform, relation, environment)
         if frame.is_empty():
             continue
+        section = Section(
+            relation,
+            columns=tuple(frame.columns),
+            rows=[tuple(_text(value) for value in row) for row in frame.head(ROWS).rows()],
+            more=max(0, frame.height - ROWS),
+        )
         if relation.chart is not None:
-            picture = draw(relation, frame, environment, dpi=DPI)
-            yield Section(relation, picture=picture, note=left_out(relation, frame))
-        else:
-            first = [tuple(_text(value) for value in row) for row in frame.head(ROWS).rows()]
-            note = f"{ROWS:,} of {frame.height:,} rows shown" if frame.height > ROWS else ""
-            yield Section(relation, columns=tuple(frame.columns), rows=first, note=note)
+            section = replace(
+                section,
+                picture=draw(relation, frame, environment, dpi=DPI),
+                interactive=interactive(relation, frame),
+                note=left_out(relation, frame),
+            )
+        yield section
 
 
 def _rows(platform: PlatformReader, relation: Relation, environment: str | None) -> pl.DataFrame:
@@ -95,7 +119,7 @@ def html(
     environment: str | None = None,
     on_progress: Callable[[str], None] = lambda _: None,
 ) -> str:
-    """The page, whole: pictures as data in it, no script, nothing from elsewhere.
+    """The page, whole: pictures and the script that draws them are in it, nothing is from elsewhere, and its policy allows nothing else.
 
     Raises:
         GaelpError: gateway or warehouse cannot be read.
@@ -109,11 +133,15 @@ def html(
     )
     pages.filters["data_uri"] = lambda png: f"data:image/png;base64,{base64.b64encode(png).decode()}"
     pages.filters["text"] = _text
+    templates = files("gaelp_assets.operations") / "templates"
+    scripts = [script(), (templates / "report.js").read_text(encoding="utf-8")]
     found = list(sections(platform, environment, on_progress))
     on_progress("status")
     status = read_status(platform)
     return pages.get_template("report.html").render(
         sections=found,
+        scripts=scripts,
+        digests=[base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts],
         environment=environment,
         status=status,
         attention=_attention(status, listed_lines(platform)),
