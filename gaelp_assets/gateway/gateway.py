@@ -105,9 +105,13 @@ class Gateway:
 
         What is misplaced in the queue is left to `pending`.
         """
-        raw = self._listing(Stage.RAW, Stage.TRANSFORMED)
+        raw = self.unsorted_raw()
         queued = [file for file in self._listing(Stage.CLOUD_READY).files if not file.sorted]
         return Listing(raw.files + queued, raw.misplaced)
+
+    def unsorted_raw(self) -> Listing:
+        """What of `unsorted()` is in `raw/` or `transformed/`; the rest is in `queue().unsorted`, counted."""
+        return self._listing(Stage.RAW, Stage.TRANSFORMED)
 
     def _listing(self, *stages: Stage) -> Listing:
         listing = Listing()
@@ -119,9 +123,10 @@ class Gateway:
         return listing
 
     def _parsed(self, *stages: Stage) -> Iterator[tuple[StoredObject, GatewayFile | Problem]]:
+        names = paths.Names(self.catalog)
         for stage in stages:
             for stored in self.store.list(f"{stage}/"):
-                yield stored, paths.parse_name(stored, self.catalog)
+                yield stored, names.parse(stored)
 
     def queue(self) -> Queue:
         """The whole load queue, counted by slice."""
@@ -142,15 +147,16 @@ class Gateway:
     def slice_files(self, relation: Relation, slice_: Slice, *stages: Stage) -> list[GatewayFile]:
         """The files of one slice in these stages, in order of name; only the slice's own folders are listed."""
         files = []
+        names = paths.Names(self.catalog)
         for stage in stages:
             for stored in self._direct(f"{stage}/{paths.folder(relation, slice_)}/"):
-                found = paths.parse_name(stored, self.catalog)
+                found = names.parse(stored)
                 if isinstance(found, GatewayFile) and found.slice == slice_:
                     files.append(found)
             if slice_ == WHOLE:
                 for ending in ("json", "ndjson", "ndjson.gz", "ndjson.zst"):
                     top = self.store.find(f"{stage}/{relation.name}.{ending}")
-                    file = paths.parse_name(top, self.catalog) if top else None
+                    file = names.parse(top) if top else None
                     if isinstance(file, GatewayFile):
                         files.append(file)
         return files

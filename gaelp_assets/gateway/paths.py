@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -66,27 +67,60 @@ class GatewayFile:
         return split_name(self.name)[1]
 
 
+@dataclass(frozen=True)
+class _Place:
+    """What the folders of a name say; the relation is None where the file's own name has to say it."""
+
+    stage: Stage
+    folders: tuple[str, ...]
+    relation: Relation | Problem | None
+    slice: Slice | Problem
+    sorted: bool
+
+
+class Names:
+    """Names, read through a catalogue. What a folder says is found out once, however many files are in it."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._places: dict[str, _Place | Problem] = {}
+
+    def parse(self, stored: StoredObject) -> GatewayFile | Problem:
+        """The file that the object's name describes, or what is wrong with that name and what is allowed."""
+        folder_name, _, name = stored.name.rpartition("/")
+        place = self._places.get(folder_name)
+        if place is None:
+            place = self._places[folder_name] = self._place(stored.name)
+        if isinstance(place, Problem):
+            return place
+        problem = _odd_characters(stored.name) or _wrong_file_name(name, place.stage, place.folders)
+        if problem:
+            return _at(problem, stored.name)
+        relation = place.relation if place.relation is not None else _relation([], name, self._catalog)
+        if isinstance(relation, Problem):
+            return _at(relation, stored.name)
+        if isinstance(place.slice, Problem):
+            return _at(place.slice, stored.name)
+        complete = place.sorted and is_complete(relation, place.slice)
+        return GatewayFile(stored, place.stage, relation, place.slice, name, complete)
+
+    def _place(self, stored_name: str) -> _Place | Problem:
+        stage_name, *folders = stored_name.split("/")
+        if stage_name not in STAGES or not folders:
+            return unknown("folder", shown(stage_name), STAGES, where=shown(stored_name))
+        stage = Stage(stage_name)
+        name = folders.pop()
+        kept_raw = stage is Stage.SENT and folders[2:3] == [RAW_FOLDER]
+        of_slice = [*folders[:2], *folders[3:]] if kept_raw else folders
+        relation = _relation(of_slice, name, self._catalog) if of_slice else None
+        slice_ = _slice(relation, of_slice[2:]) if isinstance(relation, Relation) else WHOLE
+        placed = stage in {Stage.CLOUD_READY, Stage.SENT} and not kept_raw
+        return _Place(stage, tuple(folders), relation, slice_, placed)
+
+
 def parse_name(stored: StoredObject, catalog: Catalog) -> GatewayFile | Problem:
     """The file that the object's name describes, or what is wrong with that name and what is allowed."""
-    stage_name, *folders = stored.name.split("/")
-    if stage_name not in STAGES or not folders:
-        return unknown("folder", shown(stage_name), STAGES, where=shown(stored.name))
-    stage = Stage(stage_name)
-    name = folders.pop()
-    problem = _odd_characters(stored.name) or _wrong_file_name(name, stage, folders)
-    if problem:
-        return _at(problem, stored.name)
-    kept_raw = stage is Stage.SENT and folders[2:3] == [RAW_FOLDER]
-    if kept_raw:
-        del folders[2]
-    relation = _relation(folders, name, catalog)
-    if isinstance(relation, Problem):
-        return _at(relation, stored.name)
-    slice_ = _slice(relation, folders[2:])
-    if isinstance(slice_, Problem):
-        return _at(slice_, stored.name)
-    placed = stage in {Stage.CLOUD_READY, Stage.SENT} and not kept_raw
-    return GatewayFile(stored, stage, relation, slice_, name, placed and is_complete(relation, slice_))
+    return Names(catalog).parse(stored)
 
 
 def is_complete(relation: Relation, slice_: Slice) -> bool:
@@ -263,21 +297,21 @@ def _at(problem: Problem, name: str) -> Problem:
 
 
 def _odd_characters(name: str) -> Problem | None:
-    odd = next((character for character in name if not character.isprintable() or character == "\\"), None)
-    if odd is not None:
+    if not name.isprintable() or "\\" in name:
+        odd = next(character for character in name if not character.isprintable() or character == "\\")
         return Problem(
             f"the name has the character {shown(odd)!r}" if odd != "\\" else "the name has a backslash",
             expected="printable characters without backslash",
             remedy="Have the producer write the file under another name.",
         )
-    if any(part in {"", "."} or ".." in part for part in name.split("/")):
+    if ".." in name or any(part in {"", "."} for part in name.split("/")):
         return Problem(
             'the name has "..", "." or nothing between two "/"', expected="plain folders and a file name"
         )
     return None
 
 
-def _wrong_file_name(name: str, stage: Stage, folders: list[str]) -> Problem | None:
+def _wrong_file_name(name: str, stage: Stage, folders: Sequence[str]) -> Problem | None:
     allowed = "NAME.ndjson, NAME.ndjson.gz or NAME.ndjson.zst"
     kept_raw = stage is Stage.SENT and RAW_FOLDER in folders
     takes_json = stage in {Stage.RAW, Stage.TRANSFORMED} or kept_raw
@@ -293,7 +327,7 @@ def _wrong_file_name(name: str, stage: Stage, folders: list[str]) -> Problem | N
             expected=allowed + (" or NAME.json" if takes_json else ""),
             remedy=remedy,
         )
-    if len(_unsuffixed(name).encode()) > NAME_BYTES:
+    if len(name.encode()) > NAME_BYTES and len(_unsuffixed(name).encode()) > NAME_BYTES:
         return Problem("the file's name is too long", expected=f"at most {NAME_BYTES} bytes")
     return None
 
@@ -309,7 +343,7 @@ def relations_named(name: str, catalog: Catalog) -> tuple[Relation, ...]:
     return tuple(relation for relation in same if relation.is_loaded) or same
 
 
-def _relation(folders: list[str], name: str, catalog: Catalog) -> Relation | Problem:
+def _relation(folders: Sequence[str], name: str, catalog: Catalog) -> Relation | Problem:
     if not folders:
         table = split_name(name)[0]
         same = relations_named(table, catalog)

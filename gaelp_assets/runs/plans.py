@@ -39,9 +39,10 @@ def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime
     Raises:
         GaelpError: the gateway cannot be listed.
     """
-    listing = platform.gateway.unsorted()
-    misplaced = listing.misplaced + platform.gateway.queue().misplaced
-    times = [file.stored.modified for file in listing.files] + [stored.modified for stored, _ in misplaced]
+    raw, queue = platform.gateway.unsorted_raw(), platform.gateway.queue()
+    times = [file.stored.modified for file in raw.files]
+    times += [stored.modified for stored, _ in raw.misplaced + queue.misplaced]
+    times += [pending.oldest for pending in queue.unsorted.values()]
     waiting = [PendingWork(GATEWAY, WHOLE, min(times))] if times else []
     return plan_work(platform, instance, waiting, only_these, now)
 

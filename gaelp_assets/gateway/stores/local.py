@@ -98,6 +98,7 @@ class LocalStore:
             self._path(folder)
         if is_unfinished(f"{folder}/"):
             return
+        root = f"{self.folder}/"
         levels = [self._entries(folder, prefix, start_after)]
         while levels:
             name = next(levels[-1], None)
@@ -106,7 +107,12 @@ class LocalStore:
             elif name.endswith("/"):
                 levels.append(self._entries(name[:-1], prefix, start_after))
             else:
-                stored = self._look_up(name, self.folder / name)
+                try:
+                    status = os.lstat(f"{root}{name}")
+                except OSError:
+                    stored = self._look_up(name, self.folder / name)
+                else:
+                    stored = _stored(name, status) if stat.S_ISREG(status.st_mode) else None
                 if stored is not None:
                     yield stored
 
