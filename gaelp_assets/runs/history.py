@@ -9,8 +9,9 @@ from typing import Final
 import dagster as dg
 from dagster import RunRecord
 
-from gaelp_assets.assets.partitions import ENVIRONMENTS
-from gaelp_assets.runs.planning import SLOT_TAG, PastRun, RunOutcome
+from gaelp_assets.assets.partitions import ENVIRONMENTS, PARTITION_TAG, RANGE_END_TAG, RANGE_START_TAG
+from gaelp_assets.catalog.slices import parse_partition_key
+from gaelp_assets.runs.planning import SLOT_TAG, Attempt, PastRun, RunOutcome
 
 BULK_LIMIT: Final = 2_000
 # SQLite takes 32,766 variables in one statement; a slot's name is one of them.
@@ -59,4 +60,16 @@ def _past_run(record: RunRecord) -> PastRun:
     if created.tzinfo is None:
         created = created.replace(tzinfo=dt.UTC)
     ended = dt.datetime.fromtimestamp(record.end_time, dt.UTC) if record.end_time else None
-    return PastRun(run.run_id, outcome, created, ended)
+    return PastRun(run.run_id, outcome, created, ended, _attempt(run))
+
+
+def _attempt(run: dg.DagsterRun) -> Attempt | None:
+    """What its selection and its partition tags say; None for what a person started in another way."""
+    assets = run.asset_selection
+    ends = [run.tags.get(tag) for tag in (RANGE_START_TAG, RANGE_END_TAG)]
+    keys = ends if None not in ends else [run.tags.get(PARTITION_TAG)] * 2
+    try:
+        first, last = (parse_partition_key(key) for key in keys)
+    except ValueError:
+        return None
+    return Attempt(frozenset(assets), first, last) if assets else None

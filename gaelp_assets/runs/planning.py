@@ -11,9 +11,10 @@ the same assets: a rectangle of Dagster's partitions, of which every one has wor
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from itertools import takewhile
 from typing import Final, TypeVar
 
 import dagster as dg
@@ -41,6 +42,8 @@ SLICES_PER_RUN: Final = 500
 NO_COOLDOWN: Final = dt.timedelta(0)
 FIRST_BACKOFF: Final = dt.timedelta(seconds=10)
 LONGEST_BACKOFF: Final = dt.timedelta(minutes=10)
+REMEMBERED_RUNS: Final = 50
+"""Of a slot, the newest: seven failures in a row of the same work are the longest backoff."""
 # Dead workers are found by the launcher's health check; this is for a worker that lives and hangs.
 LONGEST_RUN_SECONDS: Final = 6 * 3600
 
@@ -54,6 +57,24 @@ class RunOutcome(Enum):
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """What a run was about: assets, and the rectangle of slices between two corners."""
+
+    assets: frozenset[dg.AssetKey]
+    first: Slice
+    last: Slice
+
+    def covers(self, work: PendingWork, order: Mapping[str, int]) -> bool:
+        """Whether the run was about that work; `order` has the places of the environments, as Dagster's ranges go by them."""
+        first, place, last = (
+            (_ordinal(s.date), order.get(s.environment or "", -1))
+            for s in (self.first, work.slice, self.last)
+        )
+        between = first[0] <= place[0] <= last[0] and first[1] <= place[1] <= last[1]
+        return between and work.asset in self.assets
+
+
+@dataclass(frozen=True)
 class PastRun:
     """A run of a slot: when it was created and, if it has ended, when (UTC)."""
 
@@ -61,6 +82,8 @@ class PastRun:
     outcome: RunOutcome
     created: dt.datetime
     ended: dt.datetime | None = None
+    attempt: Attempt | None = None
+    """What it was about; None where nobody knows, and it may have been all of its slot."""
 
 
 @dataclass(frozen=True)
@@ -180,21 +203,15 @@ def previous_run_key(slot: str, history: Sequence[PastRun]) -> str:
     return f"{slot}<-{history[0].run_id if history else 'none'}"
 
 
-def backoff(history: Sequence[PastRun]) -> dt.timedelta:
-    """How long a slot rests after its newest runs (newest first) failed: 10 s, doubled for each, at most 10 minutes.
+def backoff(failures: int) -> dt.timedelta:
+    """How long work rests that failed so many times in a row: 10 s, doubled for each, at most 10 minutes.
 
-    >>> failed = PastRun("a", RunOutcome.FAILED, dt.datetime(2026, 11, 20, tzinfo=dt.UTC))
-    >>> [str(backoff([failed] * runs)) for runs in (0, 1, 2, 3, 20)]
+    >>> [str(backoff(failures)) for failures in (0, 1, 2, 3, 20)]
     ['0:00:00', '0:00:10', '0:00:20', '0:00:40', '0:10:00']
     """
-    failed = 0
-    for run in history:
-        if run.outcome is not RunOutcome.FAILED:
-            break
-        failed += 1
-    if not failed:
+    if not failures:
         return dt.timedelta(0)
-    return min(FIRST_BACKOFF * (1 << min(failed - 1, 16)), LONGEST_BACKOFF)
+    return min(FIRST_BACKOFF * (1 << min(failures - 1, 16)), LONGEST_BACKOFF)
 
 
 def plan_runs(
@@ -241,7 +258,7 @@ def plan_runs(
     ready: list[tuple[str, Sequence[PendingWork]]] = []
     for slot, found in slots.items():
         past = history.get(slot, ())
-        rested_at, ready_work = _rested(past, found, now)
+        ready_work, resting = _rested(past, found, order, now)
         if past and past[0].outcome is RunOutcome.IN_FLIGHT:
             plan.waits[slot] = f"run {past[0].run_id[:8]} is in flight"
             in_flight += 1
@@ -254,7 +271,8 @@ def plan_runs(
         elif ready_work:
             ready.append((slot, ready_work))
         else:
-            plan.waits[slot] = f"run {past[0].run_id[:8]} failed; next attempt at {rested_at:%H:%M:%S} UTC"
+            failed, rested_at = resting
+            plan.waits[slot] = f"run {failed[:8]} failed; next attempt at {rested_at:%H:%M:%S} UTC"
     ready.sort(key=lambda item: _since(item[1]))
     for number, (slot, ready_work) in enumerate(ready):
         if number < limit - in_flight:
@@ -328,19 +346,33 @@ def _since(found: Sequence[PendingWork]) -> dt.datetime:
 
 
 def _rested(
-    past: Sequence[PastRun], found: Sequence[PendingWork], now: dt.datetime
-) -> tuple[dt.datetime, Sequence[PendingWork]]:
-    """When a slot's work may be tried again, and that of it which may be tried now.
+    past: Sequence[PastRun], found: Sequence[PendingWork], order: Mapping[str, int], now: dt.datetime
+) -> tuple[Sequence[PendingWork], tuple[str, dt.datetime]]:
+    """That of a slot's work which may be tried now; of the rest, which run failed and when the first of it may be tried again.
 
-    Slices whose work came after the failure do not pay for it: what fails again and again must not hold up what comes later.
+    Work rests by its own failures. What no failed run was about does not pay for it, nor what came after the failure: a table that
+    fails again and again must hold up neither its neighbours nor what comes later.
     """
-    if not past or past[0].outcome is not RunOutcome.FAILED:
-        return now, found
-    ended = past[0].ended or past[0].created
-    cooldown = ended + backoff(past)
-    if cooldown <= now:
-        return cooldown, found
-    return cooldown, [work for work in found if work.since is not None and work.since > ended]
+    ready: list[PendingWork] = []
+    resting: list[tuple[dt.datetime, str]] = []
+    for work in found:
+        failures = list(takewhile(lambda run: run.outcome is RunOutcome.FAILED, _about(past, work, order)))
+        if not failures:
+            ready.append(work)
+            continue
+        ended = failures[0].ended or failures[0].created
+        rested_at = ended + backoff(len(failures))
+        if rested_at <= now or (work.since is not None and work.since > ended):
+            ready.append(work)
+        else:
+            resting.append((rested_at, failures[0].run_id))
+    rested_at, failed = min(resting, default=(now, ""))
+    return ready, (failed, rested_at)
+
+
+def _about(past: Sequence[PastRun], work: PendingWork, order: Mapping[str, int]) -> Iterator[PastRun]:
+    """The slot's newest runs that were about that work, the newest first."""
+    return (run for run in past[:REMEMBERED_RUNS] if run.attempt is None or run.attempt.covers(work, order))
 
 
 def with_derived(catalog: Catalog) -> Select:

@@ -13,6 +13,7 @@ import pytest
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import WHOLE, Slice, load_catalog
 from gaelp_assets.runs.planning import (
+    Attempt,
     PastRun,
     PendingWork,
     RunOutcome,
@@ -34,9 +35,9 @@ def ago(seconds: float) -> dt.datetime:
     return NOW - dt.timedelta(seconds=seconds)
 
 
-def past(run_id: str, outcome: RunOutcome, ended_ago: float = 60) -> PastRun:
+def past(run_id: str, outcome: RunOutcome, ended_ago: float = 60, attempt: Attempt | None = None) -> PastRun:
     ended = None if outcome is RunOutcome.IN_FLIGHT else ago(ended_ago)
-    return PastRun(run_id, outcome, ago(ended_ago + 5), ended)
+    return PastRun(run_id, outcome, ago(ended_ago + 5), ended, attempt)
 
 
 def plan(
@@ -132,6 +133,33 @@ def test_a_slice_that_fails_again_and_again_does_not_hold_up_its_neighbours() ->
         [PendingWork(EPISODES, CARTPOLE, ago(900)), PendingWork(EPISODES, TAXI, ago(2))], history
     ).runs
     assert run.slices == (TAXI,)
+
+
+def test_a_table_that_fails_again_and_again_held_up_the_other_tables_of_its_month() -> None:
+    """Their files are older than the failure, and each time its own were older still."""
+    tried = Attempt(frozenset([EPISODES]), CARTPOLE, CARTPOLE)
+    history = [past(f"failed{n}", RunOutcome.FAILED, 5 + n, tried) for n in range(4)]
+    broken, sound = PendingWork(EPISODES, CARTPOLE, ago(900)), PendingWork(STEPS, TAXI, ago(800))
+    [run] = plan([broken, sound], {"2026-11|*": history}).runs
+    assert (run.assets, run.slices) == ((STEPS,), (TAXI,))
+    # That the sound one succeeds does not make the broken one's rest shorter.
+    history.insert(0, past("sound", RunOutcome.SUCCEEDED, 1, Attempt(frozenset([STEPS]), TAXI, TAXI)))
+    found = plan([broken], {"2026-11|*": history})
+    assert found.runs == []
+    assert found.waits == {"2026-11|*": "run failed0 failed; next attempt at 12:01:15 UTC"}
+
+
+def test_an_attempt_covers_the_rectangle_between_its_corners() -> None:
+    day = dt.timedelta(days=1)
+    tried = Attempt(frozenset([EPISODES]), CARTPOLE, Slice((TAXI.date or LAST) + day, TAXI.environment))
+    order = {"Acrobot-v1": 0, "CartPole-v1": 1, "Taxi-v3": 2}
+    inside = [(EPISODES, CARTPOLE), (EPISODES, TAXI), (EPISODES, tried.last)]
+    outside = [
+        (STEPS, CARTPOLE),
+        (EPISODES, Slice(CARTPOLE.date, "Acrobot-v1")),
+        (EPISODES, Slice((CARTPOLE.date or FIRST) - day, "Taxi-v3")),
+    ]
+    assert [tried.covers(PendingWork(*work), order) for work in inside + outside] == [True] * 3 + [False] * 3
 
 
 def test_date_whole_and_gateway_are_slots_of_their_own() -> None:

@@ -11,10 +11,12 @@ import pytest
 
 import gaelp_assets.runs.history
 from gaelp_assets.assets.partitions import GATEWAY
+from gaelp_assets.catalog.slices import parse_partition_key
+from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.platform import Platform, open_platform, read_catalog
 from gaelp_assets.runs.history import past_runs
-from gaelp_assets.runs.planning import SLOT_TAG, RunOutcome
+from gaelp_assets.runs.planning import ASSET_JOB, SLOT_TAG, Attempt, RunOutcome
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.platforms import checkpoint, drop, ndjson, platform_in
 from resources.platform import platform_resource
@@ -124,6 +126,24 @@ def test_a_slot_that_the_bulk_query_does_not_reach_is_asked_for_by_itself(
     assert [run.outcome for run in found["busy"]] == [RunOutcome.FAILED] * 3
     assert found["new"] == []
     assert found["busy"][0].created <= dt.datetime.now(dt.UTC)
+
+
+def test_a_past_run_says_what_it_was_about(platform: Platform, instance: dg.DagsterInstance) -> None:
+    drop(platform, f"cloud_ready/{FILE}", ndjson([checkpoint(1)]))
+    [request] = requests(tick(cloud_ready_sensor(lambda: platform), instance))
+    definitions = build_definitions(platform.settings)
+    job = definitions.resolve_job_def(ASSET_JOB)
+    selection = frozenset(request.asset_selection or [])
+    tags = {**request.tags, "dagster/partition": request.partition_key or ""}
+    instance.create_run_for_job(
+        job.get_subset(asset_selection=selection),
+        tags=tags,
+        asset_selection=selection,
+        status=dg.DagsterRunStatus.FAILURE,
+    )
+    [run] = past_runs(instance, [SLOT])[SLOT]
+    slice_ = parse_partition_key(KEY)
+    assert run.attempt == Attempt(selection, slice_, slice_)
 
 
 @pytest.mark.parametrize("sensor", [raw_sensor, cloud_ready_sensor])
