@@ -57,12 +57,12 @@ def fill(home: Path, catalog: Path, files: int, slices: int, tables: int) -> Non
     day = dt.date(2026, 11, 20)
     for number, (dataset, name, by) in enumerate(islice(cycle(found[:tables]), slices)):
         place = number // tables
-        folder = f"{dataset}/{name}"
+        parts = [dataset, name]
         if "date" in by:
-            folder += f"/date={day - dt.timedelta(days=place)}"
+            parts.append(f"date={day - dt.timedelta(days=place)}")
         if "environment" in by:
-            folder += f"/environment=Bench{place:04d}-v1"
-        folders.append(home / "export_gateway" / "cloud_ready" / folder)
+            parts.append(f"environment=Bench{place:04d}-v1")
+        folders.append(home.joinpath("export_gateway", "cloud_ready", *parts))
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for number, folder in zip(range(files), cycle(folders), strict=False):
