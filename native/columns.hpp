@@ -1,7 +1,9 @@
 // Columns in Arrow's layout, filled value by value from JSON text.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -11,6 +13,14 @@
 #include "values.hpp"
 
 namespace gaelp {
+
+// What is wrong with a line that is proper JSON: where in the lines it stands, and of which field of which row.
+struct Fault {
+    enum What : int64_t { kValue, kNull, kAbsent, kTwice, kUnknown };
+    int64_t row, field;  // no field: -1
+    int64_t what;
+    int64_t start, end;  // of the value, or of an unknown key
+};
 
 class Column {
   public:
@@ -47,6 +57,77 @@ class Column {
     // The object at `p` as one more row; if it is not certain to be one, false, and `truncate` has to follow.
     bool take_row(const char*& p, Scanner& scanner) {
         if (!take_object(p, scanner, 0)) return false;
+        ++length_;
+        return true;
+    }
+
+    // The object at `p` as one more row of those of its values that are certain to be some of their fields. What else is in it, or not in
+    // it, is told as faults, those of keys in their order. False, with `truncate` to follow, where not all is certain to be told.
+    bool take_faulty(const char*& p, Scanner& scanner, std::vector<Fault>& faults) {
+        if (*p != '{') return false;
+        ++objects_;
+        const size_t first = faults.size();
+        const int64_t row = static_cast<int64_t>(length_);
+        const auto fault = [&](size_t field, Fault::What what, const char* start, const char* end) {
+            const bool known = field < names_.size();
+            faults.push_back({row, known ? static_cast<int64_t>(field) : -1, what, start - data_, end - data_});
+        };
+        std::vector<size_t> twice;
+        size_t next = 0;
+        p = skip_space(p + 1);
+        if (*p == '}') {
+            ++p;
+        } else {
+            for (;;) {
+                Span key;
+                if (*p != '"' || !scanner.string(p, key) || key.escaped) return false;
+                const size_t place = find(key.begin, next, scanner.end());
+                p = skip_space(p);
+                if (*p != ':') return false;
+                p = skip_space(p + 1);
+                const char* const begin = p;
+                if (place == names_.size()) {
+                    if (is_among(key, faults, first) || !scanner.value(p, 1)) return false;
+                    fault(place, Fault::kUnknown, key.begin, key.end);
+                } else {
+                    Column& child = *children_[place];
+                    if (seen_[place] == objects_) {
+                        // The last value is the one that counts, of which nothing will be kept either.
+                        forget(faults, first, static_cast<int64_t>(place));
+                        fault(place, Fault::kTwice, begin, begin);
+                        child.truncate(length_);
+                        twice.push_back(place);
+                    }
+                    seen_[place] = objects_;
+                    next = place + 1;
+                    const bool null = *p == 'n';
+                    if (!child.take(p, scanner, 1)) {
+                        if (child.holds_records()) return false;
+                        child.truncate(length_);
+                        p = begin;
+                        if (!scanner.well_formed(p, 1)) return false;
+                        fault(place, Fault::kValue, begin, p);
+                        child.add_missing();
+                    } else if (null && child.field_.wanted) {
+                        fault(place, Fault::kNull, begin, p);
+                    }
+                }
+                p = skip_space(p);
+                if (*p == '}') break;
+                if (*p != ',') return false;
+                p = skip_space(p + 1);
+            }
+            ++p;
+        }
+        for (size_t i = 0; i < children_.size(); ++i) {
+            if (seen_[i] == objects_) continue;
+            if (children_[i]->field_.wanted) fault(i, Fault::kAbsent, data_, data_);
+            children_[i]->add_missing();
+        }
+        for (const size_t place : twice) {
+            children_[place]->truncate(length_);
+            children_[place]->add_missing();
+        }
         ++length_;
         return true;
     }
@@ -97,6 +178,27 @@ class Column {
     }
 
   private:
+    bool holds_records() const {
+        return field_.kind == Kind::Record || (field_.kind == Kind::List && children_[0]->holds_records());
+    }
+
+    // Whether an unknown key was told before.
+    bool is_among(const Span& key, const std::vector<Fault>& faults, size_t first) const {
+        return std::any_of(faults.begin() + static_cast<std::ptrdiff_t>(first), faults.end(), [&](const Fault& told) {
+            const size_t size = static_cast<size_t>(told.end - told.start);
+            return told.what == Fault::kUnknown && size == key.size() &&
+                   std::memcmp(data_ + told.start, key.begin, size) == 0;
+        });
+    }
+
+    static void forget(std::vector<Fault>& faults, size_t first, int64_t field) {
+        const auto of_value = [field](const Fault& told) {
+            return told.field == field && (told.what == Fault::kValue || told.what == Fault::kNull);
+        };
+        faults.erase(std::remove_if(faults.begin() + static_cast<std::ptrdiff_t>(first), faults.end(), of_value),
+                     faults.end());
+    }
+
     size_t width() const {
         switch (field_.kind) {
             case Kind::String:

@@ -18,6 +18,14 @@ struct GaelpDecoded {
     ArrowArray refused;  // the same of each line that is not accepted and not blank
 };
 
+// What is found out about lines that are no rows. Each array is the caller's to release.
+struct GaelpExplained {
+    ArrowArray rows;     // of the relation's type: what is fine in the lines that are explained
+    ArrowArray places;   // as of `GaelpDecoded`, of each of these lines
+    ArrowArray refused;  // the same of each line that is not explained and not blank
+    ArrowArray faults;   // five int64 each, ordered by rows: row, field or -1, kind (`Fault::What`), and where in the lines it starts and ends
+};
+
 // Changes with this interface; a library of another age is not used.
 GAELP_API int32_t gaelp_interface();
 
@@ -28,4 +36,9 @@ GAELP_API int32_t gaelp_interface();
 // for more than 2^31 - 1 bytes.
 GAELP_API int32_t gaelp_decode(const ArrowSchema* relation, ArrowArray* lines, int64_t longest,
                                GaelpDecoded* out);
+
+// As `gaelp_decode`, of lines of which each is wrong somewhere: in `relation`, each field may be NULL or is an array, and has the key
+// `kWantedKey` in its metadata if it is a fault that it is missing.
+GAELP_API int32_t gaelp_explain(const ArrowSchema* relation, ArrowArray* lines, int64_t longest,
+                                GaelpExplained* out);
 }

@@ -104,8 +104,17 @@ class Scanner {
             case 'n':
                 return word(p, "null");
             default:
-                return number(p);
+                return number(p) || (lenient_ && constant(p));
         }
+    }
+
+    // Moves `p` behind a value that is JSON as far as its form goes: what `value` refuses besides passes, which are keys that are, or may
+    // be, the same, halves of surrogate pairs, and words that some producers write for numbers.
+    bool well_formed(const char*& p, int depth) {
+        lenient_ = true;
+        const bool found = value(p, depth);
+        lenient_ = false;
+        return found;
     }
 
     template <size_t N>
@@ -161,12 +170,19 @@ class Scanner {
         }
     }
 
-    bool checked_string(const char*& p) const {
+    static bool constant(const char*& p) {
+        const char* q = *p == '-' ? p + 1 : p;
+        if (*q == 'I' ? !word(q, "Infinity") : q != p || !word(q, "NaN")) return false;
+        p = q;
+        return true;
+    }
+
+    bool checked_string(const char*& p) {
         Span span;
         return string(p, span) && (!span.escaped || escapes_are_fine(span));
     }
 
-    static bool escapes_are_fine(const Span& span) {
+    bool escapes_are_fine(const Span& span) {
         for (const char* q = span.begin; q < span.end; ++q) {
             if (*q != '\\') continue;
             switch (*++q) {
@@ -181,13 +197,15 @@ class Scanner {
                     break;
                 case 'u': {
                     const int unit = hex_quad(q + 1);
-                    if (unit < 0 || (unit >= 0xDC00 && unit < 0xE000)) return false;
+                    if (unit < 0) return false;
                     q += 4;
                     if (unit < 0xD800 || unit >= 0xE000) break;
-                    if (q[1] != '\\' || q[2] != 'u') return false;
-                    const int low = hex_quad(q + 3);
-                    if (low < 0xDC00 || low >= 0xE000) return false;
-                    q += 6;
+                    const int low = unit < 0xDC00 && q[1] == '\\' && q[2] == 'u' ? hex_quad(q + 3) : -1;
+                    if (low >= 0xDC00 && low < 0xE000) {
+                        q += 6;
+                    } else if (!lenient_) {
+                        return false;
+                    }
                     break;
                 }
                 default:
@@ -218,7 +236,8 @@ class Scanner {
         for (;;) {
             Span key;
             // Two spellings of a key may be one key: those with escapes are left to Python.
-            if (*p != '"' || !string(p, key) || key.escaped) return keys_.resize(first), false;
+            if (*p != '"' || !string(p, key) || (key.escaped && !(lenient_ && escapes_are_fine(key))))
+                return keys_.resize(first), false;
             keys_.push_back(key);
             p = skip_space(p);
             if (*p != ':') return keys_.resize(first), false;
@@ -232,7 +251,7 @@ class Scanner {
         ++p;
         const bool fine = distinct(first);
         keys_.resize(first);
-        return fine;
+        return fine || lenient_;
     }
 
     // Whether the keys from `first` on differ; puts them in another order.
@@ -250,6 +269,7 @@ class Scanner {
 
     const char* end_;
     std::vector<Span> keys_;  // of the objects that are open
+    bool lenient_ = false;   // see `well_formed`
 };
 
 }  // namespace gaelp

@@ -32,6 +32,7 @@ struct Field {
     std::string name;
     Kind kind;
     bool nullable;
+    bool wanted;  // of lines that are explained: whether it is a fault that it is missing, or null
     std::vector<Field> children;
 
     // Whether a row may say nothing of it, or null. An array is empty then.
@@ -40,6 +41,8 @@ struct Field {
 
 // The key of a field's metadata that tells JSON text from other text, which Arrow has one type for.
 constexpr std::string_view kTypeKey = "gaelp.type";
+// The key of a field's metadata that says that a line lacks something without it.
+constexpr std::string_view kWantedKey = "gaelp.wanted";
 
 // By the format strings of Arrow's C data interface.
 inline Kind kind_of(const ArrowSchema& schema) {
@@ -65,6 +68,7 @@ inline Field read_field(const ArrowSchema& schema) {
     Field field{schema.name == nullptr ? "" : schema.name,
                 kind_of(schema),
                 (schema.flags & kArrowFlagNullable) != 0,
+                !metadata_value(schema.metadata, kWantedKey).empty(),
                 {}};
     for (int64_t i = 0; i < schema.n_children; ++i) field.children.push_back(read_field(*schema.children[i]));
     const bool one_child = field.children.size() == 1;

@@ -29,7 +29,7 @@ from gaelp_assets.warehouse.layout import refuse_otherwise
 from gaelp_assets.warehouse.reader import Reader
 
 T = TypeVar("T")
-CHUNK_REJECTS: Final = 2_500
+CHUNK_REJECTS: Final = 3_500
 """How many bad lines a chunk has at most, about: while its reasons are found, one takes ten times the memory of a good one."""
 MAX_THREADS: Final = 4  # each holds a chunk or two; more would wait for the one that reads
 

@@ -70,9 +70,23 @@ def fit(chunks: Sequence[DecodedChunk]) -> tuple[pl.DataFrame, list[bytes], pl.D
     return pl.concat(frames), raw, rejects, sum(chunk.lines for chunk in chunks)
 
 
+def fine_in_rejects(chunks: Sequence[DecodedChunk]) -> list[tuple[int, dict[str, Any], frozenset[str]]]:
+    """Of each rejected line of which something is kept: its number, what is, and which arrays rules must not blame."""
+    return [
+        (chunk.rejects["line_number"][reject], row, unreported)
+        for chunk in chunks
+        if (partial := chunk.partial_rows) is not None
+        for reject, row, unreported in zip(
+            partial.rejects.tolist(), partial.frame.to_dicts(), partial.unreported, strict=True
+        )
+    ]
+
+
 def check(data: bytes, relation: Relation = RELATION) -> None:
     try:
-        expected = fit(in_python(data, relation))
+        in_both = in_python(data, relation), natively(data, relation)
+        expected = fit(in_both[0])
+        assert repr(fine_in_rejects(in_both[1])) == repr(fine_in_rejects(in_both[0]))
     except GaelpError as error:
         with pytest.raises(GaelpError, match=str(error)[:20]):
             natively(data, relation)
@@ -249,10 +263,23 @@ def test_array_that_breaks_off_leaves_nothing_in_the_next_row(broken: bytes) -> 
     ]
 
 
+def test_what_producers_do_wrong_is_explained_natively() -> None:
+    lines = [
+        '{"id":1,"s":5}', '{"s":"x"}', '{"id":null}', '{"id":1,"nope":2}', '{"id":1,"id":2}', '{"id":1,"f":NaN}',
+        '{"id":1,"s":"\\ud800"}', '{"id":1,"j":{"a":1,"a":2}}',
+    ]  # fmt: skip
+    text = "".join(f"{line}\n" for line in lines).encode()
+    explained = native.NativeRelation(RELATION).explain(text + b'{"id":1}\n{"id":1\n')
+    assert explained.places[0].tolist() == list(range(len(lines)))
+    assert explained.refused[0].tolist() == [len(lines), len(lines) + 1]
+    check(text)
+
+
 def test_rows_outlive_the_block_and_the_relation_that_they_came_from() -> None:
     """Long texts stay in the block's bytes: those must be kept as long as a column is, and no longer."""
     texts = [f"some text that is kept where it stands {i}" for i in range(1000)]
     data = bytearray("".join(f'{{"id":{i},"s":"{text}"}}\n' for i, text in enumerate(texts)).encode())
+    gc.collect()  # what other tests have left
     before = pa.total_allocated_bytes()
     rows = native.NativeRelation(RELATION).decode(Block(memoryview(data))).rows
     some = rows["s"].slice(10, 900)

@@ -22,6 +22,28 @@ bool is_blank(std::string_view line) {
     return line.find_first_not_of(" \t\r\n") == std::string_view::npos;
 }
 
+// Each line is explained by at least one fault, or left; a line that is a row has none.
+void explain(std::string_view text, const Decoded& decoded) {
+    static Type relation = every_kind_explained();
+    const Explained explained(relation, text);
+    require(explained.error == 0, "an error");
+    const GaelpExplained& arrays = explained.arrays;
+    if (const char* const what = fault(*relation.schema(), arrays.rows)) require(false, what);
+    require(arrays.places.length == arrays.rows.length, "lengths");
+    const int64_t lines = decoded.arrays.rows.length + decoded.arrays.refused.length;
+    require(arrays.rows.length + arrays.refused.length == lines, "a line that is neither explained nor left");
+    require(arrays.rows.length <= decoded.arrays.refused.length, "a row that is explained");
+    int64_t row = -1;
+    for (int64_t i = 0; i < arrays.faults.length; ++i) {
+        const int64_t* const found = explained.fault(i);
+        require(found[0] == row || found[0] == row + 1, "a line without a fault");
+        row = found[0];
+        require(found[1] >= -1 && found[1] < arrays.rows.n_children && found[2] >= 0 && found[2] <= 4, "a fault");
+        require(0 <= found[3] && found[3] <= found[4] && found[4] <= static_cast<int64_t>(text.size()), "a place");
+    }
+    require(row + 1 == arrays.rows.length, "a line without a fault");
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -51,6 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         require(!accepted || alone.hash(0) == decoded.hash(row), "a hash");
         ++next;
     }
+    explain(text, decoded);
     require(row == arrays.rows.length && refused == arrays.refused.length, "a line that is not there");
     return 0;
 }

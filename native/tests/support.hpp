@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -43,15 +44,16 @@ struct Type {
     std::vector<ArrowSchema*> pointers_ = {};
 };
 
-inline std::string json_metadata() {
+// Pairs of a key and a value.
+inline std::string metadata_of(std::initializer_list<const char*> texts) {
     std::string out;
     const auto add = [&out](std::string_view text) {
         const uint32_t size = static_cast<uint32_t>(text.size());
         out.append(reinterpret_cast<const char*>(&size), sizeof size).append(text);
     };
-    const uint32_t pairs = 2;
+    const uint32_t pairs = static_cast<uint32_t>(texts.size() / 2);
     out.append(reinterpret_cast<const char*>(&pairs), sizeof pairs);
-    for (const char* text : {"other", "JSON", "gaelp.type", "JSON"}) add(text);
+    for (const char* text : texts) add(text);
     return out;
 }
 
@@ -63,7 +65,7 @@ inline Type list_of(std::string name, Type element) {
 
 // A relation with a field of every kind.
 inline Type every_kind() {
-    const Type json{"j", "vu", true, {}, json_metadata()};
+    const Type json{"j", "vu", true, {}, metadata_of({"other", "JSON", "gaelp.type", "JSON"})};
     const Type record{"rec", "+s", true, {{"x", "l", false}, {"y", "vu"}, list_of("l", {"", "l"})}};
     return {"",
             "+s",
@@ -84,6 +86,14 @@ inline Type every_kind() {
              list_of("fs", {"", "g"}),
              record,
              list_of("recs", {"", "+s", false, {{"k", "vu", false}, {"v", "g"}}})}};
+}
+
+// The same as lines are explained by it: any line may lack any field, and for the first that is a fault.
+inline Type every_kind_explained() {
+    Type relation = every_kind();
+    relation.children[0].nullable = true;
+    relation.children[0].metadata = metadata_of({"gaelp.wanted", "yes"});
+    return relation;
 }
 
 // Lines at the end of a heap block of exactly their size, so that a read past them is noticed.
@@ -140,6 +150,29 @@ class Decoded {
 
     Lines lines;
     GaelpDecoded arrays = {};
+    int32_t error;
+};
+
+// Lines, explained; everything is released in the end.
+class Explained {
+  public:
+    Explained(Type& relation, std::string_view text, int64_t longest = 1 << 20) : lines(text) {
+        error = gaelp_explain(relation.schema(), &lines.array, longest, &arrays);
+    }
+    Explained(const Explained&) = delete;
+    Explained& operator=(const Explained&) = delete;
+    ~Explained() {
+        for (ArrowArray* array : {&arrays.rows, &arrays.places, &arrays.refused, &arrays.faults, &lines.array})
+            release(*array);
+    }
+
+    // Row, field, what it is, start and end.
+    const int64_t* fault(int64_t i) const {
+        return static_cast<const int64_t*>(arrays.faults.children[0]->buffers[1]) + 5 * i;
+    }
+
+    Lines lines;
+    GaelpExplained arrays = {};
     int32_t error;
 };
 

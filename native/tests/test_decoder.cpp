@@ -271,6 +271,35 @@ void wrong_relations_and_lines_are_told() {
     CHECK(out.rows.release == nullptr && lines.released());
 }
 
+void faults_name_fields_and_places_and_the_rest_is_kept() {
+    Type relation = every_kind_explained();
+    const std::string_view text =
+        "{\"f\":1,\"id\":\"one\",\"s\":\"kept\"}\n"    // a value that is none of its field
+        "{\"id\":1}\n"                                    // nothing is wrong here
+        "{\"id\":1,\"odd\":[1],\"id\":2,\"f\":NaN}\n"   // an unknown key, one twice, and no number
+        "{\"s\":\"no id\"}\n"
+        "{\"id\":1,\"rec\":{\"x\":\"\"}}\n"             // inside of a record: left to Python
+        "{\"id\":null,\"fs\":[1,null],\"f\":2}\n"
+        "{\"id\":tru}\n";
+    const Explained explained(relation, text);
+    CHECK(explained.error == 0);
+    CHECK(explained.arrays.rows.length == 4 && explained.arrays.refused.length == 3);
+    CHECK(fault(*relation.schema(), explained.arrays.rows) == nullptr);
+    const int64_t expected[][3] = {{0, 0, 0}, {1, -1, 4}, {1, 0, 3}, {1, 2, 0}, {2, 0, 2}, {3, 0, 1}, {3, 13, 0}};
+    CHECK(explained.arrays.faults.length == 7);
+    for (int64_t i = 0; i < 7; ++i) CHECK(std::memcmp(explained.fault(i), expected[i], sizeof expected[i]) == 0);
+    const auto told = [&](int64_t i) {
+        const int64_t* const found = explained.fault(i);
+        return text.substr(static_cast<size_t>(found[3]), static_cast<size_t>(found[4] - found[3]));
+    };
+    CHECK(told(0) == "\"one\"" && told(1) == "odd" && told(3) == "NaN" && told(6) == "[1,null]");
+    const ArrowArray* const* const columns = explained.arrays.rows.children;
+    CHECK(is_null(*columns[0], 0) && is_null(*columns[0], 1) && !is_null(*columns[2], 0));
+    CHECK(text_at(*columns[3], 0) == "kept" && text_at(*columns[3], 2) == "no id");
+    Type strict = every_kind();
+    CHECK(Explained(strict, text).error == EINVAL);
+}
+
 // A sanitizer that looks for leaks sees what is left.
 void nothing_is_left_when_memory_runs_out() {
     Type relation = every_kind();
@@ -285,6 +314,21 @@ void nothing_is_left_when_memory_runs_out() {
         CHECK(error == 0 || error == ENOMEM);
         CHECK((out.rows.release == nullptr) == (error != 0));
         for (ArrowArray* array : {&out.rows, &out.hashes, &out.places, &out.refused, &lines.array})
+            release(*array);
+        CHECK(lines.released());
+    }
+    CHECK(count > 100);
+    Type optional = every_kind_explained();
+    count = 0;
+    for (int32_t error = ENOMEM; error != 0; ++count) {
+        Lines lines("{\"id\":1,\"s\":2,\"fs\":[1],\"j\":{\"a\":1}}\n[]\n");
+        GaelpExplained out = {};
+        const ArrowSchema* const schema = optional.schema();
+        allocations_left = count;
+        error = gaelp_explain(schema, &lines.array, 1 << 20, &out);
+        allocations_left = -1;
+        CHECK(error == 0 || error == ENOMEM);
+        for (ArrowArray* array : {&out.rows, &out.places, &out.refused, &out.faults, &lines.array})
             release(*array);
         CHECK(lines.released());
     }
@@ -315,6 +359,7 @@ int main() {
     line_that_breaks_off_leaves_nothing_behind();
     lines_are_kept_until_the_last_column_is_released();
     wrong_relations_and_lines_are_told();
+    faults_name_fields_and_places_and_the_rest_is_kept();
     nothing_is_left_when_memory_runs_out();
     std::printf("%d checks of the native decoder failed\n", failures);
     return failures == 0 ? 0 : 1;

@@ -65,7 +65,7 @@ class BlockDecoder:
     def __init__(self, relation: Relation, checked_fields: Collection[str] = ()) -> None:
         self._fields = StructFields(relation.fields, relation.name)
         self._decode = msgspec.json.Decoder(self._fields.type).decode
-        self._reasons = ReasonFinder(relation, checked_fields)
+        self.reasons = ReasonFinder(relation, checked_fields)
 
     def writer(self) -> StructWriter:
         """Starts the rows of a chunk, which `decode` adds to."""
@@ -92,7 +92,7 @@ class BlockDecoder:
 
     def explain(self, line: bytes) -> Explanation | None:
         """Why the line, as stored, is no row of the relation; None if it is one."""
-        explanation = self._reasons.explain(line, unterminated=not line.endswith(b"\n"))
+        explanation = self.reasons.explain(line, unterminated=not line.endswith(b"\n"))
         return explanation if explanation.reasons else None
 
     def _structs(self, block: Block) -> tuple[list[msgspec.Struct], Sequence[int], Sequence[bytes], set[int]]:

@@ -23,8 +23,9 @@ from xxhash import xxh3_64_intdigest
 
 from gaelp_assets.catalog.model import Relation
 from gaelp_assets.ingest.decode.blocks import BlockDecoder, DecodedBlock, no_collection
+from gaelp_assets.ingest.decode.faults import FaultReader
 from gaelp_assets.ingest.decode.native import MAX_BLOCK_BYTES, NativeRelation, integer_series
-from gaelp_assets.ingest.decode.reasons import Explanation, Reason
+from gaelp_assets.ingest.decode.reasons import Explanation, Reason, ReasonFinder
 from gaelp_assets.ingest.decode.stored_lines import LinesInBlock, StoredLines
 from gaelp_assets.ingest.read.lines import Block, LineReader
 from gaelp_assets.ingest.read.streams import BLOCK_BYTES
@@ -133,6 +134,11 @@ class PythonDecoder:
         """Why the line, as stored, is no row of the relation; None if it is one."""
         return self._decoder.explain(line)
 
+    @property
+    def reasons(self) -> ReasonFinder:
+        """Finds the reasons of the relation."""
+        return self._decoder.reasons
+
 
 class NativeDecoder:
     """Decodes with the native library, and leaves the lines that it is not certain of to Python. Takes what `PythonDecoder` takes.
@@ -147,6 +153,8 @@ class NativeDecoder:
         self._partial = partial
         self._native = NativeRelation(relation)
         self._python = PythonDecoder(relation, checked_fields, partial)
+        self._faults = FaultReader(self._native, self._python.reasons)
+        self._checked = [field.name for field in relation.fields if field.name in checked_fields]
 
     @staticmethod
     def blocks(reader: LineReader) -> Iterator[Block]:
@@ -164,7 +172,7 @@ class NativeDecoder:
         frame = native.rows.with_columns(map(integer_series, ORIGIN_COLUMNS, places))
         raw = LinesInBlock(block, starts, ends)
         with no_collection():
-            fine = native.refused[:, self._explained(block, native.refused, builder)]
+            fine = self._explain(block, native.refused, builder)
         if not fine.size:
             return DecodedChunk(frame, raw, (), *builder.rejects(native.line_count))
         lines = [bytes(block.buffer[start:end]) for start, end in zip(fine[1], fine[2], strict=True)]
@@ -179,16 +187,28 @@ class NativeDecoder:
             raw = LinesInBlock(block, every[1][rows], every[2][rows])
         return DecodedChunk(frame, raw, (), others.rejects, native.line_count, others.partial_rows)
 
-    def _explained(self, block: Block, refused: npt.NDArray[np.int64], builder: ChunkBuilder) -> list[int]:
-        """Adds the refused lines that are no rows, which most are, to the builder's rejects; the places of the others in `refused`."""
+    def _explain(
+        self, block: Block, refused: npt.NDArray[np.int64], builder: ChunkBuilder
+    ) -> npt.NDArray[np.int64]:
+        """Adds the refused lines that are no rows, which most are, to the builder's rejects; the others of `refused`."""
+        places = refused.T.tolist()
+        lines = [bytes(block.buffer[start:end]) for _, start, end in places]
+        explained = self._faults.explain(lines)
+        numbers = []
+        for i, found in zip(explained.lines.tolist(), explained.explanations, strict=True):
+            which, start, _ = places[i]
+            builder.reject(block.number + which, block.offset + start, lines[i], found)
+            numbers.append(block.number + which)
+        if self._checked:
+            builder.fine.append((explained.fine.select(self._checked), numbers))
         fine = []
-        for i, (which, start, end) in enumerate(refused.T.tolist()):
-            line = bytes(block.buffer[start:end])
-            if explanation := self._python.explain(line):
-                builder.reject(block.number + which, block.offset + start, line, explanation)
+        for i in explained.left:
+            which, start, _ = places[i]
+            if explanation := self._python.explain(lines[i]):
+                builder.reject(block.number + which, block.offset + start, lines[i], explanation)
             else:
                 fine.append(i)
-        return fine
+        return refused[:, fine]
 
 
 _Reject: TypeAlias = tuple[int, int, bytes, int, bytes | None, frozenset[str]]
@@ -201,6 +221,8 @@ class ChunkBuilder:
 
     partial: Decoder | None
     """Decodes what is fine in rejected lines."""
+    fine: list[tuple[pl.DataFrame, list[int]]] = field(default_factory=list)
+    """What is fine in rejected lines, where that is decoded already: a row for each of the lines, and their numbers in the file."""
     lines: int = 0
     _raw: list[bytes] = field(default_factory=list)
     _invalid: list[int] = field(default_factory=list)
@@ -241,16 +263,26 @@ class ChunkBuilder:
         numbers, offsets, raw, which, remainders, unreported = zip(*self._rejects, strict=True)
         series = reason_lists(list(self._reasons)).gather(list(which))
         rejects = pl.DataFrame([numbers, offsets, raw, series], schema=REJECT_SCHEMA)
-        return rejects, lines, self._partial_rows(remainders, unreported)
+        return rejects, lines, self._partial_rows(np.array(numbers), remainders, unreported)
 
     def _partial_rows(
-        self, remainders: Sequence[bytes | None], unreported: Sequence[frozenset[str]]
+        self,
+        numbers: npt.NDArray[np.int64],
+        remainders: Sequence[bytes | None],
+        unreported: Sequence[frozenset[str]],
     ) -> PartialRows | None:
+        frames = [frame for frame, _ in self.fine]
+        places = [np.searchsorted(numbers, np.array(of_lines, np.int64)) for _, of_lines in self.fine]
         some = [(i, rest) for i, rest in enumerate(remainders) if rest is not None]
-        if not some or self.partial is None:
+        if some and self.partial is not None:
+            which, lines = zip(*some, strict=True)
+            decoded = self.partial.chunk(Block(b"\n".join(lines)))
+            frame = decoded.frame.filter(decoded.valid_rows)
+            places.append(np.array(which)[frame["_line_number"].to_numpy() - 1])
+            frames.append(frame.drop(ORIGIN_COLUMNS))
+        if not frames:
             return None
-        which, lines = zip(*some, strict=True)
-        decoded = self.partial.chunk(Block(b"\n".join(lines)))
-        frame = decoded.frame.filter(decoded.valid_rows)
-        rejects = np.array(which)[frame["_line_number"].to_numpy() - 1]
-        return PartialRows(frame.drop(ORIGIN_COLUMNS), rejects, [unreported[i] for i in rejects.tolist()])
+        rejects = np.concatenate(places)
+        order = np.argsort(rejects)
+        rejects = rejects[order]
+        return PartialRows(pl.concat(frames)[order], rejects, [unreported[i] for i in rejects.tolist()])

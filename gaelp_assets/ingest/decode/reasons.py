@@ -159,6 +159,29 @@ class ReasonFinder:
         remainder = _remainder(found, self._checked, invalid_paths).encode()
         return Explanation([*reasons], remainder, self._arrays & invalid_paths)
 
+    def of_fault(self, field: int, what: str, text: bytes) -> tuple[Reason, ...]:
+        """The reasons for which a line is no row that a fault in it stands for; none if it is no fault.
+
+        Args:
+            field: the place of the field among the relation's; -1 for an unknown key.
+            what: the name of one of `faults.What`.
+            text: the value, or the unknown key, as written.
+        """
+        if what == "UNKNOWN":
+            return (_unknown_key(self._shape, text.decode()),)
+        part = self._shape.parts[field]
+        if what == "TWICE":
+            return (_key_twice(part.path),)
+        if what in {"NULL", "ABSENT"}:
+            return (_missing(part.path, null=what == "NULL"),)
+        reasons: _Reasons = {}
+        _field(parse_json(text.decode()), part, reasons, set())
+        return tuple(reasons)
+
+    def arrays_among(self, fields: Iterable[int]) -> frozenset[str]:
+        """The paths of those fields, by their places, that are arrays and that rules look at."""
+        return self._arrays.intersection(self._shape.parts[place].path for place in fields if place >= 0)
+
 
 def _whole(rule: str, message: str) -> Explanation:
     return Explanation([Reason("", rule, message)])
@@ -194,8 +217,7 @@ def _object(
                 _field(value, part, reasons, invalid_paths)
         elif part.required:
             invalid_paths.add(part.path)
-            state = "found null" if name in found else "found no such key"
-            reasons[Reason(part.path, "missing_field", f"expected a value, {state}")] = None
+            reasons[_missing(part.path, null=name in found)] = None
 
 
 def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, invalid_paths: set[str]) -> None:
@@ -207,12 +229,25 @@ def _keys(pairs: Pairs, shape: _Shape, reasons: _Reasons, invalid_paths: set[str
             if path is not None:
                 invalid_paths.add(path)
             shown = shape.prefix.rstrip(".") if path is None else path
-            reasons[Reason(shown, "duplicate_key", "expected each key once in an object")] = None
+            reasons[_key_twice(shown)] = None
         elif path is None:
-            unknown = f"{shape.prefix}{_masked(name)}"
-            reasons[Reason(unknown, "unknown_field", shape.expected_for(name))] = None
-            reasons.update(dict.fromkeys(_free(value, unknown)))
+            unknown = _unknown_key(shape, name)
+            reasons[unknown] = None
+            reasons.update(dict.fromkeys(_free(value, unknown.field)))
         seen.add(name)
+
+
+def _unknown_key(shape: _Shape, name: str) -> Reason:
+    return Reason(f"{shape.prefix}{_masked(name)}", "unknown_field", shape.expected_for(name))
+
+
+def _key_twice(path: str) -> Reason:
+    return Reason(path, "duplicate_key", "expected each key once in an object")
+
+
+def _missing(path: str, *, null: bool) -> Reason:
+    state = "found null" if null else "found no such key"
+    return Reason(path, "missing_field", f"expected a value, {state}")
 
 
 def _field(value: object, part: _Part, reasons: _Reasons, invalid_paths: set[str]) -> None:
@@ -258,7 +293,7 @@ def _free(value: object, path: str) -> Iterator[Reason]:
     """What is wrong inside a value that has no declared form."""
     if type(value) is tuple:
         if len({name for name, _ in value}) < len(value):
-            yield Reason(path, "duplicate_key", "expected each key once in an object")
+            yield _key_twice(path)
         for name, inner in value:
             yield from _free(name, path)
             yield from _free(inner, path)
