@@ -1,0 +1,1 @@
+"""Tests of `gaelp_assets.statistics`."""
