@@ -12,13 +12,12 @@ import dagster as dg
 import pytest
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
-from gaelp_assets.assets.lineage import column_sources, lineage_folder
-from gaelp_assets.assets.metadata import ColumnSources
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog, texts
 from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
 from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.lineage import ColumnSources, column_sources, lineage_folder
 from gaelp_assets.platform_reader import read_sound_catalog
 from gaelp_assets.settings import CHECKOUT, LOCATION, Settings, load_settings
 
@@ -127,7 +126,7 @@ def test_every_start_read_every_views_sql_again_and_its_lineage_too(
     write_view(folder, "view", "lab.source")
     settings = load_settings({"GAELP_HOME": str(tmp_path / "home")})
     key = dg.AssetKey(["marts", "view"])
-    monkeypatch.setattr("gaelp_assets.sql.lineage.column_lineage", lambda *_: pytest.fail("read lineage"))
+    monkeypatch.setattr("gaelp_assets.sql.lineage.relation_lineage", lambda *_: pytest.fail("read lineage"))
     first = build_definitions(settings).resolve_asset_graph().get(key)
     for told in (texts.references, texts.words):
         told.cache_clear()  # as in another process
@@ -174,7 +173,7 @@ def test_remembered_lineage_is_that_of_the_sql_and_follows_its_changes(
     assert sources() == {"id": [("lab.source", "id")]}
     with monkeypatch.context() as patched:
         patched.setattr(
-            "gaelp_assets.sql.lineage.column_lineage", lambda *_: pytest.fail("read the SQL again")
+            "gaelp_assets.sql.lineage.relation_lineage", lambda *_: pytest.fail("read the SQL again")
         )
         assert sources() == {"id": [("lab.source", "id")]}
     (folder / "marts" / "view.sql").write_text(

@@ -35,7 +35,6 @@ PRELOADED: Final = (
     "matplotlib.figure",
     "PIL.Image",
     "sqlglot.generators.duckdb",
-    "sqlglot.lineage",
 )
 PATIENCE_SECONDS: Final = 2.0
 """How long the end of the launcher waits for runs to tell Dagster that they were interrupted."""

@@ -19,9 +19,7 @@ from gaelp_assets.errors import GaelpError
 if TYPE_CHECKING:
     from gaelp_assets.ingest.preview import Row
     from gaelp_assets.ingest.report import FileReport, SliceReport
-
-ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
-"""The columns, as (relation's id, column), that each column of a derived relation is computed from."""
+    from gaelp_assets.operations.lineage import ColumnSources
 
 Metadata = dict[str, dg.MetadataValue[Any] | dg.TableSchema | dg.TableColumnLineage | str | int | float]
 """What an event or a definition shows in the UI, by name."""

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from gaelp_assets.assets.lineage import column_sources, hidden_columns, lineage_folder, remembered_sources
 from gaelp_assets.assets.metadata import (
     Metadata,
     definition_metadata,
@@ -33,6 +32,12 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.lineage import (
+    column_sources,
+    hidden_columns,
+    lineage_folder,
+    remembered_sources,
+)
 from gaelp_assets.settings import Settings
 from gaelp_assets.warehouse.ranges import PartitionRange
 from resources.platform import PlatformResource

@@ -32,7 +32,7 @@ from gaelp_assets.sql.values import coerced, implied_name, is_literal, sqlglot_t
 _WHOLE: Final = re.compile(r"-?\d+")
 _OPERATORS: Final = (exp.Add, exp.Sub, exp.Mul, exp.Div, exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE, exp.Not, exp.Neg,
     exp.Like)  # fmt: skip
-_ONLY_OVER: Final = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue,
+ONLY_OVER: Final = (exp.RowNumber, exp.Rank, exp.DenseRank, exp.PercentRank, exp.CumeDist, exp.Ntile, exp.Lag, exp.Lead, exp.FirstValue,
     exp.LastValue, exp.NthValue, exp.PercentileCont)  # fmt: skip
 
 
@@ -204,7 +204,7 @@ class Expressions:
         allowed = ALLOWED.get(key_of(node))
         if allowed is None or not allowed.signatures:
             return typed(node, ANY)
-        if isinstance(node, _ONLY_OVER) and not _is_over(node):
+        if isinstance(node, ONLY_OVER) and not _is_over(node):
             self.wrong(f"{_called(node)} without OVER", node, f"{_called(node)}(...) OVER (PARTITION BY ...)")
         values: list[exp.Expr] = []
         for name in allowed.arguments:

@@ -78,7 +78,8 @@ def _pivoted(
                 )
             condition = exp.EQ(this=copied(key), expression=copied(value))
             if isinstance(call.this, exp.Star):
-                call = exp.CountIf(this=condition)
+                one = exp.If(this=condition, true=exp.Literal.number(1), false=exp.Null())
+                call = exp.Count(this=one)
             else:
                 argument = call.this.expressions[0] if isinstance(call.this, exp.Distinct) else call.this
                 argument.replace(exp.If(this=condition, true=copied(argument), false=exp.Null()))

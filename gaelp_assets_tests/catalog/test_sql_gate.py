@@ -6,7 +6,7 @@ import pytest
 
 from gaelp_assets.catalog import Relation, load_catalog
 from gaelp_assets.catalog.model import walk_fields
-from gaelp_assets.sql.lineage import column_lineage
+from gaelp_assets.sql.lineage import relation_lineage
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets_tests.zetasql_gate import Gate, declared_type
 
@@ -42,13 +42,8 @@ def test_no_sql_computes_with_numeric_columns(relation: Relation) -> None:
         for path, field in walk_fields(source.fields)
         if field.type == "NUMERIC"
     }
-    computed = {
-        column
-        for columns in column_lineage(relation, CATALOG).values()
-        for column in columns
-        if column in numeric
-    }
-    assert not computed
+    uses = frozenset().union(*relation_lineage(relation, CATALOG).columns.values())
+    assert not {(use.relation, use.column) for use in uses} & numeric
 
 
 @pytest.mark.parametrize(
