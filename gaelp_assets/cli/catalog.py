@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gaelp_assets.cli import render, render_json
+from gaelp_assets.cli.impact import impact
 from gaelp_assets.cli.session import current_settings
 from gaelp_assets.settings import CHECKOUT, Settings, is_checkout
 
@@ -147,3 +148,6 @@ def pages(
         catalog = _catalog(current_settings())
     for path in write_pages(catalog, folder):
         render.print_line(str(path))
+
+
+app.command("impact")(impact)
