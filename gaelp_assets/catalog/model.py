@@ -17,6 +17,9 @@ FieldType = Literal[
 TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
 Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
+MeasureFormat = Literal[
+    "decimal_0", "decimal_1", "decimal_2", "decimal_3", "decimal_4", "percent_0", "percent_1", "percent_2"
+]
 # Keys of a relation that come from the places of its files, or from how they were read, not from their content.
 FROM_PLACE: Final = ("dataset", "name", "sql", "file", "unread")
 
@@ -200,6 +203,19 @@ class Chart(CatalogModel):
         return tuple(dict.fromkeys(name for name in named if name is not None))
 
 
+class Measure(CatalogModel):
+    """A figure over rows of a derived relation, such as a mean: one aggregate of its fields that has a name."""
+
+    name: Identifier = Described(description="what it is called; no field has that name")
+    description: str = Described(min_length=1, description="what it says, and its unit, for people")
+    sql: str = Described(
+        min_length=1, description="an aggregate of fields in GoogleSQL, such as AVG(mean_return)"
+    )
+    format: MeasureFormat | None = Described(
+        default=None, description="how tools for reports write it: digits after the point, or per cent"
+    )
+
+
 class Relation(CatalogModel):
     """A table, view, materialized view or derived table. `dataset`, `name`, `sql` and `file` come from the files' places."""
 
@@ -267,6 +283,9 @@ class Relation(CatalogModel):
         default_factory=dict, description="by asset check: whether a failure is an ERROR or a WARN"
     )
     chart: Chart | None = Described(default=None, description="a picture of it on its asset's page")
+    measures: tuple[Measure, ...] = Described(
+        default=(), description="figures over rows of a derived relation, for people and for tools"
+    )
     tags: Mapping[str, str] = Described(
         default_factory=dict, description="shown in Dagster and as labels of BigQuery; they change nothing"
     )

@@ -76,7 +76,15 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
         rules = "; ".join(_rule(check) for check in field.checks)
         mode = "" if field.mode == "NULLABLE" else field.mode.lower()
         cells = [f"`{path}`", field.type, mode, field.description, rules]
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+        yield _row(cells)
+    if relation.measures:
+        yield "\n| measure | SQL | description |\n|---|---|---|"
+    for measure in relation.measures:
+        yield _row([f"`{measure.name}`", f"`{' '.join(measure.sql.split())}`", measure.description])
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _link(relation: Relation) -> str:

@@ -102,6 +102,8 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
             _where(relation, "reads_slices"),
             "a derived table that is kept in slices",
         )
+    if relation.measures and not derived:
+        yield Problem(f"measures on a {relation.kind}", _where(relation, "measures"), "a derived relation")
     yield from scope_problems(relation, relation.where())
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
         found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"

@@ -17,6 +17,7 @@ from gaelp_assets.cli import (
     corrections,
     dead_letter,
     deploy,
+    export,
     gateway,
     query,
     render,
@@ -164,6 +165,7 @@ app.command()(corrections.revise)
 app.command()(corrections.withdraw)
 app.command()(config.config)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(export.app, name="export")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(dead_letter.app, name="dead-letter")
 

@@ -195,6 +195,9 @@ def print_relation(
         for path, field in walk_fields(relation.fields)
     ]
     table("fields", ("field", "type", "mode", "rules", "description"), rows)
+    if relation.measures:
+        measures = [(measure.name, measure.sql, measure.description) for measure in relation.measures]
+        table("measures", ("measure", "SQL", "description"), measures)
     if decision is not None and decision.reasons:
         table(
             "what keeps BigQuery from more",

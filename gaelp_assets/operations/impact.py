@@ -178,7 +178,7 @@ def _columns(relation: Relation) -> list[str]:
 
 
 def _lineage(relation: Relation, catalog: Catalog, cache: Path) -> dict[str, list[End]]:
-    """For each column of a derived relation, and for its rows, what they are made of. Where that cannot be read, all of all that it reads."""
+    """For each column of a derived relation, and for its rows, what is are made of; all of all that it reads where that cannot be read."""
     found: Lineage = lineage_of(relation, catalog, cache)
     read = [catalog[id_] for id_ in sorted(catalog.upstream[relation.id])]
     if not found.columns:
@@ -229,6 +229,15 @@ def _mentions(catalog: Catalog, relation: Relation, columns: frozenset[str]) -> 
     if relation.chart is not None:
         drawn: Mapping[str, str | None] = relation.chart.model_dump(exclude={"title"})
         found += [Mention("chart", f"{role} is {name}") for role, name in drawn.items() if name in names]
+    if relation.measures and names:
+        from gaelp_assets.sql.measures import measured_fields
+
+        lower = {name.lower() for name in names}
+        found += [
+            Mention("measure", measure.name)
+            for measure in relation.measures
+            if lower & {name.lower() for name in measured_fields(measure)}
+        ]
     found += [
         Mention("foreign key", f"{', '.join(key.fields)} -> {key.references} ({', '.join(key.targets)})")
         for key in relation.foreign_keys

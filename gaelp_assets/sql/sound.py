@@ -116,7 +116,17 @@ class _Digests:
         """Changes with everything that the relation's problems depend on."""
         window = relation.reads_slices and relation.reads_slices.model_dump()
         own = self._told(relation, relation.fields, relation.sql)
-        return digest(self._release, window, own, [self._as_read(found) for found in self.within(relation)])
+        # With names of fields that are sensitive: no measure may be made of them.
+        measures = [(measure.name, measure.sql) for measure in relation.measures]
+        sensitive = [field.name for field in relation.fields if field.sensitive] if measures else []
+        return digest(
+            self._release,
+            window,
+            own,
+            measures,
+            sensitive,
+            [self._as_read(found) for found in self.within(relation)],
+        )
 
     def within(self, relation: Relation) -> list[Relation]:
         """What the relation's text reads, or may mean, through plain views too, in order of ids."""

@@ -14,6 +14,7 @@ from gaelp_assets.catalog.model import Field, Relation
 from gaelp_assets.catalog.references import NotAQueryError, parsed
 from gaelp_assets.catalog.texts import references
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.measures import measure_problems
 from gaelp_assets.sql.scope import Tables, place
 from gaelp_assets.sql.slicing import slice_problems
 from gaelp_assets.sql.tables import tables_of
@@ -67,7 +68,7 @@ def query_problems(relation: Relation, tables: Tables, relations: Iterable[Relat
     file = relation.where(sql=True)
     # Every problem of a query starts with `SQL`; here it is known which.
     own = [replace(problem, where=file + problem.where.removeprefix("SQL")) for problem in found.problems]
-    problems = [*own, *_parameters(relation), *_differences(relation, found)]
+    problems = [*own, *_parameters(relation), *_differences(relation, found), *measure_problems(relation)]
     return [*problems, *(slice_problems(relations, relation) if _gives_slices(relation, found) else ())]
 
 
