@@ -21,6 +21,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from gaelp_assets.config_file import FILE_NAME, PREFIX, ConfigFile, Given, read_config_file
 from gaelp_assets.errors import GaelpError, Problem, unknown
+from gaelp_assets.openlineage_settings import (
+    DEFAULT_NAMESPACE,
+    Target,
+    from_variable,
+    parse_target,
+    with_key,
+)
+from gaelp_assets.openlineage_settings import VARIABLES as OPENLINEAGE_VARIABLES
 
 _log = logging.getLogger(__name__)
 
@@ -37,6 +45,7 @@ VARIABLES: Final = {
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
     "GAELP_QUERY_SECONDS": "a number of seconds greater than 0, after which a query of yours is given up",
     "GAELP_SHARED": "group, to let the group of the folders read and write too",
+    "GAELP_OPENLINEAGE": "http://collector:5000 or file:///folder/events.ndjson, where OpenLineage events of loads and refreshes go",
 }
 FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG"})
 """The variables that name folders."""
@@ -112,6 +121,10 @@ class Settings:
     """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
     query_seconds: float = DEFAULT_QUERY_SECONDS
     """How long a query of a user may take."""
+    openlineage: Target | None = None
+    """Where OpenLineage events go; nowhere without it."""
+    openlineage_namespace: str = DEFAULT_NAMESPACE
+    """The namespace of the jobs that these events name."""
     shared: bool = False
     """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
@@ -215,6 +228,8 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
         catalog=read("GAELP_CATALOG", _folders, ()),
         query_seconds=read("GAELP_QUERY_SECONDS", _seconds, DEFAULT_QUERY_SECONDS),
         shared=read("GAELP_SHARED", _shared, default=False),
+        openlineage=_openlineage(env, read("GAELP_OPENLINEAGE", parse_target, None), origins, problems),
+        openlineage_namespace=env.get("OPENLINEAGE_NAMESPACE") or DEFAULT_NAMESPACE,
         origins=MappingProxyType(origins),
         from_start_folder=MappingProxyType(
             {name: value.text for name, value in here.values.items() if given[name] is value}
@@ -226,6 +241,23 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
     if host and isinstance(settings.warehouse, BigQueryAddress):
         return replace(settings, warehouse=replace(settings.warehouse, emulator=_emulator(host)))
     return settings
+
+
+def _openlineage(
+    env: Mapping[str, str], own: Target | None, origins: dict[str, str], problems: list[Problem]
+) -> Target | None:
+    """Where OpenLineage events go: by the platform's own setting, or else by OpenLineage's own variables."""
+    name = "GAELP_OPENLINEAGE"
+    if origins[name] == DEFAULT:
+        variable = next((each for each in OPENLINEAGE_VARIABLES if env.get(each)), None)
+        if variable is not None:
+            origins[name] = variable
+            try:
+                own = from_variable(variable, env[variable], env)
+            except ValueError as error:
+                what = f"{without_secrets(env[variable])!r} {error}"
+                problems.append(Problem(what, variable, VARIABLES[name]))
+    return with_key(own, env)
 
 
 def _start_folder() -> Path | None:

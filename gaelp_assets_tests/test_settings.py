@@ -106,6 +106,7 @@ def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_
         "GAELP_CATALOG": f"{settings.home}/gaelp.toml, line 4",
         "GAELP_WAREHOUSE": "default",
         "GAELP_SHARED": "default",
+        "GAELP_OPENLINEAGE": "default",
     }
     # What is started elsewhere does not find the file of this folder.
     assert settings.folders()["GAELP_QUERY_SECONDS"] == "20"

@@ -38,3 +38,9 @@ def add_partition_metadata(
         for slice_, metadata in found.items()
     }
     step._metadata_accumulator = OutputMetadataAccumulator(per_output_metadata={**known, **added})
+
+
+def partition_metadata(context: dg.AssetExecutionContext) -> list[Mapping[str, object]]:
+    """What was added for each partition of the step's asset so far."""
+    found = context.get_step_execution_context()._metadata_accumulator.per_output_metadata
+    return [metadata for handle, metadata in found.items() if isinstance(handle, AssetMetadataHandle)]

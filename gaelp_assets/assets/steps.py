@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 
 import dagster as dg
 
+from gaelp_assets.assets.openlineage import told
 from resources.platform import PlatformResource
 
 Results: TypeAlias = Iterator[dg.MaterializeResult[None] | dg.AssetCheckResult]
@@ -40,7 +41,8 @@ def asset_step(
     """
 
     def run(context: dg.AssetExecutionContext, _: Mapping[str, object]) -> Results:
-        yield from compute(context, context.resources.platform)
+        platform = context.resources.platform
+        yield from told(context, platform, spec.key, compute(context, platform))
 
     output = spec.key.to_python_identifier()
     checks_by_output = {check.get_python_identifier(): check for check in checks}
@@ -82,7 +84,8 @@ def check_step(
     """
 
     def run(context: dg.AssetCheckExecutionContext, _: Mapping[str, object]) -> Iterator[dg.AssetCheckResult]:
-        yield from compute(context, context.resources.platform)
+        platform = context.resources.platform
+        yield from told(context, platform, checks[0].asset_key, compute(context, platform))
 
     key = checks[0].asset_key
     checks_by_output = {check.get_python_identifier(): check for check in checks}

@@ -217,8 +217,8 @@ class _Reader:
         order = select.args.get("order")
         for item in order.expressions if order is not None else ():
             number = ordinal(item.this)
-            key = values[number - 1] if number is not None else self._value(item.this, scope)
-            found = found._replace(rows=found.rows | passed_on(How.SORT, key.whole))
+            by = values[number - 1] if number is not None else self._value(item.this, scope)
+            found = found._replace(rows=found.rows | passed_on(How.SORT, by.whole))
         return found
 
     def _keys(self, group: exp.Expr | None, items: Sequence[exp.Expr]) -> list[exp.Expr]:

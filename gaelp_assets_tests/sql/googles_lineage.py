@@ -63,7 +63,8 @@ class _Reader:
 
     def scan(self, scan: Any) -> Uses:
         """Notes the columns of a scan, and returns what decides its rows."""
-        return getattr(self, f"_{type(scan).__name__.removeprefix('Resolved')}")(scan)
+        found: Uses = getattr(self, f"_{type(scan).__name__.removeprefix('Resolved')}")(scan)
+        return found
 
     def _ref(self, ref: Any) -> Value:
         return self.columns[ref.column.column_id]
@@ -218,7 +219,8 @@ class _Reader:
 
     def value(self, node: Any) -> Value:
         """What an expression is made of."""
-        return getattr(self, f"_{type(node).__name__.removeprefix('Resolved')}")(node)
+        found: Value = getattr(self, f"_{type(node).__name__.removeprefix('Resolved')}")(node)
+        return found
 
     def _Literal(self, node: Any) -> Value:
         return CONSTANT
