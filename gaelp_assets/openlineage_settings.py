@@ -78,9 +78,9 @@ def _from_file(path: Path) -> Target | None:
         raise ValueError(f"cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise ValueError("is not YAML") from None
-    transport = content.get("transport") if isinstance(content, dict) else None
-    kind = transport.get("type") if isinstance(transport, dict) else None
-    match kind:
+    found = content.get("transport") if isinstance(content, dict) else None
+    transport = found if isinstance(found, dict) else {}
+    match transport.get("type"):
         case "noop":
             return None
         case "http":

@@ -171,8 +171,8 @@ class Events:
             if assertions
             else {}
         )
-        name = self.name_of(step.relation)
-        return [InputDataset(*name, facets=_facets(step.relation), inputFacets=facets)]
+        namespace, name = self.name_of(step.relation)
+        return [InputDataset(namespace, name, facets=_facets(step.relation), inputFacets=facets)]
 
     def _outputs(self, step: Step, outcome: Outcome) -> list[OutputDataset]:
         from openlineage.client.event_v2 import OutputDataset
@@ -240,9 +240,10 @@ def _facets(relation: Relation) -> dict[str, Any]:
                 field.name,
                 f"ARRAY<{field.type}>" if field.repeated else field.type,
                 field.description or None,
+                number,
                 told(field.fields),
             )
-            for field in fields
+            for number, field in enumerate(fields, start=1)
         ]
 
     return {

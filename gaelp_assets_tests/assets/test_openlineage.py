@@ -19,13 +19,15 @@ import dagster as dg
 import pytest
 from openlineage.client import generated
 from openlineage.client.generated import base
+from openlineage.client.generated.schema_dataset import SchemaDatasetFacetFields
 
 from gaelp_assets.catalog import load_catalog
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.definitions import build_definitions
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.openlineage_settings import EventFile, HttpCollector, parse_target
 from gaelp_assets.operations import openlineage_delivery
-from gaelp_assets.operations.openlineage import Events, Step
+from gaelp_assets.operations.openlineage import Ending, Events, Step
 from gaelp_assets.platform import open_platform
 from gaelp_assets.settings import load_settings
 from gaelp_assets_tests.assets.test_asset_runs import BOARD, SCORES, Lab, row, rows
@@ -38,7 +40,10 @@ class Collector:
     """Keeps what is sent to it; with `silent`, it never answers."""
 
     def __init__(self, *, silent: bool = False) -> None:
-        events, keys, over = self.events, self.keys, self.over = [], [], threading.Event()
+        self.events: list[dict[str, Any]] = []
+        self.keys: list[tuple[str, str | None]] = []
+        self.over = over = threading.Event()
+        events, keys = self.events, self.keys
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
@@ -237,11 +242,27 @@ def test_lines_of_a_file_are_events(tmp_path: Path) -> None:
     delivery = openlineage_delivery.Delivery(EventFile(tmp_path / "a" / "events.ndjson"))
     settings, catalog = load_settings({"GAELP_HOME": str(tmp_path)}), load_catalog()
     step = Step(catalog["analytics.learning_curves"], "refresh", (), str(uuid.uuid4()), "job")
-    for ending in ("START", "COMPLETE"):
-        delivery.put(Events(settings, catalog).event(step, ending))  # type: ignore[arg-type]
+    endings: list[Ending] = ["START", "COMPLETE"]
+    for ending in endings:
+        delivery.put(Events(settings, catalog).event(step, ending))
     delivery.flush(10)
     lines = (tmp_path / "a" / "events.ndjson").read_text().splitlines()
     assert [json.loads(line)["eventType"] for line in lines] == ["START", "COMPLETE"]
+
+
+def test_fields_of_a_record_are_told_within_it(tmp_path: Path) -> None:
+    catalog = load_catalog()
+    relation = catalog["diagnostics.universal_equipment_registry"]
+    event = Events(load_settings({"GAELP_HOME": str(tmp_path)}), catalog).event(
+        Step(relation, "load", (), str(uuid.uuid4()), "job"), "START"
+    )
+    fields = event["outputs"][0]["facets"]["schema"]["fields"]
+    assert [field["name"] for field in fields] == [field.name for field in stored_fields(relation)]
+    nested = {field.name: [inner.name for inner in field.fields] for field in relation.fields if field.fields}
+    assert nested
+    assert {f["name"]: [i["name"] for i in f["fields"]] for f in fields if f["fields"]} == nested
+    for field in fields:
+        _check_keys(field, SchemaDatasetFacetFields)
 
 
 def test_openlineages_own_variables_count_where_ours_is_not_set(tmp_path: Path) -> None:
