@@ -17,6 +17,7 @@ CHAPTERS: Final = {
         "docs/importing",
         "docs/examples",
         "docs/views",
+        "docs/lineage",
         "docs/architecture",
         "docs/glossary",
         "docs/command-line",

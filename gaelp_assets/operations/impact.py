@@ -227,7 +227,7 @@ def _mentions(catalog: Catalog, relation: Relation, columns: frozenset[str]) -> 
         roles = {"date": by.date, "environment": by.environment}
         found += [Mention("slices", role) for role, name in roles.items() if name in names]
     if relation.chart is not None:
-        drawn: Mapping[str, str | None] = relation.chart.model_dump(exclude={"title"})
+        drawn: Mapping[str, str | None] = relation.chart.model_dump(exclude={"title", "mark"})
         found += [Mention("chart", f"{role} is {name}") for role, name in drawn.items() if name in names]
     if relation.measures and names:
         from gaelp_assets.sql.measures import measured_fields
