@@ -21,7 +21,7 @@ from gaelp_assets.sql.uses import NOTHING, How, Lineage, Use, Uses
 ColumnSources = Mapping[str, Sequence[tuple[str, str]]]
 """The columns, as (relation's id, column), that each column of a derived relation is computed from."""
 _FORM = "uses"
-"""Of what is remembered; what an earlier release has written in another form is read anew."""
+"""Of what is remembered; what an earlier release has written in another form is read again."""
 
 
 def lineage_folder(settings: Settings) -> Path:
