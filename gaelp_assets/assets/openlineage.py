@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 import dagster as dg
 
 from gaelp_assets.assets.partition_metadata import partition_metadata
+from gaelp_assets.assets.partitions import partitions_def, slices_of
 from gaelp_assets.catalog import Slice
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
@@ -118,7 +119,10 @@ class _Teller:
 
     def _slices(self) -> Sequence[Slice]:
         context = self._context
-        if isinstance(context, dg.AssetCheckExecutionContext) or context.assets_def.partitions_def is None:
+        if isinstance(context, dg.AssetCheckExecutionContext):
+            by = partitions_def(self._relation, self._settings.first_date)
+            return slices_of(context.run.tags, by, context.instance)
+        if context.assets_def.partitions_def is None:
             return ()
         return [parse_partition_key(str(key)) for key in context.partition_keys]
 

@@ -162,6 +162,8 @@ def test_checks_are_assertions_of_the_table(told: tuple[ToldLab, Collector]) -> 
     }
     assert {("accounting", True, "error"), ("rejected_rows", False, "warn")} <= found
     assert {("key_uniqueness", True, "error"), ("foreign_keys", False, "warn")} <= found
+    for event in _of(told[1].events, "lab.scores.checks", "COMPLETE"):
+        assert event["run"]["facets"]["nominalTime"]["nominalStartTime"].startswith("2026-11-0")
 
 
 def _facet_classes() -> dict[str, type[base.BaseFacet]]:

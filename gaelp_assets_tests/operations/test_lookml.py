@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import lkml
+import polars as pl
 import pytest
 from typer.testing import CliRunner
 
@@ -19,6 +21,9 @@ from gaelp_assets.platform import Platform
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.sql.analyzer import Analyzer
 from gaelp_assets.sql.measures import measure_query
+from gaelp_assets.sql.tables import tables_of
+from gaelp_assets.sql.transpile import to_duckdb
+from gaelp_assets_tests.golden import test_golden
 from gaelp_assets_tests.operations.test_report import episode
 from gaelp_assets_tests.platforms import DATE, drop, load, ndjson, platform_in
 from gaelp_assets_tests.zetasql_gate import CACHE
@@ -120,6 +125,29 @@ def test_a_measure_is_the_figure_that_the_report_draws(platform: Platform, views
     assert found["learning_curves"]["best_return"] == line["high_return"].max()
     assert found["learning_curves"]["furthest_step"] == line["step"].max()
     assert found["learning_curves"]["total_episodes"] == 5
+
+
+def test_measures_of_the_leaderboard_are_figures_of_its_rows(views: dict[str, Any]) -> None:
+    board = CATALOG["analytics.agent_leaderboard"]
+    cases = sorted((Path(test_golden.__file__).parent / board.name).glob("*/expected.ndjson"))
+    rows = [row for case in cases for row in test_golden.evaluate(board, CATALOG, case.parent)]
+    exported = {m["name"]: m["sql"].replace("${TABLE}", "t") for m in views[view_name(board)]["measures"]}
+    items = ", ".join(f"{sql} AS {name}" for name, sql in exported.items())
+    sql = to_duckdb(f"SELECT {items} FROM {board.quoted_id} AS t", tables_of([board]))
+    with duckdb.connect() as connection:
+        connection.execute("CREATE SCHEMA analytics")
+        connection.register("rows", pl.DataFrame(rows, infer_schema_length=None))
+        connection.execute("CREATE TABLE analytics.agent_leaderboard AS SELECT * FROM rows")
+        [figures] = connection.execute(sql).fetchall()
+    found = dict(zip(exported, figures, strict=True))
+    scores = [row["iqm_score"] for row in rows if row["iqm_score"] is not None]
+    assert scores
+    assert found == {
+        "agents": len({row["agent_id"] for row in rows}),
+        "evaluated_runs": sum(row["runs"] for row in rows),
+        "mean_iqm_score": pytest.approx(sum(scores) / len(scores)),
+        "best_iqm_score": max(scores),
+    }
 
 
 def test_an_export_removes_only_what_an_export_has_written(folder: Path) -> None:
