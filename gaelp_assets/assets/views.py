@@ -1,4 +1,4 @@
-"""Derived relations as assets: what their SQL says is computed for the run's slices, with lineage and picture.
+"""Derived relations as assets: what their SQL or their function says is computed for the run's slices, with lineage and picture.
 
 When a relation is due is decided in `runs`; how an engine computes one is in `warehouse`.
 """
@@ -32,6 +32,7 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.compute import refresh as refresh_slices
 from gaelp_assets.operations.lineage import (
     column_sources,
     hidden_columns,
@@ -75,7 +76,7 @@ def view_asset(relation: Relation, catalog: Catalog, engine: str, settings: Sett
             **lineage_metadata(
                 relation, catalog, remembered_sources(relation, catalog, lineage_folder(settings)) or {}
             ),
-            "sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```"),
+            **_computed_by(relation),
         },
         partitions_def=partitions_def(relation, settings.first_date),
         freshness_policy=freshness_policy(relation),
@@ -91,7 +92,7 @@ def _refresh(
     """What is to be said of all of the slices, and of each."""
     platform.warehouse.ensure([relation])
     if relation.is_stored:
-        platform.warehouse.refresh(relation, *slices, run_id=run_id)
+        refresh_slices(platform, relation, *slices, run_id=run_id)
     found = row_counts(platform, relation, slices)
     # The UI shows that of the newest materialization, and Dagster materializes the partitions of a run in any order.
     sources = column_sources(relation, platform.catalog, lineage_folder(platform.settings))
@@ -108,6 +109,12 @@ def _refresh(
     if preview is not None:
         found[newest_slice]["preview"] = preview
     return lineage, found
+
+
+def _computed_by(relation: Relation) -> Metadata:
+    if relation.python is not None:
+        return {"python": relation.python, "inputs": ", ".join(relation.inputs)}
+    return {"sql": dg.MetadataValue.md(f"```sql\n{(relation.sql or '').strip()}\n```")}
 
 
 def _preview(platform: "Platform", relation: Relation, slice_: Slice) -> dg.MarkdownMetadataValue | None:

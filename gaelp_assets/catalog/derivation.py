@@ -41,8 +41,8 @@ def slice_dimensions(relation: Relation) -> tuple[bool, bool]:
 def code_version(catalog: Catalog, relation: Relation) -> str:
     """A digest, in 16 hexadecimal digits, of all that decides what a derived relation's rows mean.
 
-    These are its SQL and that of the plain views that it reads through, its columns (name, type, mode) and its partitioning. Comments,
-    white space and the case of keywords and bare names are no part of it, nor are descriptions.
+    These are its SQL or its function (see `code.Code`), the SQL of the plain views that it reads through, its columns (name, type, mode)
+    and its partitioning. Comments, white space and the case of keywords and bare names are no part of it, nor are descriptions.
 
     Args:
         catalog: the catalogue that the relation is of.
@@ -56,6 +56,7 @@ def code_version(catalog: Catalog, relation: Relation) -> str:
         repr([(path, field.type, field.mode) for path, field in walk_fields(relation.fields)]),
         repr(relation.partitioning and relation.partitioning.model_dump()),
         *(f"{read.id} {words(read.sql or '')}" for read in [relation, *through]),
+        *([relation.python, relation.code or "", *relation.inputs] if relation.python is not None else []),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 

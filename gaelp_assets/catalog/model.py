@@ -21,7 +21,7 @@ MeasureFormat = Literal[
     "decimal_0", "decimal_1", "decimal_2", "decimal_3", "decimal_4", "percent_0", "percent_1", "percent_2"
 ]
 # Keys of a relation that come from the places of its files, or from how they were read, not from their content.
-FROM_PLACE: Final = ("dataset", "name", "sql", "file", "unread")
+FROM_PLACE: Final = ("dataset", "name", "sql", "code", "file", "unread")
 
 
 class Kind(StrEnum):
@@ -94,6 +94,10 @@ class Field(CatalogModel):
         default=False, description="its values never leave the warehouse: not in samples, not in charts"
     )
     checks: tuple[Check, ...] = Described(default=(), description="rules that its values must keep")
+    computed_from: tuple[str, ...] = Described(
+        default=(),
+        description="of a relation in Python: the columns that it comes from, as DATASET.NAME.FIELD; those of SQL are read from it",
+    )
     was: tuple[FieldName, ...] = Described(
         default=(),
         description="its former names: lines that use one are rows, too, and its column is renamed",
@@ -222,6 +226,9 @@ class Relation(CatalogModel):
     dataset: Identifier = Described(exclude=True)
     name: Identifier = Described(exclude=True)
     sql: str | None = Described(default=None, exclude=True)
+    code: str | None = Described(default=None, exclude=True, repr=False)
+    """A digest of the Python that it is computed by (`catalog.code`), where it names some."""
+
     file: str = Described(default="", exclude=True, repr=False)
     """The path of its JSON file, as messages name it; empty for one that no file describes."""
 
@@ -261,6 +268,14 @@ class Relation(CatalogModel):
     )
     require_partition_filter: bool = Described(
         default=False, description="whether every query of this partitioned table must name its dates"
+    )
+    python: str | None = Described(
+        default=None,
+        description="in place of SQL, the function that computes a derived table: FUNCTION of NAME.py beside this file, or MODULE:FUNCTION",
+    )
+    inputs: tuple[str, ...] = Described(
+        default=(),
+        description="of a relation in Python: the relations that its function is given, as DATASET.NAME",
     )
     retention_days: int | None = Described(
         default=None, ge=1, description="rows of older days are removed; all are kept if left out"
@@ -310,8 +325,8 @@ class Relation(CatalogModel):
 
     @property
     def is_derived(self) -> bool:
-        """Whether its rows come from its SQL."""
-        return self.sql is not None
+        """Whether its rows come from its SQL, or from its function."""
+        return self.sql is not None or self.python is not None
 
     @property
     def is_stored(self) -> bool:

@@ -66,6 +66,8 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
     reads = sorted(catalog.upstream.get(relation.id, ()))
     if reads:
         yield "- reads: " + ", ".join(_link(catalog[name]) for name in reads)
+    if relation.python is not None:
+        yield f"- computed by the function `{relation.python}`"
     if relation.require_partition_filter:
         yield "- every query must name its dates"
     if relation.retention_days:

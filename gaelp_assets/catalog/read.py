@@ -11,6 +11,7 @@ from typing import Final, NamedTuple, NoReturn, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from gaelp_assets.catalog.code import find_code
 from gaelp_assets.catalog.folders import shown
 from gaelp_assets.catalog.model import FROM_PLACE, Relation
 from gaelp_assets.catalog.salvage import salvage
@@ -51,6 +52,11 @@ def read_relation(path: Path) -> ReadRelation:
         "file": where,
         "unread": frozenset({"sql"} if sql_there and sql is None else ()),
     }
+    named = content.get("python")
+    if isinstance(named, str):
+        code, found = find_code(path, named)
+        problems += found
+        place["code"] = code.digest if code is not None else None
     try:
         return ReadRelation(Relation.model_validate({**content, **place}), problems)
     except ValidationError as error:

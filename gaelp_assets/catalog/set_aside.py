@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 from typing import Final
 
 from gaelp_assets.catalog.model import Kind, Relation
-from gaelp_assets.catalog.texts import references
+from gaelp_assets.catalog.texts import reads
 from gaelp_assets.errors import Problem
 
 # What every problem of a relation's files starts with.
@@ -97,6 +97,6 @@ def why_not(name: str, set_aside: Mapping[str, SetAside]) -> list[Problem]:
 
 def _reads(relation: Relation) -> frozenset[str]:
     try:
-        return references(relation.sql) if relation.sql is not None else frozenset()
+        return reads(relation)
     except ValueError:
         return frozenset()

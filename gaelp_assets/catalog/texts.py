@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from gaelp_assets.catalog.model import Relation
 from gaelp_assets.catalog.references import parsed
 from gaelp_assets.catalog.remembered import digest, read_json, write_json
 
@@ -45,6 +46,17 @@ def references(sql: str) -> frozenset[str]:
             if isinstance(source, exp.Table):
                 found.add(".".join(part.name for part in source.parts))
     return frozenset(found)
+
+
+def reads(relation: Relation) -> frozenset[str]:
+    """The relations that a derived one is computed from, as its SQL or its `inputs` name them; none of one that is not derived.
+
+    Raises:
+        NotAQueryError: its SQL is not one query.
+    """
+    if relation.python is not None:
+        return frozenset(relation.inputs)
+    return references(relation.sql) if relation.sql is not None else frozenset()
 
 
 @lru_cache(maxsize=_AT_ONCE)

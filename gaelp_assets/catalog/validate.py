@@ -9,7 +9,7 @@ from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, topological_order
-from gaelp_assets.catalog.texts import references
+from gaelp_assets.catalog.texts import reads
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 CheckProblems = Callable[[Check, Field | None, Relation], list[str]]
@@ -44,8 +44,8 @@ def cross_file_problems(
 
 
 def upstream_of(relations: Iterable[Relation]) -> dict[str, frozenset[str]]:
-    """For each derived relation, the ids of the relations that its SQL reads."""
-    return {relation.id: references(relation.sql) for relation in relations if relation.sql is not None}
+    """For each derived relation, the ids of the relations that it is computed from."""
+    return {relation.id: reads(relation) for relation in relations if relation.is_derived}
 
 
 def _by_name(relations: Iterable[Relation]) -> dict[str, list[Relation]]:
@@ -83,8 +83,13 @@ def _relation_problems(relation: Relation, check_problems: CheckProblems | None)
 
 def _kind_problems(relation: Relation) -> Iterable[Problem]:
     derived = relation.kind in {Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DERIVED_TABLE}
-    if derived and relation.sql is None and "sql" not in relation.unread:
-        yield Problem(f"a {relation.kind} without SQL", _where(relation), f"{relation.name}.sql beside it")
+    if derived and not relation.is_derived and not {"sql", "python"} & relation.unread:
+        yield Problem(
+            f"a {relation.kind} without SQL",
+            _where(relation),
+            f"{relation.name}.sql beside it, or the key python with a function",
+        )
+    yield from _python_problems(relation)
     if not derived and relation.sql is not None:
         yield Problem(
             f"a {relation.kind} with SQL", _where(relation, sql=True), "no SQL, or the kind of a view"
@@ -112,6 +117,46 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
             _where(relation, "require_partition_filter"),
             "a loaded table with partitioning",
         )
+
+
+def _python_problems(relation: Relation) -> Iterable[Problem]:
+    """What is wrong with how a relation says that a function computes it; the function itself is looked at by `code`."""
+    declared = [field.name for field in relation.fields if field.computed_from]
+    if relation.python is None:
+        if relation.inputs and "python" not in relation.unread:
+            yield Problem("inputs without python", _where(relation, "inputs"), "a relation in Python")
+        if declared and "python" not in relation.unread:
+            found = f"computed_from of {', '.join(declared)}"
+            yield Problem(
+                found, _where(relation, "fields"), "a relation in Python: of SQL, it is read from the query"
+            )
+        return
+    if relation.sql is not None:
+        yield Problem("both SQL and python", _where(relation, "python"), "one of them")
+    if relation.kind is not Kind.DERIVED_TABLE:
+        yield Problem(
+            f"a {relation.kind} in Python",
+            _where(relation, "kind"),
+            "derived_table: no warehouse calls a function when it is read",
+        )
+    if not relation.inputs and relation.is_read("inputs"):
+        yield Problem("no inputs", _where(relation, "inputs"), "the relations that the function is given")
+    for field in relation.fields:
+        for name in field.computed_from:
+            if name.rpartition(".")[0] not in relation.inputs:
+                known = sorted(set(relation.inputs))
+                yield unknown(
+                    "input",
+                    name.rpartition(".")[0],
+                    known,
+                    where=_where(relation, f"field {field.name}, computed_from"),
+                )
+        if not field.computed_from and relation.is_read(field.name):
+            yield Problem(
+                f"field {field.name!r} says nothing of where it comes from",
+                _where(relation, f"field {field.name}"),
+                '"computed_from": ["DATASET.NAME.FIELD", ...]',
+            )
 
 
 def _field_problems(relation: Relation) -> Iterable[Problem]:
@@ -247,7 +292,20 @@ def _foreign_key_problems(
 
 
 def _read_at(relation: Relation, name: str) -> str:
+    if relation.sql is None:
+        return _where(relation, "inputs")
     return _where(relation, place_of_reference(relation.sql or "", name), sql=True)
+
+
+def _unknown_columns(relation: Relation, by_name: Mapping[str, list[Relation]]) -> Iterable[Problem]:
+    """Columns of inputs that fields say they come from, and that are none."""
+    for field in relation.fields:
+        for name in field.computed_from:
+            source, _, column = name.rpartition(".")
+            for found in by_name.get(source, ()):
+                if column not in found.field_names and found.is_read(column):
+                    where = _where(relation, f"field {field.name}, computed_from")
+                    yield unknown(f"field of {found.id}", column, found.field_names, where=where)
 
 
 def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> list[Problem]:
@@ -255,10 +313,10 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
     problems: list[Problem] = []
     upstream: dict[str, frozenset[str]] = {}
     for relation in relations:
-        if relation.sql is None:
+        if not relation.is_derived:
             continue
         try:
-            read = references(relation.sql)
+            read = reads(relation)
         except NotAQueryError as error:
             problems.append(
                 Problem(error.what, _where(relation, error.place, sql=True), "one GoogleSQL SELECT statement")
@@ -277,6 +335,7 @@ def _sql_problems(relations: Sequence[Relation], unread: Collection[str]) -> lis
             )
             for name in sorted(read & names)
         ]
+        problems += _unknown_columns(relation, by_name)
         upstream[relation.id] = frozenset(r.id for name in read for r in by_name.get(name, ()))
     try:
         topological_order(upstream)

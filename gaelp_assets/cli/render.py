@@ -206,6 +206,8 @@ def print_relation(
         )
     if relation.sql:
         print_line(relation.sql)
+    if relation.python:
+        print_line(f"computed by {relation.python} from {', '.join(relation.inputs)}")
 
 
 def print_runs(results: Sequence[RunResult]) -> None:

@@ -111,4 +111,7 @@ def _key(relation: Relation, catalog: Catalog) -> str:
         source: [(path, field.type) for path, field in walk_fields(catalog[source].fields)]
         for source in sorted(catalog.upstream[relation.id])
     }
-    return digest(_FORM, version("gaelp-assets"), relation.id, relation.sql, relation.field_names, read)
+    declared = [field.computed_from for field in relation.fields]
+    return digest(
+        _FORM, version("gaelp-assets"), relation.id, relation.sql, declared, relation.field_names, read
+    )

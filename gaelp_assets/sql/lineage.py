@@ -28,6 +28,7 @@ from gaelp_assets.sql.uses import (
     NOTHING,
     How,
     Lineage,
+    Use,
     Uses,
     Value,
     any_of,
@@ -44,11 +45,13 @@ def relation_lineage(relation: Relation, catalog: Catalog) -> Lineage:
     """What a derived relation's declared fields and rows are made of: columns of the relations that it reads directly.
 
     What only filters, joins or groups is of the rows, so that `COUNT(*)` comes from nowhere; the conditions of an `IF` and the order of a
-    window are of the column. A relation without SQL has no lineage.
+    window are of the column. Of a relation in Python it is what its fields declare; one that is not derived has none.
 
     Raises:
         GaelpError: the SQL names a column or a relation that the catalogue does not have, or lacks a declared field.
     """
+    if relation.python is not None:
+        return _declared(relation)
     if relation.sql is None:
         return Lineage({}, NOTHING)
     file = relation.where(sql=True)
@@ -68,6 +71,17 @@ def relation_lineage(relation: Relation, catalog: Catalog) -> Lineage:
         declared |= {name: found.columns[by_name[name.lower()]]}
         declared |= {name + path[len(name) :]: found.columns[path] for path in inner}
     return Lineage(declared, found.rows)
+
+
+def _declared(relation: Relation) -> Lineage:
+    """What a function does with a column is not known, so that each is taken for the source of a value."""
+    columns = {
+        field.name: frozenset(
+            Use(*name.rpartition(".")[::2], How.TRANSFORMATION) for name in field.computed_from
+        )
+        for field in relation.fields
+    }
+    return Lineage(columns, NOTHING)
 
 
 def query_lineage(sql: str, tables: Tables) -> Lineage:

@@ -18,6 +18,7 @@ from gaelp_assets.catalog.set_aside import SetAside, is_derived, problems_by_rel
 from gaelp_assets.catalog.texts import references
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.sql.measures import measure_problems
 from gaelp_assets.sql.tables import tables_of
 from gaelp_assets.sql.types import type_of_field
 
@@ -82,6 +83,8 @@ def _unsound(
     found: dict[str, list[Problem]] = {}
     for relation in relations:
         if relation.sql is None:
+            if relation.measures and (problems := measure_problems(relation)):
+                found[relation.id] = problems
             continue
         key = digests.of(relation)
         if key in known:

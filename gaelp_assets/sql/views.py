@@ -62,6 +62,8 @@ def query_problems(relation: Relation, tables: Tables, relations: Iterable[Relat
         tables: the fields of the relations that there are, by id.
         relations: the relations that there are.
     """
+    if relation.sql is None:
+        return measure_problems(relation)
     found = _bound(relation, tables)
     if found is None:
         return []

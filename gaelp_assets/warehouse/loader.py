@@ -10,10 +10,13 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.warehouse.ledger import LineCounts, Note, WriteMode
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,26 @@ class Loader(Protocol):
         """Computes slices of a stored derived relation again, in one transaction; the number of rows that they then hold.
 
         The same transaction enters into `ops.refreshes` what was read, and the version of the code that computed it, for each slice.
+        """
+        ...
+
+    def replace_rows(
+        self,
+        relation: Relation,
+        slices: Sequence[Slice],
+        rows: pl.DataFrame,
+        entries: pl.DataFrame,
+        *,
+        run_id: str = "",
+    ) -> int:
+        """Puts rows that were computed outside in the place of slices of a stored derived relation, in one transaction; their number.
+
+        Args:
+            relation: the derived relation.
+            slices: those that are replaced.
+            rows: its columns, in the types of `validation.schema.polars_schema`; all of these slices.
+            entries: what `refreshes.refresh_entries` gave before the sources were read; the same transaction enters it.
+            run_id: the run that computed them.
         """
         ...
 

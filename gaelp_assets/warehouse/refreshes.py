@@ -10,13 +10,17 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
 from gaelp_assets.catalog.model import ReadsSlices
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
 from gaelp_assets.warehouse.slices import Rectangle, rectangles
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Why(StrEnum):
@@ -77,6 +81,43 @@ SELECT {_text(relation.dataset)} AS dataset, {_text(relation.name)} AS `table`, 
 FROM wanted
 LEFT JOIN entry ON {joined}
 GROUP BY wanted.slice_date, wanted.slice_environment"""
+
+
+def refuse_to_query(relation: Relation) -> None:
+    """Nothing, if the relation is one that a warehouse computes and keeps by its SQL.
+
+    Raises:
+        GaelpError: it is not.
+    """
+    if not (relation.is_derived and relation.is_stored):
+        raise GaelpError(
+            Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
+        )
+    if relation.sql is None:
+        raise GaelpError(
+            Problem(
+                "its rows are computed by a function",
+                relation.id,
+                "a relation with SQL",
+                "See `operations.compute`.",
+            )
+        )
+
+
+def known_entries(entries: pl.DataFrame) -> str:
+    """A query of the rows that `refresh_entries` gave earlier, for a refresh that has read its sources since. Parameter: `run_id`.
+
+    What was written to the sources in between is not in them: the slice is stale then, and is computed once more.
+    """
+    return _union(
+        [
+            f"SELECT {_text(row['dataset'])} AS dataset, {_text(row['table'])} AS `table`, {_date(row['slice_date'])} AS slice_date, "
+            f"{_text(row['slice_environment'])} AS slice_environment, {_text(row['code_version'])} AS code_version, "
+            f"CURRENT_TIMESTAMP() AS refreshed_at, {row['read_entries']:d} AS read_entries, {row['read_digest']:d} AS read_digest, "
+            "@run_id AS run_id"
+            for row in entries.iter_rows(named=True)
+        ]
+    )
 
 
 def _wanted(found: Rectangle) -> str:

@@ -6,14 +6,16 @@ import datetime as dt
 import re
 from pathlib import Path
 
+import polars as pl
 import pytest
 
-from gaelp_assets.catalog import Catalog, Slice
-from gaelp_assets.catalog.model import ReadsSlices
+from gaelp_assets.catalog import WHOLE, Catalog, Slice
+from gaelp_assets.catalog.model import Kind, ReadsSlices
 from gaelp_assets.catalog.validate import upstream_of
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.validation.schema import polars_schema
 from gaelp_assets.warehouse.protocol import Warehouse, WriteMode
-from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, stale_query
+from gaelp_assets.warehouse.refreshes import WRITERS_QUERY, refresh_entries, stale_query
 from gaelp_assets.warehouse.schema.model import plan_replace
 from gaelp_assets_tests.contract.warehouses import (
     BEST,
@@ -22,6 +24,7 @@ from gaelp_assets_tests.contract.warehouses import (
     DAY,
     ENGINES,
     EPISODES,
+    EVERY_TYPE,
     RELATIONS,
     Stager,
     encode,
@@ -177,3 +180,51 @@ def test_a_derived_table_that_is_made_again_has_yet_to_be_computed(
         with warehouse.changing() as change:
             change(plan_replace(BEST, found.object_type, found.stored, "all of its rows", forced=True))
     assert stale(warehouse) == [("best", "CartPole-v1", "never computed")]
+
+
+def test_rows_that_were_computed_outside_take_the_place_of_a_slice(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes(range(5))))], CARTPOLE)
+    entries = warehouse.query(refresh_entries(CATALOG, BEST, [CARTPOLE]), {"run_id": "run-1"}).frame
+    row = {"environment_id": CARTPOLE.environment, "date": CARTPOLE.date, "best": 0.25, "steps": None}
+    rows = pl.DataFrame([row], schema=polars_schema(BEST))
+    for _ in range(2):
+        assert warehouse.replace_rows(BEST, [CARTPOLE], rows, entries, run_id="run-1") == 1
+        assert warehouse.query(f"SELECT t.best, t.steps FROM {BEST.quoted_id} AS t").frame.rows() == [
+            (0.25, None)
+        ]
+    assert stale(warehouse) == []
+    # What was written after the sources were read makes the slice stale, although its rows were stored later.
+    write(warehouse, EPISODES, [stage(EPISODES, encode(episodes([50])))], CARTPOLE)
+    assert warehouse.replace_rows(BEST, [CARTPOLE], rows.clear(), entries, run_id="run-2") == 0
+    assert warehouse.query(f"SELECT t.best FROM {BEST.quoted_id} AS t").frame.rows() == []
+    assert stale(warehouse) == [("best", "CartPole-v1", "new rows")]
+
+
+def test_values_of_every_type_are_stored_as_they_were_computed(
+    engine: str, warehouse: Warehouse, stage: Stager, tmp_path: Path
+) -> None:
+    row = {
+        "id": 1, "string_value": "ä", "bytes_value": "raw", "integer_value": 2**53 + 1, "float_value": 0.1,
+        "numeric_value": "12345678901234567890.123456789", "boolean_value": True, "date_value": "2026-11-01",
+        "timestamp_value": "2026-11-01T12:00:00.000001Z", "datetime_value": "2026-11-01T12:00:00", "time_value": "23:59:59.999999",
+        "json_value": '{"a":[1,null]}', "many": [{"name": "x", "values": [1, 2]}, {"name": None, "values": []}],
+    }  # fmt: skip
+    write(warehouse, EVERY_TYPE, [stage(EVERY_TYPE, encode([row, {"id": 2, "many": []}]))])
+    copy = EVERY_TYPE.model_copy(
+        update={"name": "computed", "kind": Kind.DERIVED_TABLE, "python": "f", "inputs": (EVERY_TYPE.id,)}
+    )
+    relations = [*RELATIONS, copy]
+    catalog = Catalog(relations, upstream_of(relations))
+    other = ENGINES[engine](tmp_path, catalog, 60)
+    other.ensure([copy])
+    names = ", ".join(copy.field_names)
+    read = other.query(f"SELECT {names} FROM {EVERY_TYPE.quoted_id} ORDER BY id").frame
+    entries = other.query(refresh_entries(catalog, copy, [WHOLE]), {"run_id": "run"}).frame
+    rows = read.select(pl.col(name).cast(dtype) for name, dtype in polars_schema(copy).items())
+    assert other.replace_rows(copy, [WHOLE], rows, entries, run_id="run") == 2
+    kept = other.query(f"SELECT {names} FROM {copy.quoted_id} ORDER BY id").frame
+    assert repr(kept.rows()) == repr(read.rows())
+    with pytest.raises(GaelpError, match="computed by a function"):
+        other.refresh(copy, WHOLE)

@@ -21,12 +21,12 @@ import polars as pl
 
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.slices import WHOLE, words
-from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.batches import Known, check_balance, counts_by_batch, unique_batches
 from gaelp_assets.warehouse.bigquery import ledger, losses, retry, staging, transaction
 from gaelp_assets.warehouse.bigquery.datasets import Datasets, Locks
-from gaelp_assets.warehouse.bigquery.dialect import selected, slices_condition
+from gaelp_assets.warehouse.bigquery.dialect import quote, selected, slices_condition
 from gaelp_assets.warehouse.bigquery.engine import BigQueryEngine
 from gaelp_assets.warehouse.bigquery.errors import KeyElsewhere
 from gaelp_assets.warehouse.bigquery.jobs import ClientFactory, as_script
@@ -42,10 +42,12 @@ from gaelp_assets.warehouse.bigquery.merge import (
 )
 from gaelp_assets.warehouse.bigquery.read import ReaderFactory, frame_of
 from gaelp_assets.warehouse.bigquery.resources import Resource
+from gaelp_assets.warehouse.bigquery.staged_values import unstaged
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.losses import HeldRows, Ledger
 from gaelp_assets.warehouse.parameters import Parameters
+from gaelp_assets.warehouse.refreshes import known_entries, refuse_to_query
 from gaelp_assets.warehouse.slices import check_dimensions
 
 
@@ -121,10 +123,7 @@ class BigQueryLoader(BigQueryEngine):
         """
         from gaelp_assets.sql.views import check_columns
 
-        if not (relation.is_derived and relation.is_stored):
-            raise GaelpError(
-                Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
-            )
+        refuse_to_query(relation)
         assert relation.sql is not None
         named = words(slices)
         labels = {"asset": relation.id, "slice": named}
@@ -136,9 +135,47 @@ class BigQueryLoader(BigQueryEngine):
             self._run(entries, f"enter the refresh of {relation.id} {named}", {"run_id": run_id}, labels)
             return self._count(relation, condition)
         query = self._names.qualify(selected(relation.sql), self._dataset_names)
+        self._replace(relation, slices, query, entries, run_id, labels)
+        return self._count(relation, condition)
+
+    def replace_rows(
+        self,
+        relation: Relation,
+        slices: Sequence[Slice],
+        rows: pl.DataFrame,
+        entries: pl.DataFrame,
+        *,
+        run_id: str = "",
+    ) -> int:
+        """Puts rows that were computed outside in the place of slices of a stored derived relation, in one transaction; their number."""
+        labels = {"asset": relation.id, "slice": words(slices)}
+        with tempfile.TemporaryDirectory(prefix="gaelp-bigquery-") as folder:
+            file = Path(folder) / "rows.parquet"
+            staging.stage_frame(relation, rows, file)
+            self._locks.of(relation)  # makes what it is staged in, too
+            table = self._load(file, "rows", staging.column_schema(relation.fields), labels)
+        values = ", ".join(
+            f"{unstaged(field, quote(field.name))} AS {quote(field.name)}" for field in relation.fields
+        )
+        read = self._names.qualify(known_entries(entries), set())
+        entered = transaction.entries_statement(self._names, self._catalog, read)
+        self._replace(relation, slices, f"SELECT {values} FROM {quote(table)}", entered, run_id, labels)
+        return rows.height
+
+    def _replace(
+        self,
+        relation: Relation,
+        slices: Sequence[Slice],
+        query: str,
+        entries: str,
+        run_id: str,
+        labels: Mapping[str, str],
+    ) -> None:
+        """Puts what a query gives in the place of slices, and makes their entries, when it is this one's turn."""
         statements = transaction.refresh_statements(
             self._names, relation, slices, self._locks.of(relation), query, entries
         )
+        named = words(slices)
         action = f"refresh {relation.id} {named}"
         retry.until_undisturbed(
             lambda: self._run(as_script(statements), action, {"holder": _holder(), "run_id": run_id}, labels),
@@ -147,7 +184,6 @@ class BigQueryLoader(BigQueryEngine):
             ),
             rounds=retry.WRITE_ROUNDS,
         )
-        return self._count(relation, condition)
 
     def mark_replayed(
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime

@@ -69,7 +69,17 @@ class StagedRows:
 
 def row_schema(relation: Relation) -> list[Resource]:
     """The columns of the staged rows: those of the relation, NULLABLE, with text for what Parquet cannot carry."""
-    return [field_resource(_staged(field)) for field in (*relation.fields, *_ROW_FIELDS)]
+    return column_schema((*relation.fields, *_ROW_FIELDS))
+
+
+def column_schema(fields: Sequence[Field]) -> list[Resource]:
+    """The columns of staged values of these fields, NULLABLE, with text for what Parquet cannot carry."""
+    return [field_resource(_staged(field)) for field in fields]
+
+
+def stage_frame(relation: Relation, rows: pl.DataFrame, file: Path) -> None:
+    """Writes rows of a relation's columns alone to a Parquet file, for `column_schema` of its fields."""
+    rows.select(_as_staged(field) for field in relation.fields).write_parquet(file)
 
 
 def dead_letter_schema() -> list[Resource]:

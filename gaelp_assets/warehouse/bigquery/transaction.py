@@ -400,6 +400,11 @@ def refresh_entries_statement(
 
     Rows are only added: transactions that delete from one table would keep each other from running. The newest row counts.
     """
-    made = ", ".join(quote(name) for name in REFRESH_COLUMNS)
     query = names.qualify(refresh_entries(catalog, relation, slices), {catalog[REFRESHES].dataset})
+    return entries_statement(names, catalog, query)
+
+
+def entries_statement(names: Names, catalog: Catalog, query: str) -> str:
+    """What enters the rows of a query of `REFRESH_COLUMNS` into `ops.refreshes`."""
+    made = ", ".join(quote(name) for name in REFRESH_COLUMNS)
     return f"INSERT INTO {names.table(catalog[REFRESHES])} ({made})\n{query}"

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.slices import words
-from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
 from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, slices_predicate, table_name, view_sql
-from gaelp_assets.warehouse.duckdb.dialect import literal
+from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, literal, quote
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
 from gaelp_assets.warehouse.duckdb.losses import held_rows, remember_rows
@@ -23,7 +25,7 @@ from gaelp_assets.warehouse.duckdb.plain_appends import append_plain
 from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
-from gaelp_assets.warehouse.refreshes import refresh_entries
+from gaelp_assets.warehouse.refreshes import known_entries, refresh_entries, refuse_to_query
 
 
 class DuckDBLoader(DuckDBEngine):
@@ -83,10 +85,7 @@ class DuckDBLoader(DuckDBEngine):
 
         DuckDB would cast what it inserts, so a query whose columns are not those that the relation declares is refused.
         """
-        if not (relation.is_derived and relation.is_stored):
-            raise GaelpError(
-                Problem(f"a {relation.kind} is not refreshed", relation.id, "a stored derived relation")
-            )
+        refuse_to_query(relation)
         from gaelp_assets.sql.transpile import to_duckdb
         from gaelp_assets.sql.views import check_columns
 
@@ -101,6 +100,34 @@ class DuckDBLoader(DuckDBEngine):
                 f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entries}", {"run_id": run_id}
             )
             return scalar(con, f"SELECT count(*) FROM {table} WHERE {predicate}")
+
+    def replace_rows(
+        self,
+        relation: Relation,
+        slices: Sequence[Slice],
+        rows: pl.DataFrame,
+        entries: pl.DataFrame,
+        *,
+        run_id: str = "",
+    ) -> int:
+        """Puts rows that were computed outside in the place of slices of a stored derived relation, in one transaction; their number."""
+        from gaelp_assets.sql.transpile import to_duckdb
+
+        table, columns = table_name(relation), names(relation.fields)
+        values = ", ".join(f"{quote(field.name)}::{duckdb_type(field)}" for field in relation.fields)
+        with tempfile.TemporaryDirectory(prefix="gaelp-duckdb-") as folder:
+            file = Path(folder) / "rows.parquet"
+            rows.write_parquet(file)
+            with self._file.writing(f"refresh {relation.id} {words(slices)}") as con:
+                con.execute(f"DELETE FROM {table} WHERE {slices_predicate(relation, slices)}")
+                con.execute(
+                    f"INSERT INTO {table} ({columns}) SELECT {values} FROM read_parquet({literal(str(file))})"
+                )
+                con.execute(
+                    f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {to_duckdb(known_entries(entries))}",
+                    {"run_id": run_id},
+                )
+        return rows.height
 
     def mark_replayed(
         self, relation: Relation, batch_id: str, lines: Sequence[int], replayed_at: dt.datetime
