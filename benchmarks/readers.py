@@ -77,7 +77,7 @@ def beside(home: Path, sql: str, rows: int, pause: float, *, again: bool) -> tup
     loads = []
     while reader.is_alive():
         loads.append(load(home / "warehouse.duckdb", rows))
-        if stop is not None and len(loads) == 10:  # noqa: PLR2004
+        if stop is not None and len(loads) == 10:
             stop.set()
             break
         time.sleep(pause)

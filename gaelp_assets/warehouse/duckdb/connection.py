@@ -94,6 +94,18 @@ class DuckDBFile:
             problem = Problem(f"cannot be looked for: {error.strerror}", str(self.file))
             raise of_the_system(error, problem) from error
 
+    def version(self) -> str | None:
+        """Another text whenever the file may hold something else; None for one that is not there, or does not tell yet."""
+        known = self._versions.now()
+        if known is None:
+            return None
+        states = []
+        for ending in ("", ".wal"):
+            with suppress(OSError):
+                state = Path(f"{self.file}{ending}").stat()
+                states.append(f"{ending}{state.st_size}.{state.st_mtime_ns}")
+        return " ".join([known.name, *states])
+
     def answer(
         self,
         purpose: str,
@@ -101,11 +113,11 @@ class DuckDBFile:
         *,
         time_limit: float | None = None,
     ) -> T:
-        """What `work` makes of a connection that only reads, all of one version of the file; neither it nor a load waits long for the other.
+        """What `work` makes of a connection that only reads, all of one version; neither it nor a load waits long for the other.
 
-        While no writer waits, it works on the file. When one does, it is interrupted and called again, at a copy of the file. It looks for a copy of
-        what was committed last, too, where a writer has its turn. A file that is too large to be copied meanwhile is read in a
-        later turn, from the beginning.
+        While no writer waits, it works on the file. When one does, it is interrupted, and called again at a copy of the file. Where a
+        writer has its turn, it is called at a copy of what was committed last. A file that is too large to be copied meanwhile is read
+        in a later turn, from the beginning.
 
         Args:
             purpose: what it is for, as in "to query".

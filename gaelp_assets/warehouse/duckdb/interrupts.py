@@ -11,7 +11,7 @@ from typing import Final
 import duckdb
 
 from gaelp_assets.errors import GaelpError
-from gaelp_assets.warehouse.reader import took_too_long
+from gaelp_assets.warehouse.reader import TooSlowError
 
 PATIENCE_SECONDS: Final = 0.2
 """How long others wait before they come first: most questions are answered by then."""
@@ -73,7 +73,7 @@ class _Clock(threading.Thread):
                 if self._waited_for is not None and not self._waited_for():
                     since = now
                 if self._seconds is not None and now - began >= self._seconds:
-                    self.ended_with = GaelpError(took_too_long(self._seconds))
+                    self.ended_with = TooSlowError(self._seconds)
                 elif self._waited_for is not None and now - since >= PATIENCE_SECONDS:
                     self.ended_with = GaveWayError()
             if self.ended_with is not None:

@@ -111,6 +111,10 @@ class DuckDBReader(DuckDBEngine):
         """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
         return pandas_frame(self.query(sql, parameters, labels=labels, time_limit=time_limit).frame)
 
+    def version(self) -> str | None:
+        """The version that those tell who take turns, and the file's own state, which others change."""
+        return self._file.version()
+
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""
         return self.query(*slice_query(self._catalog[LEDGER], relation, slice_)).frame

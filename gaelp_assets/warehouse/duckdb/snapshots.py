@@ -54,7 +54,7 @@ class Versions:
             parts = self._note.read_text(encoding="ascii").split()
         except (OSError, ValueError):
             return None
-        if len(parts) != 2:  # noqa: PLR2004 - a name and a turn
+        if len(parts) != 2:
             return None
         return Version(parts[0], None if parts[1] == _OUTSIDE else parts[1])
 
@@ -117,7 +117,7 @@ class Snapshots:
         self.sweep(kept, patience=1.0)
 
     def sweep(self, kept: str | None = None, *, patience: float = 0.0) -> None:
-        """Removes the copies that nobody uses, but that of one version; unless somebody else makes or removes copies for so many seconds."""
+        """Removes the copies that nobody uses, but that of one version; not while somebody else makes or removes some for so long."""
         if not self._folder.exists():
             return
         with suppress(OSError, sqlite3.Error, Timeout), FileLock(self._turns_file, timeout=patience):
@@ -171,7 +171,7 @@ class Snapshots:
         try:
             for ending, source in there:
                 with Path(f"{unfinished}{ending}").open("xb") as copy:
-                    os.chmod(copy.fileno(), source.stat().st_mode)
+                    Path(copy.name).chmod(source.stat().st_mode)
                     if not self._copy_one(source, copy.fileno(), rate, give_up):
                         return False
             if is_true is not None and not is_true():
@@ -190,7 +190,7 @@ class Snapshots:
             return _copied(file.fileno(), copy, rate, give_up)
 
     def _descriptor(self) -> int:
-        """Of the warehouse's file, and kept open: to close one would give up the lock by which DuckDB, in the same process, keeps others out."""
+        """Of the warehouse's file, and kept open: to close one gives up the lock by which DuckDB, in the same process, keeps others out."""
         now = self._file.stat()
         if self._source is None or not os.path.samestat(self._source[1], now):
             self._source = (os.open(self._file, os.O_RDONLY | getattr(os, "O_BINARY", 0)), now)

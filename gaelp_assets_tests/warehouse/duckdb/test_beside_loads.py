@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import duckdb
 import pytest
@@ -163,6 +165,7 @@ def test_the_copy_of_a_killed_reader_is_removed(file: DuckDBFile) -> None:
     script = """
 import sys, time
 from pathlib import Path
+from types import SimpleNamespace
 from gaelp_assets.warehouse.duckdb.connection import DuckDBFile
 def work(con):
     print("asked", flush=True)
@@ -198,7 +201,7 @@ def test_a_copy_took_duckdbs_lock_from_those_of_the_same_process_that_read(file:
 def test_a_full_disk_costs_the_copy_and_not_the_answer(
     file: DuckDBFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshots.shutil, "disk_usage", lambda _: snapshots.shutil._ntuple_diskusage(9, 9, 0))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
     with file.reading("read"), file._copy_for_me() as copy:
         assert copy is None
     assert file.answer("ask", count) == 2
