@@ -45,7 +45,7 @@ def _is_odd(column: pl.Series, dtype: pl.DataType) -> bool:
     """Whether the fast encoder would write values of it otherwise than `json_value`."""
     if dtype.is_float():
         return not column.drop_nulls().is_finite().all()
-    return not (dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Date))
+    return not (dtype.is_integer() or dtype in (pl.String, pl.Boolean, pl.Date, pl.Datetime, pl.Time))
 
 
 def _arrow(frame: pl.DataFrame, _: Mapping[str, object]) -> bytes:

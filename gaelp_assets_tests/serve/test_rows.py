@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
+import json
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
 import pytest
 from fastapi.testclient import TestClient
 
+from gaelp_assets.operations.json_values import json_value
 from gaelp_assets.platform import Platform
+from gaelp_assets.serve.forms import FORMS
 from gaelp_assets.serve.keys import Keys
 from gaelp_assets.serve.limits import Limits
 from gaelp_assets_tests.platforms import DATE, ENVIRONMENT, TABLE
@@ -90,6 +95,20 @@ def test_forms(ask: TestClient, form: dict[str, Any], read: Any) -> None:
     rows = ask.get(URL, params=query).json()["rows"]
     answer = ask.get(URL, params={**query, **form.get("params", {})}, headers=form.get("headers", {}))
     assert read(io.BytesIO(answer.content)).to_dicts() == rows
+
+
+def test_json_has_every_value_as_gaelp_query_writes_it() -> None:
+    moment = dt.datetime(2026, 11, 1, 12, 30, 0, 120000)
+    frame = pl.DataFrame(
+        {
+            "text": ["a", None], "whole": [2**63 - 1, None], "part": [float("nan"), 1e300], "bytes": [b"\xff", None],
+            "yes": [True, None], "day": [dt.date(1, 1, 1), None], "moment": [moment, moment.replace(microsecond=0)],
+            "utc": [moment.replace(tzinfo=dt.UTC), None], "time": [dt.time(1, 2, 3, 4), None],
+            "price": [Decimal("1.500000000"), Decimal(0)], "list": [[float("inf")], []], "record": [{"at": moment}, None],
+        }
+    )  # fmt: skip
+    written = json.loads(FORMS["json"].encode(frame, {"next": None}))
+    assert written["rows"] == json_value(frame.to_dicts())
 
 
 def test_everything_that_is_wrong_is_told_at_once(ask: TestClient) -> None:
