@@ -20,6 +20,7 @@ from gaelp_assets.serve.limits import Limits
 from gaelp_assets_tests.platforms import DATE, ENVIRONMENT, TABLE
 from gaelp_assets_tests.serve.conftest import NEXT_DAY, ROWS, client
 
+FIRST, SECOND = str(DATE), str(NEXT_DAY)
 URL = f"/relations/{TABLE}/rows"
 
 
@@ -44,19 +45,19 @@ def pages(ask: TestClient, url: str, **parameters: Any) -> list[list[dict[str, A
 
 
 def test_rows_of_days_and_environments_in_the_order_of_the_key(ask: TestClient) -> None:
-    rows = ask.get(URL, params={"first": DATE, "last": NEXT_DAY}).json()["rows"]
+    rows = ask.get(URL, params={"first": FIRST, "last": SECOND}).json()["rows"]
     ids = [row["checkpoint_id"] for row in rows]
     assert len(ids) == 2 * ROWS
     assert ids == sorted(ids)
-    assert len(ask.get(URL, params={"first": DATE}).json()["rows"]) == ROWS
-    several = {"first": DATE, "environment": [ENVIRONMENT, "Other-v1"]}
+    assert len(ask.get(URL, params={"first": FIRST}).json()["rows"]) == ROWS
+    several = {"first": FIRST, "environment": [ENVIRONMENT, "Other-v1"]}
     assert len(ask.get(URL, params=several).json()["rows"]) == ROWS
-    assert ask.get(URL, params={"first": DATE, "environment": "Other-v1"}).json()["rows"] == []
+    assert ask.get(URL, params={"first": FIRST, "environment": "Other-v1"}).json()["rows"] == []
 
 
 def test_pages_have_each_row_once(ask: TestClient) -> None:
-    whole = ask.get(URL, params={"first": DATE, "last": NEXT_DAY, "columns": "policy_version"}).json()
-    parts = pages(ask, URL, first=DATE, last=NEXT_DAY, columns="policy_version", limit=4)
+    whole = ask.get(URL, params={"first": FIRST, "last": SECOND, "columns": "policy_version"}).json()
+    parts = pages(ask, URL, first=FIRST, last=SECOND, columns="policy_version", limit=4)
     assert [len(part) for part in parts] == [4, 4, 4, 2]
     assert [row for part in parts for row in part] == whole["rows"]
     assert whole["columns"] == ["policy_version"], "the key is read for the pages, and not shown"
@@ -72,12 +73,12 @@ def test_rows_without_a_key_to_be_seen_have_pages_too(
 
 def test_filters_are_values(ask: TestClient) -> None:
     def versions(*values: str) -> list[int]:
-        answer = ask.get(URL, params={"first": DATE, "where.policy_version": values})
+        answer = ask.get(URL, params={"first": FIRST, "where.policy_version": values})
         return [row["policy_version"] for row in answer.json()["rows"]]
 
     assert versions("3") == [3]
     assert versions("3", "5") == [3, 5]
-    assert ask.get(URL, params={"first": DATE, "where.agent_id": "x' OR '1'='1"}).json()["rows"] == []
+    assert ask.get(URL, params={"first": FIRST, "where.agent_id": "x' OR '1'='1"}).json()["rows"] == []
     people = ask.get("/relations/lab.people/rows", params={"where.price": "1.5"}).json()["rows"]
     assert people == [{"id": 1, "score": 0.5, "price": "1.5", "at": "2026-11-01T12:00:00Z"}]
 
@@ -91,19 +92,20 @@ def test_filters_are_values(ask: TestClient) -> None:
     ],
 )
 def test_forms(ask: TestClient, form: dict[str, Any], read: Any) -> None:
-    query = {"first": DATE, "columns": "checkpoint_id,global_step"}
+    query = {"first": FIRST, "columns": "checkpoint_id,global_step"}
     rows = ask.get(URL, params=query).json()["rows"]
     answer = ask.get(URL, params={**query, **form.get("params", {})}, headers=form.get("headers", {}))
     assert read(io.BytesIO(answer.content)).to_dicts() == rows
 
 
 def test_json_has_every_value_as_gaelp_query_writes_it() -> None:
-    moment = dt.datetime(2026, 11, 1, 12, 30, 0, 120000)
+    moment = dt.datetime(2026, 11, 1, 12, 30, 0, 120000, dt.UTC)
     frame = pl.DataFrame(
         {
             "text": ["a", None], "whole": [2**63 - 1, None], "part": [float("nan"), 1e300], "bytes": [b"\xff", None],
-            "yes": [True, None], "day": [dt.date(1, 1, 1), None], "moment": [moment, moment.replace(microsecond=0)],
-            "utc": [moment.replace(tzinfo=dt.UTC), None], "time": [dt.time(1, 2, 3, 4), None],
+            "yes": [True, None], "day": [dt.date(1, 1, 1), None],
+            "moment": [moment.replace(tzinfo=None), moment.replace(microsecond=0, tzinfo=None)],
+            "utc": [moment, None], "time": [dt.time(1, 2, 3, 4), None],
             "price": [Decimal("1.500000000"), Decimal(0)], "list": [[float("inf")], []], "record": [{"at": moment}, None],
         }
     )  # fmt: skip
@@ -123,18 +125,18 @@ def test_everything_that_is_wrong_is_told_at_once(ask: TestClient) -> None:
     assert "many" not in message
     assert "first: names no days" in told(ask.get(URL), 400)
     assert "did you mean 'training.checkpoints'" in told(ask.get("/relations/training.checkpoint/rows"), 404)
-    assert "last: is before `first`" in told(ask.get(URL, params={"first": NEXT_DAY, "last": DATE}), 400)
+    assert "last: is before `first`" in told(ask.get(URL, params={"first": SECOND, "last": FIRST}), 400)
     assert "no slices of dates" in told(ask.get("/relations/lab.people/rows?first=2026-11-01"), 400)
     assert "takes none of the forms" in told(
-        ask.get(URL, params={"first": DATE}, headers={"Accept": "image/png"}), 400
+        ask.get(URL, params={"first": FIRST}, headers={"Accept": "image/png"}), 400
     )
     assert "there is nothing here" in told(ask.get("/nowhere"), 404)
     assert told(ask.post(URL), 405)
 
 
 def test_a_page_is_of_the_rows_that_it_was_made_for(ask: TestClient) -> None:
-    page = ask.get(URL, params={"first": DATE, "limit": 1}).json()["next"]
-    assert "is not a page of these rows" in told(ask.get(URL, params={"first": NEXT_DAY, "page": page}), 400)
+    page = ask.get(URL, params={"first": FIRST, "limit": 1}).json()["next"]
+    assert "is not a page of these rows" in told(ask.get(URL, params={"first": SECOND, "page": page}), 400)
 
 
 def test_sensitive_columns_and_what_is_made_of_them_are_withheld(platform: Platform, keys: Keys) -> None:

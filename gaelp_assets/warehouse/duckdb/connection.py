@@ -7,6 +7,7 @@ that takes longer than a writer can wait goes on at a copy (see `answer`).
 
 from __future__ import annotations
 
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,10 @@ COPY_SECONDS: Final = 0.4
 """How long a writer that waits has to wait for the copy at which a question goes on. What takes longer is not copied."""
 TURN_SECONDS: Final = 0.3
 """How long a question waits for a writer before it looks for a copy of what the file held before."""
+_TELL_SECONDS: Final = 10.0
+"""After which a writer says for whom it waits; then after twice as long, and so on."""
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+_log: Final = logging.getLogger(__name__)
 _NO_SPACE = re.compile(
     r"no space left|disk (is )?full|file too large|max_temp_directory_size|quota exceeded", re.I
 )
@@ -71,11 +76,18 @@ class HeldElsewhereError(TransientError):
 
 
 class DuckDBFile:
-    """Connections to one DuckDB file, each under its lock; `lock_timeout` in seconds is the longest that one waits."""
+    """Connections to one DuckDB file, each under its lock.
 
-    def __init__(self, file: Path, lock_timeout: float) -> None:
+    Args:
+        file: the warehouse.
+        lock_timeout: the longest that one waits, in seconds.
+        holder_timeout: the longest that a writer waits for another program that keeps the file open; as long, if left out.
+    """
+
+    def __init__(self, file: Path, lock_timeout: float, *, holder_timeout: float | None = None) -> None:
         self.file = file
         self._timeout = lock_timeout
+        self._holder_timeout = lock_timeout if holder_timeout is None else holder_timeout
         self._turns = FairFileLock(file, lock_timeout)
         self._versions = Versions(file)
         self._snapshots = Snapshots(file)
@@ -225,37 +237,46 @@ class DuckDBFile:
                 with suppress(duckdb.Error):
                     con.rollback()
                 raise
-            self._versions.committing()
+            self._tell(self._versions.committing)
             con.commit()
 
     def _open_to_write(self, stack: ExitStack, purpose: str) -> duckdb.DuckDBPyConnection:
         """The only connection. While another program holds the file open, the turn is given back now and then, for those that can read."""
-        deadline = time.monotonic() + self._timeout
+        began = time.monotonic()
+        tell_after, pause = _TELL_SECONDS, TURN_SECONDS
         while True:
             with ExitStack() as attempt:
                 attempt.enter_context(self._turns.acquire(write=True, purpose=purpose))
                 try:
-                    until = min(deadline, time.monotonic() + TURN_SECONDS)
+                    until = time.monotonic() + min(TURN_SECONDS, self._holder_timeout)
                     con = attempt.enter_context(self._session(self._writer, purpose, until))
-                except HeldElsewhereError:
-                    if time.monotonic() >= deadline:
+                except HeldElsewhereError as error:
+                    waited = time.monotonic() - began
+                    if waited >= self._holder_timeout:
                         raise
+                    if waited >= tell_after:
+                        tell_after *= 2
+                        _log.warning("%s", error)
                 else:
                     stack.push(attempt.pop_all())
                     return con
-            time.sleep(TURN_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Tells readers what they can copy, while a writer has the file open; and removes the copies that are left of killed ones."""
+        self._snapshots.sweep()
+        self._tell(self._versions.opened)
         try:
+            yield
+        finally:
+            self._tell(self._versions.committing)
             self._snapshots.sweep()
-            self._versions.opened()
-            try:
-                yield
-            finally:
-                self._versions.committing()
-                self._snapshots.sweep()
+
+    def _tell(self, tell: Callable[[], None]) -> None:
+        try:
+            tell()
         except OSError as error:
             problem = Problem(f"cannot tell readers of a change: {error.strerror}", str(self.file))
             raise of_the_system(error, problem) from error
@@ -269,7 +290,7 @@ class DuckDBFile:
         """
         try:
             yield
-            self._versions.committing()
+            self._tell(self._versions.committing)
             con.commit()
         except duckdb.Error as error:
             con.rollback()
@@ -317,7 +338,7 @@ class DuckDBFile:
         found = _HOLDER.search(message)
         who = f"{found['program']} (process {found['pid']})" if found else "another program"
         return Problem(
-            f"waited {self._timeout:g} s to {purpose}; {who} holds the file open",
+            f"waits to {purpose}: {who} holds the file open",
             where=str(self.file),
             expected="no other program that keeps the warehouse open",
             remedy="Close it there, and ask with `gaelp query`, `gaelp_assets.frames` or `gaelp serve`: these keep no load waiting.",

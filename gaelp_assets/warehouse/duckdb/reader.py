@@ -17,7 +17,7 @@ from gaelp_assets.warehouse.duckdb import schema
 from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form, widened_select
 from gaelp_assets.warehouse.duckdb.dialect import quote
-from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
+from gaelp_assets.warehouse.duckdb.engine import HOLDER_TIMEOUT, LOCK_TIMEOUT, DuckDBEngine
 from gaelp_assets.warehouse.duckdb.interrupts import ended_after
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
@@ -41,8 +41,15 @@ _NUMERIC_DIGITS: Final = Context(prec=38)
 class DuckDBReader(DuckDBEngine):
     """Keeps `reader.Reader`."""
 
-    def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
-        super().__init__(file, catalog, lock_timeout=lock_timeout)
+    def __init__(
+        self,
+        file: Path,
+        catalog: Catalog,
+        *,
+        lock_timeout: float = LOCK_TIMEOUT,
+        holder_timeout: float = HOLDER_TIMEOUT,
+    ) -> None:
+        super().__init__(file, catalog, lock_timeout=lock_timeout, holder_timeout=holder_timeout)
         self._notices = DriftNotices()
 
     @property

@@ -205,3 +205,26 @@ def test_a_full_disk_costs_the_copy_and_not_the_answer(
     with file.reading("read"), file._copy_for_me() as copy:
         assert copy is None
     assert file.answer("ask", count) == 2
+
+
+def test_a_notebook_that_held_the_file_open_failed_loads_and_kept_queries_waiting(
+    file: DuckDBFile,
+    asking: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(connection, "_TELL_SECONDS", 0.0)
+    held = "import duckdb, sys; con = duckdb.connect(sys.argv[1], read_only=True); print('held', flush=True); input()"
+    notebook = subprocess.Popen(
+        [sys.executable, "-c", held, str(file.file)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert notebook.stdout is not None
+    assert notebook.stdout.readline() == "held\n"
+    waiting = asking.submit(load, DuckDBFile(file.file, 0.1, holder_timeout=LONG_WAIT))
+    while not caplog.records:
+        assert not waiting.done()
+    assert f"(process {notebook.pid}) holds the file open" in caplog.text
+    assert DuckDBFile(file.file, LONG_WAIT).answer("ask", count) == 2
+    notebook.communicate("\n")
+    waiting.result(LONG_WAIT)
+    assert file.answer("ask", count) == 3
