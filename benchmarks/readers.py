@@ -1,4 +1,4 @@
-"""A long query beside loads, each in a process of its own: how long the longest load waits, and how much longer the query takes.
+"""A long query beside loads, each in a process of its own: how long a load waits for its turn, and how much longer the query takes.
 
     python -m benchmarks.readers --sizes 0.1 1
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import tempfile
 import time
 from collections.abc import Sequence
@@ -57,17 +58,18 @@ def ask(home: str, sql: str, ready: Any, stop: Any, told: Any) -> None:
 
 
 def load(file: Path, rows: int) -> float:
-    """Commits so many rows; the seconds that it took, with what was waited."""
+    """Commits so many rows; the seconds that it waited for its turn."""
     began = time.monotonic()
     with DuckDBFile(file, 600).writing("load") as con:
+        waited = time.monotonic() - began
         con.execute(
             f"INSERT INTO filler.loaded SELECT i, md5(i::VARCHAR), random() FROM range({rows}) AS t(i)"
         )
-    return time.monotonic() - began
+    return waited
 
 
 def beside(home: Path, sql: str, rows: int, pause: float, *, again: bool) -> tuple[list[float], list[float]]:
-    """Loads beside a query until it has its answer, or beside many for ten loads: seconds of the loads, and of the answers."""
+    """Loads beside a query until it has its answer, or beside many for ten loads: seconds that loads waited, and of the answers."""
     ready, told = SPAWN.Event(), SPAWN.SimpleQueue()
     stop = SPAWN.Event() if again else None
     reader = SPAWN.Process(target=ask, args=(str(home), sql, ready, stop, told))
@@ -81,7 +83,7 @@ def beside(home: Path, sql: str, rows: int, pause: float, *, again: bool) -> tup
             stop.set()
             break
         time.sleep(pause)
-    answers = told.get()
+    answers = told.get() if stop is not None or reader.exitcode == 0 else [float("inf")]
     reader.join()
     return loads, answers
 
@@ -100,6 +102,7 @@ def measure(gigabytes: float, outer: int, rows: Sequence[int]) -> dict[str, Any]
         found: dict[str, Any] = {
             "gigabytes": file.stat().st_size / 2**30,
             "query_alone": alone,
+            "processors_busy": os.getloadavg()[0],
             "rows_of_a_load": {},
         }
         for each in rows:
@@ -107,15 +110,14 @@ def measure(gigabytes: float, outer: int, rows: Sequence[int]) -> dict[str, Any]
             loads, answers = beside(home, sql, each, 0.5, again=False)
             others, short = beside(home, SHORT, each, 0.1, again=True)
             found["rows_of_a_load"][each] = {
-                "load_alone": max(undisturbed),
-                "longest_load_beside_the_query": max(loads),
+                "longest_wait_of_a_load_alone": max(undisturbed),
+                "longest_wait_of_a_load_beside_the_query": max(loads),
                 "query_beside_loads": answers[0],
                 "loads": len(loads),
-                "longest_load_beside_short_queries": max(others),
+                "longest_wait_of_a_load_beside_short_queries": max(others),
                 "longest_short_query": max(short),
                 "short_queries": len(short),
             }
-        found["left_over"] = [path.name for path in home.glob("*.snapshots")]
         return found
 
 
@@ -123,7 +125,7 @@ def main() -> None:
     """Measures, prints and notes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1.0], help="of the file, in GiB")
-    parser.add_argument("--outer", type=int, default=700, help="how long the query is, in millions of rows")
+    parser.add_argument("--outer", type=int, default=500, help="how long the query is, in millions of rows")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 1_000_000], help="of a load")
     options = parser.parse_args()
     found = [measure(size, options.outer, options.rows) for size in options.sizes]

@@ -142,23 +142,31 @@ class DuckDBFile:
         """
         spent = 0.0
         patience: float | None = TURN_SECONDS
+        copy_first = False
         while self.exists():
             with ExitStack() as held:
                 began = time.monotonic()
-                copy: Path | None
+                copy: Path | None = None
                 try:
                     with self.reading(purpose, patience=patience) as con:
-                        try:
-                            with ended_after(con, time_limit, self._turns.writer_waits):
-                                return work(con)
-                        except GaveWayError:
-                            copy = held.enter_context(self._copy_for_me())
-                        spent += time.monotonic() - began
+                        if copy_first:
+                            copy = held.enter_context(self._copy_for_me(writer_waits=False))
+                        if copy is None:
+                            try:
+                                with ended_after(con, time_limit, self._turns.writer_waits):
+                                    return work(con)
+                            except GaveWayError:
+                                if not copy_first:
+                                    copy = held.enter_context(self._copy_for_me(writer_waits=True))
                 except NoTurnError:
                     if patience is None:
                         raise
                     patience = None
                     copy = held.enter_context(self._copy_beside_a_writer())
+                else:
+                    # What could not be copied while a writer waited may be in the time until the next one does.
+                    copy_first = not copy_first
+                    spent += time.monotonic() - began
                 if copy is not None:
                     instance = Instance(copy, read_only=True)
                     deadline = time.monotonic() + self._timeout
@@ -170,12 +178,23 @@ class DuckDBFile:
             return work(con)
 
     @contextmanager
-    def _copy_for_me(self) -> Iterator[Path | None]:
-        """The copy of what the file holds, for one who has a turn to read: as far as the writer that waits can wait."""
+    def _copy_for_me(self, *, writer_waits: bool) -> Iterator[Path | None]:
+        """The copy of what the file holds, for one who has a turn to read: as far as a writer that waits can wait."""
         version = self._versions.now()
         name = None if version is None or version.turn is not None else version.name
-        until = time.monotonic() + COPY_SECONDS
-        with self._snapshots.held(name, lambda rest: time.monotonic() + rest > until) as copy:
+        since = time.monotonic() if writer_waits else None
+
+        def too_long(rest: float) -> bool:
+            nonlocal since
+            if not self._turns.writer_waits():
+                since = None
+                return False
+            now = time.monotonic()
+            if since is None:
+                since = now
+            return now > since and now - since + rest > COPY_SECONDS
+
+        with self._snapshots.held(name, too_long) as copy:
             yield copy
 
     @contextmanager

@@ -22,7 +22,7 @@ from filelock import FileLock, ReadWriteLock, Timeout
 
 from gaelp_assets.warehouse.duckdb.instance import BESIDE
 
-_PIECE: Final = 32 << 20
+_PIECE: Final = 8 << 20
 _ENDING: Final = ".duckdb"
 _OUTSIDE: Final = "-"
 _POLL_SECONDS: Final = 0.005

@@ -136,28 +136,50 @@ def test_a_copy_during_which_a_writer_began_to_commit_is_not_used(
         assert not copies(file)
 
 
-def test_a_file_that_takes_too_long_to_copy_is_asked_again_after_the_load(
+def test_a_file_that_takes_too_long_to_copy_is_copied_between_loads(
     file: DuckDBFile, asking: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "COPY_SECONDS", -1.0)
+    question = Question()
+    answer = ask(asking, file, question)
+    assert question.asked.wait(LONG_WAIT)
+    load(file, 3)
+    assert question.again.wait(LONG_WAIT)
+    assert len(copies(file)) == 1
+    load(file)
+    question.go_on.set()
+    assert answer.result(LONG_WAIT) == 5, "of the later version, whole"
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no room for any copy."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+
+
+@pytest.mark.usefixtures("no_room")
+def test_where_there_is_no_room_for_a_copy_a_question_is_asked_again_after_the_load(
+    file: DuckDBFile, asking: ThreadPoolExecutor
+) -> None:
     question = Question()
     question.go_on.set()
     answer = ask(asking, file, question)
     assert question.asked.wait(LONG_WAIT)
     load(file, 3)
-    assert answer.result(LONG_WAIT) == 5, "of the later version, whole"
+    assert answer.result(LONG_WAIT) == 5
+    assert not copies(file)
 
 
+@pytest.mark.usefixtures("no_room")
 def test_a_question_that_finds_no_pause_between_loads_is_given_up(
-    file: DuckDBFile, asking: ThreadPoolExecutor, monkeypatch: pytest.MonkeyPatch
+    file: DuckDBFile, asking: ThreadPoolExecutor
 ) -> None:
-    monkeypatch.setattr(connection, "COPY_SECONDS", -1.0)
     question = Question(endless=100)
     answer = asking.submit(DuckDBFile(file.file, 0.3).answer, "ask", question)
     assert question.asked.wait(LONG_WAIT)
     while not answer.done():
         load(file)
-    with pytest.raises(TransientError, match="too large to be copied while they wait"):
+    with pytest.raises(TransientError, match="loads came again and again"):
         answer.result()
 
 
@@ -187,7 +209,7 @@ DuckDBFile(Path(sys.argv[1]), 60).answer("ask", work)
 
 def test_a_copy_took_duckdbs_lock_from_those_of_the_same_process_that_read(file: DuckDBFile) -> None:
     """To close any descriptor of a file gives up all of a process's locks of it."""
-    with file.reading("read"), file._copy_for_me() as copy:
+    with file.reading("read"), file._copy_for_me(writer_waits=True) as copy:
         assert copy is not None
         other = subprocess.run(
             [sys.executable, "-c", "import duckdb, sys; duckdb.connect(sys.argv[1])", str(file.file)],
@@ -196,15 +218,6 @@ def test_a_copy_took_duckdbs_lock_from_those_of_the_same_process_that_read(file:
             check=False,
         )
     assert "Could not set lock" in other.stderr
-
-
-def test_a_full_disk_costs_the_copy_and_not_the_answer(
-    file: DuckDBFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
-    with file.reading("read"), file._copy_for_me() as copy:
-        assert copy is None
-    assert file.answer("ask", count) == 2
 
 
 def test_a_notebook_that_held_the_file_open_failed_loads_and_kept_queries_waiting(
