@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--environments", type=int, default=10)
     parser.add_argument("--rows", type=int, default=1000, help="of a slice")
     parser.add_argument(
-        "--beside", type=int, default=20, help="dates of the slices that are loaded meanwhile"
+        "--beside", type=int, default=20, help="dates of the slices that are loaded beside the answers"
     )
     options = parser.parse_args()
     text = json.dumps(measure(options.dates, options.environments, options.rows, options.beside), indent=2)

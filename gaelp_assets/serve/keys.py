@@ -137,7 +137,7 @@ class _File:
 
 
 class _Changing:
-    """The keys while nobody else changes them, read anew."""
+    """The keys while nobody else changes them, read once more."""
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys

@@ -1,6 +1,6 @@
 """Where a page of rows begins, as a token that an answer names and the next request gives back. Pure.
 
-Rows are in the order of the relation's key, and a page begins after the last key of the one before: rows that are loaded meanwhile move
+Rows are in the order of the relation's key, and a page begins after the last key of the one before: rows that are loaded between move
 none of the others. Where the key is not to be seen, or there is none, rows are in the order of all columns that can be compared, and a page
 begins after so many rows, which holds for one version of the warehouse.
 """

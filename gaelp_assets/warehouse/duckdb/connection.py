@@ -128,7 +128,7 @@ class DuckDBFile:
         """What `work` makes of a connection that only reads, all of one version; neither it nor a load waits long for the other.
 
         While no writer waits, it works on the file. When one does, it is interrupted, and called again at a copy of the file. Where a
-        writer has its turn, it is called at a copy of what was committed last. A file that is too large to be copied meanwhile is read
+        writer has its turn, it is called at a copy of what was committed last. A file that is too large to be copied in that time is read
         in a later turn, from the beginning.
 
         Args:
