@@ -88,7 +88,7 @@ def beside(home: Path, sql: str, rows: int, pause: float, *, again: bool) -> tup
     return loads, answers
 
 
-def measure(gigabytes: float, outer: int, rows: Sequence[int]) -> dict[str, Any]:
+def measure(gigabytes: float, outer: int, rows: Sequence[int], pause: float) -> dict[str, Any]:
     """The figures of a warehouse of that size."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -107,7 +107,7 @@ def measure(gigabytes: float, outer: int, rows: Sequence[int]) -> dict[str, Any]
         }
         for each in rows:
             undisturbed = [load(file, each) for _ in range(3)]
-            loads, answers = beside(home, sql, each, 0.5, again=False)
+            loads, answers = beside(home, sql, each, pause, again=False)
             others, short = beside(home, SHORT, each, 0.1, again=True)
             found["rows_of_a_load"][each] = {
                 "longest_wait_of_a_load_alone": max(undisturbed),
@@ -127,8 +127,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=float, nargs="+", default=[0.1, 1.0], help="of the file, in GiB")
     parser.add_argument("--outer", type=int, default=500, help="how long the query is, in millions of rows")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000, 1_000_000], help="of a load")
+    parser.add_argument(
+        "--pause", type=float, default=2.0, help="seconds between two loads beside the long query"
+    )
     options = parser.parse_args()
-    found = [measure(size, options.outer, options.rows) for size in options.sizes]
+    found = [measure(size, options.outer, options.rows, options.pause) for size in options.sizes]
     text = json.dumps(found, indent=2)
     print(text)
     RESULTS.write_text(text + "\n")

@@ -49,7 +49,8 @@ def test_pages_and_filters(warehouse: Warehouse, stage: Stager, ask: TestClient)
     write(warehouse, EVERY_TYPE, [stage(EVERY_TYPE, encode([row, {"id": 2}]))])
 
     query: dict[str, Any] = {"first": "2026-11-20", "environment": ["CartPole-v1", "Taxi-v4"], "limit": 2}
-    found, page = [], None
+    found: list[list[tuple[str, int]]] = []
+    page = None
     while page is not None or not found:
         answer = ask.get(
             "/relations/lab.episodes/rows", params={**query, **({"page": page} if page else {})}
