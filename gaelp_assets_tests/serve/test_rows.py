@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -14,9 +15,11 @@ from fastapi.testclient import TestClient
 
 from gaelp_assets.operations.json_values import json_value
 from gaelp_assets.platform import Platform
+from gaelp_assets.serve.asking import asked
 from gaelp_assets.serve.forms import FORMS
 from gaelp_assets.serve.keys import Keys
 from gaelp_assets.serve.limits import Limits
+from gaelp_assets.serve.statement import key_of, statement
 from gaelp_assets_tests.platforms import DATE, ENVIRONMENT, TABLE
 from gaelp_assets_tests.serve.conftest import NEXT_DAY, ROWS, client
 
@@ -154,6 +157,15 @@ def test_sensitive_columns_and_what_is_made_of_them_are_withheld(platform: Platf
     assert (columns["shown"]["withheld"], columns["id"]["withheld"]) == (True, False)
     both = client(platform, keys, key=all_).get("/relations/lab.people/rows?where.name=Ann").json()["rows"]
     assert [row["name"] for row in both] == ["Ann"]
+
+
+def test_a_key_that_is_withheld_is_in_no_page_and_no_order(platform: Platform) -> None:
+    people = platform.catalog["lab.people"]
+    withheld = frozenset({"id"})
+    assert key_of(people, frozenset()) == ("id",)
+    assert key_of(people, withheld) is None
+    text, _ = statement(asked(people, withheld, [], most_rows=5), withheld)
+    assert "id" not in re.findall(r"`(\w+)`", text)
 
 
 def test_an_answer_that_has_not_changed_is_not_sent_again(platform: Platform, ask: TestClient) -> None:
