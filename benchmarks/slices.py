@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Final, TypeAlias, TypedDict
 
@@ -45,10 +46,13 @@ class Figures(TypedDict):
     medians: dict[str, tuple[float, float]]
 
 
-def write_slices(gateway: Path, dates: int, environments: int, rows: int) -> int:
-    """Puts one file for each slice into `cloud_ready/`, each row with a key of its own; the number of lines."""
-    lines = episodes(dates * environments * rows)
-    for number in range(dates):
+def write_slices(gateway: Path, dates: int, environments: int, rows: int, *, before: int = 0) -> int:
+    """Puts one file for each slice into `cloud_ready/`, each row with a key of its own; the number of lines.
+
+    Those of `before` dates have been written already, and are left out.
+    """
+    lines = islice(episodes((before + dates) * environments * rows), before * environments * rows, None)
+    for number in range(before, before + dates):
         date = LAST - dt.timedelta(days=number)
         for place in range(environments):
             environment = f"Bench{place:04d}-v1"

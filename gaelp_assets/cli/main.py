@@ -21,6 +21,7 @@ from gaelp_assets.cli import (
     gateway,
     query,
     render,
+    serve,
     session,
 )
 from gaelp_assets.cli.exits import EXIT_PROBLEM, EXIT_REJECTED, EXIT_TRY_AGAIN
@@ -167,6 +168,7 @@ app.command()(config.config)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")
 app.add_typer(gateway.app, name="gateway")
+app.add_typer(serve.app, name="serve")
 app.add_typer(dead_letter.app, name="dead-letter")
 
 

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import polars as pl
 
@@ -64,13 +64,14 @@ def writer_for(path: Path) -> Callable[[pl.DataFrame], None]:
     return write
 
 
-def _write_csv(frame: pl.DataFrame, path: Path) -> None:
+def write_csv(frame: pl.DataFrame, to: Path | IO[bytes]) -> None:
+    """Writes the frame as CSV, with a line of its columns' names."""
     texts = [
         pl.Series(name, [None if value is None else _text(value) for value in frame[name]], dtype=pl.String)
         for name, dtype in frame.schema.items()
         if dtype.is_nested() or dtype in (pl.Binary, pl.Duration, pl.Float64)
     ]
-    frame.with_columns(texts).write_csv(path)
+    frame.with_columns(texts).write_csv(to)
 
 
 def _write_json(frame: pl.DataFrame, path: Path) -> None:
@@ -98,7 +99,7 @@ def _write_arrow(frame: pl.DataFrame, path: Path) -> None:
 
 ENDINGS: Final[Mapping[str, Writer]] = {
     ".arrow": _write_arrow,
-    ".csv": _write_csv,
+    ".csv": write_csv,
     ".json": _write_json,
     ".ndjson": _write_ndjson,
     ".parquet": _write_parquet,

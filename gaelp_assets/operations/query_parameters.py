@@ -10,6 +10,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from decimal import Decimal
 from typing import Final
 
@@ -95,17 +96,30 @@ def _names(sql: str) -> dict[str, str]:
     return names
 
 
-def _value(type_: str | None, text: str, where: str) -> ParameterScalar | Problem:
-    if type_ is None:
-        type_ = _type_by_looks(text)
-    parse = _TYPES.get(type_.upper())
+def value_of(type_: str, text: str, where: str) -> ParameterScalar | Problem:
+    """The value that a text says, of that one of GoogleSQL's types; or what is wrong with it, at that place.
+
+    >>> value_of("DATE", "2026-11-20", "first")
+    datetime.date(2026, 11, 20)
+    """
+    parse = _TYPES.get(type_)
     if parse is None:
         return unknown("type", type_, _TYPES, where=where)
     try:
         return parse[1](text)
     except (ValueError, OverflowError):
-        as_text = f"If a text is meant: {where}:STRING=..." if type_.upper() != "STRING" else ""
-        return Problem(f"the value is no {type_.upper()}", where, parse[0], as_text)
+        return Problem(f"the value is no {type_}", where, parse[0])
+
+
+def _value(type_: str | None, text: str, where: str) -> ParameterScalar | Problem:
+    if type_ is None:
+        type_ = _type_by_looks(text)
+    if type_.upper() not in _TYPES:
+        return unknown("type", type_, _TYPES, where=where)
+    found = value_of(type_.upper(), text, where)
+    if isinstance(found, Problem) and type_.upper() != "STRING":
+        return replace(found, remedy=f"If a text is meant: {where}:STRING=...")
+    return found
 
 
 def _type_by_looks(text: str) -> str:

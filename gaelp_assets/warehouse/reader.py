@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 import polars as pl
 
 from gaelp_assets.catalog import Relation, Slice
-from gaelp_assets.errors import Problem
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.quotas import Limits, QuotaLeft
 from gaelp_assets.warehouse.schema.model import Dataset, ObjectType, RelationPlan, SchemaScope
@@ -45,13 +45,17 @@ class Cost:
     bytes_billed: int | None = None
 
 
-def took_too_long(seconds: float) -> Problem:
-    """The problem of a query that was given up after that time."""
-    return Problem(
-        f"the query was given up: it took longer than {seconds:g} s",
-        expected="an answer within GAELP_QUERY_SECONDS",
-        remedy="Read fewer days or columns, ask a relation that is computed already, or raise GAELP_QUERY_SECONDS.",
-    )
+class TooSlowError(GaelpError):
+    """A query was given up after so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(
+            Problem(
+                f"the query was given up: it took longer than {seconds:g} s",
+                expected="an answer within GAELP_QUERY_SECONDS",
+                remedy="Read fewer days or columns, ask a relation that is computed already, or raise GAELP_QUERY_SECONDS.",
+            )
+        )
 
 
 @dataclass(frozen=True)
@@ -115,6 +119,10 @@ class Reader(Protocol):
         time_limit: float | None = None,
     ) -> pd.DataFrame:
         """The same as a pandas frame, with the types that `pandas-gbq` chooses: a FLOAT's NULL is NaN."""
+        ...
+
+    def version(self) -> str | None:
+        """Another text whenever the rows may be others; None where the engine does not tell without work. Costs next to nothing."""
         ...
 
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:

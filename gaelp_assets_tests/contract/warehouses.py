@@ -40,7 +40,8 @@ LETTERS: Final = "SELECT batch_id, line_number, byte_offset, raw, reasons, repla
 def _duckdb(place: Path, catalog: Catalog, lock_timeout: float) -> Warehouse:
     from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 
-    return DuckDBWarehouse(place / "warehouse.duckdb", catalog, lock_timeout=lock_timeout)
+    file = place / "warehouse.duckdb"
+    return DuckDBWarehouse(file, catalog, lock_timeout=lock_timeout, holder_timeout=lock_timeout)
 
 
 def _bigquery(place: Path, catalog: Catalog, _: float) -> Warehouse:

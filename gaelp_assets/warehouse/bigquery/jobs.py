@@ -16,7 +16,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.settings import BigQueryAddress
 from gaelp_assets.warehouse.bigquery import errors, retry
 from gaelp_assets.warehouse.bigquery.resources import Resource, clean_labels
-from gaelp_assets.warehouse.reader import took_too_long
+from gaelp_assets.warehouse.reader import TooSlowError
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
@@ -176,7 +176,7 @@ class Jobs:
         except GaelpError:
             # What BigQuery says of a job that it has ended is a text, which nothing promises.
             if time_limit is not None and time.monotonic() >= began + time_limit:
-                raise GaelpError(took_too_long(time_limit)) from None
+                raise TooSlowError(time_limit) from None
             raise
 
     def load(

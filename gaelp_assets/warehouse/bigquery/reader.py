@@ -103,6 +103,9 @@ class BigQueryReader(BigQueryEngine):
         job = self._run(self._answerable(sql), "query", parameters or {}, labels or {}, time_limit=time_limit)
         return pandas_of(self._jobs, job)
 
+    def version(self) -> None:
+        """Each table would have to be asked."""
+
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""
         sql, parameters = slice_query(self._catalog[LEDGER], relation, slice_)

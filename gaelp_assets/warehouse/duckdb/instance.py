@@ -26,7 +26,7 @@ MEMORY_LIMIT: Final = "320MB"
 NAME: Final = "warehouse"
 """Of the attached database; what is stored in the file does not mention it."""
 # What a writer that was killed can leave beside the file, for the next one that opens it (DuckDB 2.0.0).
-_BESIDE: Final = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
+BESIDE: Final = ("", ".wal", ".wal.checkpoint", ".wal.recovery")
 
 
 class _Made:
@@ -94,7 +94,7 @@ class Instance:
         made = duckdb.connect(":memory:", config=self._config())
         if self._read_only:
             # A query has no business with other files; a write reads the staged ones.
-            beside = [f"{self._file}{ending}" for ending in _BESIDE] if self._file is not None else []
+            beside = [f"{self._file}{ending}" for ending in BESIDE] if self._file is not None else []
             made.execute("SET allowed_paths = $paths", {"paths": beside})
             made.execute("SET enable_external_access = false")
         return made

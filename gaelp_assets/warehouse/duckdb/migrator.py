@@ -33,8 +33,10 @@ class DuckDBMigrator(DuckDBEngine):
         """Makes these relations, and those that derived ones among them read, fit for rows of the catalogue's shape."""
         ordered = with_upstream(self._catalog, with_ledgers(self._catalog, relations))
         if self._file.exists():
-            with self._file.reading("look for changes of the catalogue") as con:
-                plans = schema.compared(con, ordered, self._tables, SchemaScope.ROWS)
+            plans = self._file.answer(
+                "look for changes of the catalogue",
+                lambda con: schema.compared(con, ordered, self._tables, SchemaScope.ROWS),
+            )
             if all(planned.status is Status.UNCHANGED for planned in plans):
                 return
         with self._file.writing("create relations") as con:

@@ -14,10 +14,11 @@ import polars as pl
 from gaelp_assets.catalog import Catalog, Field, Relation, Slice
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.warehouse.duckdb import schema
-from gaelp_assets.warehouse.duckdb.connection import ended_after, scalar
+from gaelp_assets.warehouse.duckdb.connection import scalar
 from gaelp_assets.warehouse.duckdb.ddl import empty_select, table_name, wanted_form, widened_select
 from gaelp_assets.warehouse.duckdb.dialect import quote
-from gaelp_assets.warehouse.duckdb.engine import LOCK_TIMEOUT, DuckDBEngine
+from gaelp_assets.warehouse.duckdb.engine import HOLDER_TIMEOUT, LOCK_TIMEOUT, DuckDBEngine
+from gaelp_assets.warehouse.duckdb.interrupts import ended_after
 from gaelp_assets.warehouse.duckdb.pandas import pandas_frame
 from gaelp_assets.warehouse.ledger import LEDGER, slice_query
 from gaelp_assets.warehouse.notices import DriftNotices
@@ -40,8 +41,15 @@ _NUMERIC_DIGITS: Final = Context(prec=38)
 class DuckDBReader(DuckDBEngine):
     """Keeps `reader.Reader`."""
 
-    def __init__(self, file: Path, catalog: Catalog, *, lock_timeout: float = LOCK_TIMEOUT) -> None:
-        super().__init__(file, catalog, lock_timeout=lock_timeout)
+    def __init__(
+        self,
+        file: Path,
+        catalog: Catalog,
+        *,
+        lock_timeout: float = LOCK_TIMEOUT,
+        holder_timeout: float = HOLDER_TIMEOUT,
+    ) -> None:
+        super().__init__(file, catalog, lock_timeout=lock_timeout, holder_timeout=holder_timeout)
         self._notices = DriftNotices()
 
     @property
@@ -75,7 +83,8 @@ class DuckDBReader(DuckDBEngine):
         # One row more tells whether there are others to be counted.
         most = row_limit + 1 if row_limit is not None and counting is not None else row_limit
         started = time.perf_counter()
-        with self._file.reading("query") as con, ended_after(con, time_limit):
+
+        def ask(con: duckdb.DuckDBPyConnection) -> tuple[pl.DataFrame, int | None]:
             self._notices.say(schema.compared(con, self._notices.due(read), self._tables, SchemaScope.ROWS))
             # A relation that is not what the catalogue says is read as it is: its columns are not known here.
             tables = None if self._notices.any_differs(read) else self._tables
@@ -89,10 +98,12 @@ class DuckDBReader(DuckDBEngine):
                 translated = to_duckdb(substitute(sql, substitutes), self._with(tables, substitutes))
                 translated = translated.strip().rstrip(";")
                 frame = _frame(con, _limited(translated, most), given)
-            total: int | None = frame.height
-            if row_limit is not None and frame.height == most:
-                total = None if counting is None else _count(con, translated, given, counting)
-                frame = frame.head(row_limit)
+            if row_limit is None or frame.height != most:
+                return frame, frame.height
+            total = None if counting is None else _count(con, translated, given, counting)
+            return frame.head(row_limit), total
+
+        frame, total = self._file.answer("query", ask, time_limit=time_limit)
         widened = frame.cast({name: _googlesql_width(dtype) for name, dtype in frame.schema.items()})
         return QueryResult(widened, Cost(seconds=time.perf_counter() - started), total)
 
@@ -107,13 +118,18 @@ class DuckDBReader(DuckDBEngine):
         """The result of one GoogleSQL SELECT with the types that `pandas-gbq` gives a frame."""
         return pandas_frame(self.query(sql, parameters, labels=labels, time_limit=time_limit).frame)
 
+    def version(self) -> str | None:
+        """The version that those tell who take turns, and the file's own state, which others change."""
+        return self._file.version()
+
     def ledger(self, relation: Relation, slice_: Slice) -> pl.DataFrame:
         """The ledger's rows of a slice in order of loading."""
         return self.query(*slice_query(self._catalog[LEDGER], relation, slice_)).frame
 
     def describe(self, relation: Relation) -> RelationState | None:
         """What the warehouse holds under the relation's name; None if nothing."""
-        with self._file.reading(f"describe {relation.id}") as con:
+
+        def look(con: duckdb.DuckDBPyConnection) -> RelationState | None:
             if relation.id not in schema.ids(con):
                 return None
             # A view whose table is gone is there all the same.
@@ -121,7 +137,9 @@ class DuckDBReader(DuckDBEngine):
             source = quote(made[relation.id]) if relation.id in made else table_name(relation)
             columns = con.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()
             rows = scalar(con, f"SELECT count(*) FROM {source}")
-        return RelationState({name: type_ for name, type_, *_ in columns}, rows)
+            return RelationState({name: type_ for name, type_, *_ in columns}, rows)
+
+        return self._file.answer(f"describe {relation.id}", look)
 
     def object_type(self, relation: Relation) -> ObjectType:
         """A table of each stored relation, a view of each other."""
@@ -129,8 +147,7 @@ class DuckDBReader(DuckDBEngine):
 
     def survey(self, datasets: Sequence[str]) -> Mapping[str, Dataset]:
         """The schemas of these names, and what lies in each."""
-        with self._file.reading("look for relations") as con:
-            return schema.survey(con, datasets)
+        return self._file.answer("look for relations", lambda con: schema.survey(con, datasets))
 
     def diff(
         self,
@@ -140,8 +157,10 @@ class DuckDBReader(DuckDBEngine):
         jobs: int = 1,  # noqa: ARG002 - one look at the file tells of all of them
     ) -> list[RelationPlan]:
         """What brings each of these relations up to the catalogue."""
-        with self._file.reading("look for changes of the catalogue") as con:
-            return schema.compared(con, relations, self._tables, scope)
+        return self._file.answer(
+            "look for changes of the catalogue",
+            lambda con: schema.compared(con, relations, self._tables, scope),
+        )
 
     def quota_left(self) -> None:
         """A file sets no limits."""

@@ -86,8 +86,10 @@ def test_reading_opens_the_file_for_reading_only(tmp_path: Path, monkeypatch: py
     reading = DuckDBFile.reading
 
     @contextmanager
-    def noted(file: DuckDBFile, purpose: str) -> Iterator[duckdb.DuckDBPyConnection]:
-        with reading(file, purpose) as con:
+    def noted(
+        file: DuckDBFile, purpose: str, *, patience: float | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
+        with reading(file, purpose, patience=patience) as con:
             modes.append(
                 con.execute("SELECT readonly FROM duckdb_databases() WHERE path IS NOT NULL").fetchall()
             )
