@@ -116,7 +116,7 @@ class Writer:
                 not batch.final
                 and sum(waiting.episodes for waiting in self._queue) + batch.episodes > WAITING_EPISODES
             ):
-                self._lost("episodes", batch.episodes, "the gateway cannot be written, and no more can wait")
+                self._count_ended(batch, "the gateway cannot be written, and no more can wait")
                 for block in batch.sealed:
                     block.ended = []
             self._queue.append(batch)
@@ -163,13 +163,18 @@ class Writer:
                 if not self._due():
                     return
                 continue
+            # Told once it is known what becomes of the batch: one that is lost as a whole is counted as a whole.
+            missing: list[tuple[str, int, str]] = []
             try:
-                self._write(batch)
+                self._write(batch, lambda *told: missing.append(told))
             except GaveUp:
                 self._count_lost(batch, "the gateway could not be written")
             except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the loop goes on
                 _LOG.warning("a flush could not be made into rows, and is lost: %r", error, exc_info=error)
                 self._count_lost(batch, "their flush could not be made into rows")
+            else:
+                for told in missing:
+                    self._lost(*told)
             finally:
                 with self._changed:
                     self.busy = False
@@ -178,18 +183,21 @@ class Writer:
                 return
 
     def _count_lost(self, batch: Batch, why: str) -> None:
-        self._lost("episodes", batch.episodes, why)
-        # Episodes that were spoilt before were counted then.
-        steps = sum(episode.length for block in batch.sealed for episode in block.ended if episode.recorded)
-        self._lost("transitions", steps, why)
+        self._count_ended(batch, why)
         self._lost("files", len(batch.whole), why)
 
-    def _write(self, batch: Batch) -> None:
+    def _count_ended(self, batch: Batch, why: str) -> None:
+        self._lost("episodes", batch.episodes, why)
+        ended = [episode for block in batch.sealed for episode in block.ended]
+        steps = sum(episode.length for episode in ended if episode.recorded or episode.spoilt)
+        self._lost("transitions", steps, why)
+
+    def _write(self, batch: Batch, lost: Lost) -> None:
         self._part += 1
         part = self._part
         folder = f"{self._refs.folder}/a{self._refs.attempt}"
-        ended, going = self._ongoing.take(batch.sealed, part, self._lost)
-        written = [*batch.whole, *files(self._refs, f"p{part:06d}", ended, self._lost)]
+        ended, going = self._ongoing.take(batch.sealed, part, lost)
+        written = [*batch.whole, *files(self._refs, f"p{part:06d}", ended, lost)]
         steps = journal.packed_pieces(going)
         if steps is not None:
             self._create(f"{folder}/p{part:06d}.steps", steps)
