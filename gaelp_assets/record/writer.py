@@ -163,18 +163,17 @@ class Writer:
                 if not self._due():
                     return
                 continue
-            # Told once it is known what becomes of the batch: one that is lost as a whole is counted as a whole.
-            missing: list[tuple[str, int, str]] = []
             try:
-                self._write(batch, lambda *told: missing.append(told))
+                missing = self._write(batch)
             except GaveUp:
                 self._count_lost(batch, "the gateway could not be written")
             except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the loop goes on
                 _LOG.warning("a flush could not be made into rows, and is lost: %r", error, exc_info=error)
                 self._count_lost(batch, "their flush could not be made into rows")
             else:
-                for told in missing:
-                    self._lost(*told)
+                # Only now is it known that the batch is not lost as a whole, and counted as a whole.
+                for kind, count, why in missing:
+                    self._lost(kind, count, why)
             finally:
                 with self._changed:
                     self.busy = False
@@ -192,7 +191,13 @@ class Writer:
         steps = sum(episode.length for episode in ended if episode.recorded or episode.spoilt)
         self._lost("transitions", steps, why)
 
-    def _write(self, batch: Batch, lost: Lost) -> None:
+    def _write(self, batch: Batch) -> list[tuple[str, int, str]]:
+        """Writes the batch; what of it is not recorded: of what, how many, why."""
+        missing: list[tuple[str, int, str]] = []
+
+        def lost(kind: str, count: int, why: str) -> None:
+            missing.append((kind, count, why))
+
         self._part += 1
         part = self._part
         folder = f"{self._refs.folder}/a{self._refs.attempt}"
@@ -211,13 +216,14 @@ class Writer:
             self._attempt(partial(journal.publish, self._store, source, file.name))
         if batch.final:
             self._attempt(lambda: settle(self._store, self._refs.folder, self._refs.attempt, batch.state))
-            return
+            return missing
         needed = {one for parts in self._ongoing.parts.values() for one in parts}
         gone = [f"{folder}/p{one:06d}.steps" for one in self._steps if one not in needed]
         self._steps = [one for one in self._steps if one in needed]
         gone += [self._previous] if self._previous else []
         self._previous = name
         self._attempt(lambda: journal.remove(self._store, gone))
+        return missing
 
     def _journal(
         self, batch: Batch, part: int, written: Sequence[File], going: Sequence[Told]
