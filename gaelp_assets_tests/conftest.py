@@ -34,6 +34,11 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+def pytest_unconfigure() -> None:
+    """What libraries complain of at the end of a process is theirs, and not that it was frozen."""
+    gc.unfreeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def emulator_that_stays_small() -> Iterator[None]:
     """What a module's tests left in BigQuery's emulator goes with the module."""
