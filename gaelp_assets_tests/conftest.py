@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -20,8 +21,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "bigquery" in parameters.values() or "emulator" in item.path.parts:
             item.add_marker(pytest.mark.emulator)
     # The longest modules first: workers take modules in their order, and one that begins a long one at the end works on alone.
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    slow, served = (
+        {item.path for item in items if item.get_closest_marker(marker)} for marker in ("slow", "emulator")
+    )
+    items.sort(key=lambda item: (item.path not in slow, item.path not in served))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays: no search for reference cycles walks it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """What libraries complain of at the end of a process is theirs, and not that it was frozen."""
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module", autouse=True)

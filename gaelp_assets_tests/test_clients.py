@@ -10,7 +10,7 @@ from gaelp_assets.clients import bigquery_client, storage_client
 from gaelp_assets.ingest.load import load_slice
 from gaelp_assets.platform import read_catalog
 from gaelp_assets.settings import load_settings
-from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
+from gaelp_assets_tests.contract.gcs_server import GcsServer, collected_connections
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, ndjson, rows
 from resources.platform import platform_resource
 
@@ -35,7 +35,7 @@ def test_an_emulator_of_bigquery_is_not_reached_through_dagster_gcp(monkeypatch:
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_file_in_a_bucket_is_loaded_and_archived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    with GcsServer().running() as server:
+    with collected_connections(), GcsServer().running() as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         settings = load_settings(
             {"GAELP_HOME": str(tmp_path), "GAELP_GATEWAY": f"gs://{server.bucket}/exports"}
@@ -51,4 +51,3 @@ def test_a_file_in_a_bucket_is_loaded_and_archived(tmp_path: Path, monkeypatch: 
         assert sent.name.startswith("sent/training/checkpoints/date=2026-11-01/environment=CartPole-v1/a~")
         rebuilt = load_slice(platform, platform.catalog[relation_id], slice_, run_id="test", rebuild=True)
         assert rebuilt.total("loaded") == 2
-    collect_connections()

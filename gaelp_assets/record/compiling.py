@@ -165,7 +165,7 @@ def _sound(recorded: list[Told], lost: Lost) -> tuple[list[Told], Piece | None]:
     for one in recorded:
         if one.episode.final is None or sum(len(piece.rewards) for piece in one.pieces) != one.episode.length:
             lost("transitions", one.episode.length, "steps are missing")
-            one.episode.recorded = False
+            one.episode.spoil()
         else:
             kept.append(one)
     if not kept:
@@ -186,7 +186,7 @@ def _sound(recorded: list[Told], lost: Lost) -> tuple[list[Told], Piece | None]:
             sound.append(one)
         else:
             lost("transitions", one.episode.length, "a number that is not finite")
-            one.episode.recorded = False
+            one.episode.spoil()
     return sound, _joined(sound) if sound else None
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gaelp_assets.catalog.slices import ENVIRONMENT_ID_ADVICE, ENVIRONMENT_ID_WORDS, parse_environment
 from gaelp_assets.errors import GaelpError, Problem, unknown
 from gaelp_assets.record.spaces import environment_id
-from gaelp_assets.record.values import lower_snake, plain, text
+from gaelp_assets.record.values import lower_snake, plain, word
 
 ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,199}")
 RUN_LENGTH: Final = 160
@@ -130,7 +130,7 @@ def purpose(text: str) -> str:
 
 def hyperparameters(given: Mapping[str, Any] | None) -> dict[str, Any]:
     """As JSON keeps them."""
-    return {text(str(name)): plain(value) for name, value in (given or {}).items()}
+    return {word(name): plain(value) for name, value in (given or {}).items()}
 
 
 def default_agent(algorithm: str, parameters: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ def plain(value: object) -> object:
     Another process makes the same of it: sets are sorted, and no address of an object is told.
     """
     if isinstance(value, Mapping):
-        return {text(str(key)): plain(item) for key, item in value.items()}
+        return {word(key): plain(item) for key, item in value.items()}
     if isinstance(value, np.ndarray | np.generic):
         return plain(value.tolist())
     if isinstance(value, set | frozenset):
@@ -40,6 +40,11 @@ def plain(value: object) -> object:
         return str(value)
     if value is None or isinstance(value, bool | int):
         return value
+    return word(value)
+
+
+def word(value: object) -> str:
+    """A value as a text, or what names one: no address of an object is told."""
     return text(value if isinstance(value, str) else _ADDRESS.sub("", str(value)))
 
 

@@ -116,7 +116,7 @@ class Writer:
                 not batch.final
                 and sum(waiting.episodes for waiting in self._queue) + batch.episodes > WAITING_EPISODES
             ):
-                self._lost("episodes", batch.episodes, "the gateway cannot be written, and no more can wait")
+                self._count_ended(batch, "the gateway cannot be written, and no more can wait")
                 for block in batch.sealed:
                     block.ended = []
             self._queue.append(batch)
@@ -164,12 +164,16 @@ class Writer:
                     return
                 continue
             try:
-                self._write(batch)
+                missing = self._write(batch)
             except GaveUp:
                 self._count_lost(batch, "the gateway could not be written")
             except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, the loop goes on
                 _LOG.warning("a flush could not be made into rows, and is lost: %r", error, exc_info=error)
                 self._count_lost(batch, "their flush could not be made into rows")
+            else:
+                # Only now is it known that the batch is not lost as a whole, and counted as a whole.
+                for kind, count, why in missing:
+                    self._lost(kind, count, why)
             finally:
                 with self._changed:
                     self.busy = False
@@ -178,18 +182,27 @@ class Writer:
                 return
 
     def _count_lost(self, batch: Batch, why: str) -> None:
-        self._lost("episodes", batch.episodes, why)
-        # Episodes that were spoilt before were counted then.
-        steps = sum(episode.length for block in batch.sealed for episode in block.ended if episode.recorded)
-        self._lost("transitions", steps, why)
+        self._count_ended(batch, why)
         self._lost("files", len(batch.whole), why)
 
-    def _write(self, batch: Batch) -> None:
+    def _count_ended(self, batch: Batch, why: str) -> None:
+        self._lost("episodes", batch.episodes, why)
+        ended = [episode for block in batch.sealed for episode in block.ended]
+        steps = sum(episode.length for episode in ended if episode.recorded or episode.spoilt)
+        self._lost("transitions", steps, why)
+
+    def _write(self, batch: Batch) -> list[tuple[str, int, str]]:
+        """Writes the batch; what of it is not recorded: of what, how many, why."""
+        missing: list[tuple[str, int, str]] = []
+
+        def lost(kind: str, count: int, why: str) -> None:
+            missing.append((kind, count, why))
+
         self._part += 1
         part = self._part
         folder = f"{self._refs.folder}/a{self._refs.attempt}"
-        ended, going = self._ongoing.take(batch.sealed, part, self._lost)
-        written = [*batch.whole, *files(self._refs, f"p{part:06d}", ended, self._lost)]
+        ended, going = self._ongoing.take(batch.sealed, part, lost)
+        written = [*batch.whole, *files(self._refs, f"p{part:06d}", ended, lost)]
         steps = journal.packed_pieces(going)
         if steps is not None:
             self._create(f"{folder}/p{part:06d}.steps", steps)
@@ -203,13 +216,14 @@ class Writer:
             self._attempt(partial(journal.publish, self._store, source, file.name))
         if batch.final:
             self._attempt(lambda: settle(self._store, self._refs.folder, self._refs.attempt, batch.state))
-            return
+            return missing
         needed = {one for parts in self._ongoing.parts.values() for one in parts}
         gone = [f"{folder}/p{one:06d}.steps" for one in self._steps if one not in needed]
         self._steps = [one for one in self._steps if one in needed]
         gone += [self._previous] if self._previous else []
         self._previous = name
         self._attempt(lambda: journal.remove(self._store, gone))
+        return missing
 
     def _journal(
         self, batch: Batch, part: int, written: Sequence[File], going: Sequence[Told]

@@ -157,19 +157,19 @@ def test_ingest_ended_with_0_and_without_a_word_of_rejected_lines(tmp_path: Path
     assert "2 lines were rejected" in answer.stdout
     assert "2 rejected lines are open in all" in answer.stdout
     assert far in answer.stdout
-    assert json.loads(gaelp(tmp_path, "status", "--json").stdout)["out_of_range"] == [far]
+    assert json.loads(gaelp_here(tmp_path, "status", "--json").stdout)["out_of_range"] == [far]
     (tmp_path / "export_gateway" / far).unlink()
-    acknowledged = gaelp(tmp_path, "dead-letter", "acknowledge", "training.checkpoints")
+    acknowledged = gaelp_here(tmp_path, "dead-letter", "acknowledge", "training.checkpoints")
     assert "2 lines of training.checkpoints are acknowledged" in acknowledged.stdout, acknowledged.stderr
-    quiet = gaelp(tmp_path, "ingest")
+    quiet = gaelp_here(tmp_path, "ingest")
     assert quiet.returncode == 0
     assert "rejected lines are open" not in quiet.stdout
 
 
 def test_only_init_makes_a_gateway(tmp_path: Path) -> None:
-    answer = gaelp(tmp_path, "ingest")
+    answer = gaelp_here(tmp_path, "ingest")
     assert answer.returncode == 75
     assert "gaelp gateway init" in answer.stderr
     assert not (tmp_path / "export_gateway").exists()
-    assert gaelp(tmp_path, "gateway", "init").returncode == 0
-    assert gaelp(tmp_path, "status").returncode == 0
+    assert gaelp_here(tmp_path, "gateway", "init").returncode == 0
+    assert gaelp_here(tmp_path, "status").returncode == 0

@@ -13,7 +13,7 @@ import pytest
 from gaelp_assets.gateway import Stage, Store, StoredObject
 from gaelp_assets.gateway.stores.gcs import GcsStore
 from gaelp_assets.gateway.stores.local import LocalStore
-from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
+from gaelp_assets_tests.contract.gcs_server import GcsServer, collected_connections
 
 STORES: Final = ("local", "gcs")
 PREFIX: Final = "some/prefix"
@@ -30,11 +30,10 @@ def open_store(kind: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
     from google.cloud.storage import Client
 
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    with GcsServer().running() as server:
+    with collected_connections(), GcsServer().running() as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         with Client(project=None) as client:
             yield GcsStore(client, server.bucket, PREFIX, retry_seconds=5)
-    collect_connections()
 
 
 def put(store: Store, name: str, content: bytes = b"{}\n") -> StoredObject:

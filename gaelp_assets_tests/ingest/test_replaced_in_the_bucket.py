@@ -13,7 +13,7 @@ from google.cloud.storage import Client
 from gaelp_assets.gateway.stores.gcs_reader import CHUNK_BYTES
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import load_settings
-from gaelp_assets_tests.contract.gcs_server import GcsServer, collect_connections
+from gaelp_assets_tests.contract.gcs_server import GcsServer, collected_connections
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, load, ndjson, rows
 
 NAME = f"cloud_ready/training/checkpoints/{SLICE.path}/a.ndjson"
@@ -26,10 +26,9 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[GcsServer]:
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
-    with GcsServer().running() as server:
+    with collected_connections(), GcsServer().running() as server:
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", server.url)
         yield server
-    collect_connections()
 
 
 @pytest.fixture

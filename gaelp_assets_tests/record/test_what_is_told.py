@@ -133,6 +133,26 @@ def test_what_a_lost_gateway_dropped_was_counted_twice(
     assert recorder.dropped["transitions"] == 100
 
 
+class Endless(Telling):
+    """Its rewards are no finite numbers."""
+
+    def step(self, action: Any) -> Any:
+        observation, _, terminated, truncated, info = super().step(action)
+        return observation, math.inf, terminated, truncated, info
+
+
+def test_an_episode_without_a_finite_return_was_counted_twice_where_the_gateway_was_lost_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gaelp_assets.record.recorder.CLOSE_SECONDS", 0.1)
+    with record(tmp_path) as recorder:
+        env = RecordEnv(Endless(), recorder)
+        assert recorder.flush(wait=True)
+        monkeypatch.setattr(LocalStore, "create", lost)
+        play(env, 100)
+    assert (recorder.dropped["episodes"], recorder.dropped["transitions"]) == (40, 100)
+
+
 def lost(*_: object) -> None:
     raise OSError(28, "No space left on device")
 
@@ -141,6 +161,7 @@ AGENT = """
 from gaelp_assets.record.options import default_agent, hyperparameters
 def activation(): pass
 print(default_agent("ppo", hyperparameters({"f": activation, "o": object(), "names": {"a", "b", "c", "d"}})))
+print(default_agent("ppo", hyperparameters({activation: 1, "of": {activation: 2, 3: 4}})))
 """
 
 

@@ -21,7 +21,7 @@ from gaelp_assets.gateway.stores.gcs import GcsStore, make_client
 from gaelp_assets.gateway.stores.gcs_errors import account_of
 from gaelp_assets.gateway.stores.gcs_reader import CHUNK_BYTES
 from gaelp_assets.settings import GcsGateway, LocalGateway
-from gaelp_assets_tests.contract.gcs_server import Fault, GcsServer, collect_connections
+from gaelp_assets_tests.contract.gcs_server import Fault, GcsServer, collected_connections
 
 SMALL = b"small\n"
 # 17 MiB: a resumable upload of three chunks, read in three ranges.
@@ -39,8 +39,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("DISABLE_GCS_PYTHON_CLIENT_OTEL_BUCKET_METADATA", "true")
     slept = SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.01)), monotonic=time.monotonic)
     monkeypatch.setattr(retry_unary, "time", slept)
-    yield
-    collect_connections()
+    with collected_connections():
+        yield
 
 
 @pytest.fixture
