@@ -8,7 +8,7 @@ A check that cannot run ends with a warning and its reason: neither passed, nor 
 # Without `from __future__ import annotations`: Dagster compares the annotation of `context` with its classes, not with their names.
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +30,7 @@ from gaelp_assets.catalog.keys import names_slices, spans_slices
 from gaelp_assets.catalog.model import AssetCheckName, ForeignKey, RowSequence
 from gaelp_assets.catalog.slices import words
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.operations.lineage import hidden_columns, lineage_folder
 from gaelp_assets.warehouse.ranges import PartitionRange, together
 from resources.platform import PlatformResource
 
@@ -51,7 +52,11 @@ CheckOutcome = tuple[bool, Metadata]
 
 def checked(catalog: Catalog) -> list[Relation]:
     """The relations that have checks of what the warehouse holds: loaded tables, and derived relations that declare a key."""
-    return [r for r in catalog if r.is_loaded or (r.is_derived and (r.primary_key or r.foreign_keys))]
+    return [
+        r
+        for r in catalog
+        if r.is_loaded or (r.is_derived and (r.primary_key or r.foreign_keys or r.expect_no_rows))
+    ]
 
 
 def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) -> dg.AssetChecksDefinition:
@@ -85,6 +90,17 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
             lambda platform, found: sequences(platform, relation, found),
         )
 
+    if relation.expect_no_rows:
+        checks[AssetCheckName.NO_ROWS.value] = (
+            f"The slice has no row: each is a problem, by {', '.join(relation.primary_key)}.",
+            lambda platform, found: no_rows(
+                platform,
+                relation,
+                found,
+                hidden_columns(relation, catalog, lineage_folder(platform.settings)),
+            ),
+        )
+
     def in_warehouse(
         context: dg.AssetCheckExecutionContext, platform: PlatformResource
     ) -> Iterator[dg.AssetCheckResult]:
@@ -106,6 +122,42 @@ def warehouse_checks(relation: Relation, catalog: Catalog, first_date: dt.date) 
     ]
     # A relation's own step has no capitals.
     return check_step(f"{op_name(relation)}_CHECKS", specs, in_warehouse)
+
+
+def no_rows(
+    platform: "PlatformReader",
+    relation: Relation,
+    covered: Sequence[PartitionRange],
+    hidden: Collection[str] = (),
+) -> CheckOutcome:
+    """Counts the rows of a relation that should have none, and names the first `IDS_NAMED` by their keys, but for hidden columns."""
+    shown = [name for name in relation.primary_key if name not in hidden]
+    names = ", ".join(f"t.`{name}`" for name in shown) or "1 AS row"
+    rows = 0
+    first: list[dict[str, str]] = []
+    for scope in covered:
+        condition, parameters = scope.condition(relation, "t")
+        labels = {"asset": relation.id, "purpose": "no_rows"}
+        counted = platform.warehouse.query(
+            f"SELECT COUNT(*) AS n FROM {relation.quoted_id} AS t WHERE {condition}",
+            parameters,
+            labels=labels,
+        ).frame
+        found = int(counted.item())
+        if found and len(first) < IDS_NAMED:
+            order = ", ".join(str(place + 1) for place in range(max(len(shown), 1)))
+            frame = platform.warehouse.query(
+                f"SELECT {names} FROM {relation.quoted_id} AS t WHERE {condition} ORDER BY {order}",
+                parameters,
+                labels=labels,
+                row_limit=IDS_NAMED - len(first),
+            ).frame
+            first += [{name: str(value) for name, value in row.items()} for row in frame.to_dicts()]
+        rows += found
+    metadata: Metadata = {"rows": rows}
+    if first and shown:
+        metadata["problems"] = table(first, **dict.fromkeys(shown, "string"))
+    return rows == 0, metadata
 
 
 def _result(

@@ -52,6 +52,7 @@ class AssetCheckName(StrEnum):
     KEY_UNIQUENESS = "key_uniqueness"
     FOREIGN_KEYS = "foreign_keys"
     SEQUENCES = "sequences"
+    NO_ROWS = "no_rows"
 
 
 class CatalogModel(BaseModel):
@@ -277,6 +278,10 @@ class Relation(CatalogModel):
         default=(),
         description="of a relation in Python: the relations that its function is given, as DATASET.NAME",
     )
+    expect_no_rows: bool = Described(
+        default=False,
+        description="of a derived relation whose rows are problems: the asset check `no_rows` fails where there are any, and names some",
+    )
     retention_days: int | None = Described(
         default=None, ge=1, description="rows of older days are removed; all are kept if left out"
     )
@@ -367,6 +372,7 @@ DEFAULT_SEVERITY: Final[Mapping[AssetCheckName, Severity]] = {
     AssetCheckName.KEY_UNIQUENESS: "ERROR",
     AssetCheckName.FOREIGN_KEYS: "WARN",
     AssetCheckName.SEQUENCES: "ERROR",
+    AssetCheckName.NO_ROWS: "WARN",
 }
 
 # What the platform adds to every row that it loads.

@@ -109,6 +109,13 @@ def _kind_problems(relation: Relation) -> Iterable[Problem]:
         )
     if relation.measures and not derived:
         yield Problem(f"measures on a {relation.kind}", _where(relation, "measures"), "a derived relation")
+    if relation.expect_no_rows and not (derived and relation.primary_key):
+        found = f"a {relation.kind}" + (" without primary_key" if derived else "")
+        yield Problem(
+            f"expect_no_rows on {found}",
+            _where(relation, "expect_no_rows"),
+            "a derived relation with a key, by which its rows are named",
+        )
     yield from scope_problems(relation, relation.where())
     if relation.require_partition_filter and not (relation.is_loaded and relation.partitioning):
         found = "a table without partitioning" if relation.is_loaded else f"a {relation.kind}"

@@ -291,7 +291,7 @@ class TrainingRun:
                 "max_return": max(returns),
                 "mean_length": sum(len(episode.actions) for episode in episodes) / len(episodes),
                 "terminated_count": sum(episode.terminated for episode in episodes),
-                "truncated_count": sum(episode.truncated for episode in episodes),
+                "truncated_count": sum(episode.truncated and not episode.terminated for episode in episodes),
                 "normalisation_low": self.environment.random_return,
                 "normalisation_high": self.environment.reference_return,
                 "evaluated_at": timestamp(started),

@@ -189,6 +189,11 @@ def _evaluation_row(recorder: Recording, returns: list[float], told: Mapping[str
         raise ValueError("a length is no whole number greater than 0")
     if low is not None and high is not None and not -math.inf < float(low) < float(high) < math.inf:
         raise ValueError("normalisation is not two finite numbers, the lower one first")
+    cut_off = counted("truncated")
+    if cut_off is not None and counted("terminated") is not None:
+        # One that a time limit cuts off in its terminal state has ended once.
+        both = zip(told["truncated"], told["terminated"], strict=True)
+        cut_off = sum(bool(cut) and not bool(end) for cut, end in both)
     deterministic = told.get("deterministic")
     mean = math.fsum(returns) / len(returns)
     return {
@@ -205,7 +210,7 @@ def _evaluation_row(recorder: Recording, returns: list[float], told: Mapping[str
         "max_return": max(returns),
         "mean_length": None if lengths is None else float(sum(lengths) / len(lengths)),
         "terminated_count": counted("terminated"),
-        "truncated_count": counted("truncated"),
+        "truncated_count": cut_off,
         "normalisation_low": None if low is None else float(low),
         "normalisation_high": None if high is None else float(high),
     }

@@ -290,6 +290,18 @@ class _Queries:
                 )
             if found:
                 return items[found[0]].value, found[0] + 1
+        elif isinstance(item, exp.Column | exp.Dot):
+            # GoogleSQL takes the first name of a path for that of the SELECT list, too; DuckDB for the table's.
+            path: exp.Expr = item
+            while isinstance(path, exp.Dot):
+                path = path.this
+            first = path.parts[0].name if isinstance(path, exp.Column) else ""
+            if first and any(i.name and i.name.lower() == first.lower() for i in items):
+                self.expressions.wrong(
+                    f"GROUP BY a field of {first}, a name of the SELECT list",
+                    item,
+                    f"another name for the table, or for the column {first}",
+                )
         if is_constant(item):
             self.expressions.wrong(
                 "GROUP BY a literal", item, "a name, the number of a column, or an expression"

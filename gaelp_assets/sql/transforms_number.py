@@ -19,6 +19,8 @@ from gaelp_assets.sql.types import FLOAT64, INT64, NUMERIC, type_of
 
 _OVERFLOW: Final = "double overflow"
 _ARITHMETIC: Final = (exp.Add, exp.Sub, exp.Mul)
+_DEVIATIONS: Final = (exp.Stddev, exp.StddevPop, exp.StddevSamp)
+_AGGREGATES: Final = (exp.Sum, exp.Avg, *_DEVIATIONS)
 _LARGE: Final = f"{REFUSED}NUMERIC beyond what is computed exactly"
 _BILLIONTHS: Final = "CAST(_{0} * 1000000000 AS HUGEINT)"
 _BACK: Final = "CAST({0} AS DECIMAL(38, 0)) * CAST('0.000000001' AS DECIMAL(10, 9))"
@@ -161,13 +163,15 @@ def sum_(node: exp.Expr) -> exp.Expr:
 
 
 def finished(node: exp.Expr, over: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
-    """A SUM or AVG with GoogleSQL's type and overflow. `over` puts the window around an aggregate, if there is one.
+    """A SUM, AVG or STDDEV with GoogleSQL's type and overflow. `over` puts the window around an aggregate, if there is one.
 
-    DuckDB sums INT64 to INT128, and takes infinity for the sum of large FLOAT64.
+    DuckDB sums INT64 to INT128, and takes infinity for the sum of large FLOAT64, and of their squares.
     """
     value = node.this.expressions[0] if isinstance(node.this, exp.Distinct) else node.this
     kind, is_sum = type_of(value), isinstance(node, exp.Sum)
     whole = over(copied(node))
+    if isinstance(node, _DEVIATIONS) and kind != FLOAT64:
+        return whole
     if kind == INT64:
         return fill("CAST(_s AS BIGINT)", s=whole) if is_sum else whole
     if kind == NUMERIC:
@@ -178,7 +182,10 @@ def finished(node: exp.Expr, over: Callable[[exp.Expr], exp.Expr]) -> exp.Expr:
         return _numeric_division(total, fill("CAST(_n AS DECIMAL(38, 9))", n=count), "_b = 0 THEN NULL")
     if kind == FLOAT64:
         all_finite = over(fill("BOOL_AND(ISFINITE(_x))", x=value))
-        message = _OVERFLOW if is_sum else f"{REFUSED}AVG of numbers whose sum overflows"
+        if isinstance(node, _DEVIATIONS):
+            message = f"{REFUSED}STDDEV of numbers whose squares overflow"
+        else:
+            message = _OVERFLOW if is_sum else f"{REFUSED}AVG of numbers whose sum overflows"
         return guarded([("NOT ISFINITE(_s) AND _f", message)], "_s", s=whole, f=all_finite)
     if not is_sum:
         return whole
@@ -198,14 +205,14 @@ def over_of(node: exp.Expr) -> exp.Expr | None:
 
 
 def window(node: exp.Expr) -> exp.Expr:
-    """What a SUM or AVG over a window becomes as a whole."""
+    """What a SUM, AVG or STDDEV over a window becomes as a whole."""
 
     def over(aggregate: exp.Expr) -> exp.Expr:
         copy = copied(node)
         copy.set("this", aggregate)
         return copy
 
-    return finished(node.this, over) if isinstance(node.this, exp.Sum | exp.Avg) else node
+    return finished(node.this, over) if isinstance(node.this, _AGGREGATES) else node
 
 
 def round_(node: exp.Expr) -> exp.Expr:
@@ -379,6 +386,7 @@ TRANSFORMS: Final[Mapping[type[exp.Expr], Transform]] = {
     exp.SafeSubtract: safe_arithmetic("-"),
     exp.Sign: sign,
     exp.Sqrt: checked("_x < 0", "square root of a negative number", "SQRT(_x)"),
+    **dict.fromkeys(_DEVIATIONS, sum_),
     exp.Sub: arithmetic,
     exp.Sum: sum_,
     exp.Trunc: whole,

@@ -15,6 +15,7 @@ import duckdb
 import pytest
 
 from gaelp_assets.catalog import Catalog, Relation, load_catalog
+from gaelp_assets.catalog.model import stored_fields
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
 
@@ -82,7 +83,7 @@ def read(path: Path, relation: Relation) -> list[dict[str, Any]]:
 
 
 def _fill(connection: duckdb.DuckDBPyConnection, relation: Relation, name: str, path: Path | None) -> None:
-    types = {field.name: duckdb_type(field) for field in relation.fields}
+    types = {field.name: duckdb_type(field) for field in stored_fields(relation)}
     connection.execute(f"CREATE TABLE {name} ({', '.join(f'{quote(n)} {t}' for n, t in types.items())})")
     if path is None or not path.read_text(encoding="utf-8").strip():
         return

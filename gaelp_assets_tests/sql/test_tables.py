@@ -91,6 +91,10 @@ def test_columns_have_the_meaning_that_their_type_gives(
         ("SELECT score AS s FROM lab.runs WHERE s > 1", "unrecognised name s"),
         ("SELECT settings.lr FROM lab.runs", "JSON has no field lr.*JSON_VALUE"),
         ("SELECT run, run FROM lab.runs", "the result has two columns run"),
+        (
+            "SELECT runs.day, COUNT(*) AS runs FROM lab.runs AS runs GROUP BY runs.day",
+            "column 66: GROUP BY a field of runs, a name of the SELECT list; expected another name for the table",
+        ),
     ],
 )
 def test_what_bigquery_refuses_is_refused_with_its_place(sql: str, words: str) -> None:

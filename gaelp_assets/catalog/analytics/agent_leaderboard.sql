@@ -1,5 +1,6 @@
 -- The interquartile mean leaves out the DIV(runs, 4) best and worst runs, as scipy.stats.trim_mean(scores, 0.25) does.
--- The constant date satisfies tables that insist on a filter; evaluations are few.
+-- The constant date satisfies tables that insist on a filter; evaluations are few. Returns, bounds and scores beyond 1e290 count as that
+-- much: a sum or difference of greater ones is an error that would end the leaderboard of everyone.
 WITH recent AS (
   SELECT evaluations.*
   FROM training.evaluations AS evaluations
@@ -14,9 +15,9 @@ latest AS (
     recent.training_run_id,
     recent.date,
     recent.global_step,
-    recent.mean_return,
-    COALESCE(recent.normalisation_low, environments.normalisation_low) AS low,
-    COALESCE(recent.normalisation_high, environments.normalisation_high) AS high,
+    LEAST(GREATEST(recent.mean_return, -1e290), 1e290) AS mean_return,
+    LEAST(GREATEST(COALESCE(recent.normalisation_low, environments.normalisation_low), -1e290), 1e290) AS low,
+    LEAST(GREATEST(COALESCE(recent.normalisation_high, environments.normalisation_high), -1e290), 1e290) AS high,
     ROW_NUMBER() OVER (
       PARTITION BY recent.environment_id, recent.training_run_id
       ORDER BY recent.global_step DESC, recent.evaluated_at DESC, recent.evaluation_id
@@ -32,7 +33,7 @@ scored AS (
     date,
     global_step,
     mean_return,
-    (mean_return - low) / NULLIF(high - low, 0) AS score
+    LEAST(GREATEST(SAFE_DIVIDE(mean_return - low, high - low), -1e290), 1e290) AS score
   FROM latest
   WHERE age = 1
 ),

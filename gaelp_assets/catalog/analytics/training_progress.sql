@@ -1,5 +1,6 @@
 -- Aggregates alone, without arithmetic on them, and a constant date for a table that insists on a filter: a materialized view that
--- the warehouse can keep incrementally.
+-- the warehouse can keep incrementally. Returns that are beyond 1e290, or 1e145 where they are squared, count as that much: a sum of
+-- greater ones is an error that would end the views of everyone.
 SELECT
   date,
   environment_id,
@@ -8,9 +9,11 @@ SELECT
   DIV(global_step, 1000) AS step_bucket,
   COUNT(*) AS episodes,
   SUM(episode_length) AS steps,
-  SUM(episode_return) AS sum_return,
-  SUM(episode_return * episode_return) AS sum_squared_return,
-  AVG(episode_return) AS mean_return,
+  SUM(LEAST(GREATEST(episode_return, -1e290), 1e290)) AS sum_return,
+  SUM(
+    LEAST(GREATEST(episode_return, -1e145), 1e145) * LEAST(GREATEST(episode_return, -1e145), 1e145)
+  ) AS sum_squared_return,
+  AVG(LEAST(GREATEST(episode_return, -1e290), 1e290)) AS mean_return,
   MIN(episode_return) AS min_return,
   MAX(episode_return) AS max_return,
   AVG(episode_length) AS mean_length,

@@ -229,6 +229,7 @@ def test_an_error_that_quotes_no_value_was_cut_at_its_first_colon(message: str, 
     [
         ("SELECT 1 / 0 AS x", "division by zero"),
         ("SELECT SUM(score * 1e200 * 1e200) AS x FROM lab.episodes", "double overflow"),
+        ("SELECT STDDEV(x) AS s FROM UNNEST([1e200, 1.0]) AS x", "STDDEV of numbers whose squares overflow"),
         ("SELECT [1, 2, 3][OFFSET(5)] AS x", "array index out of bounds"),
         ("SELECT (SELECT 1 UNION ALL SELECT 2) AS x", "More than one row"),
         ("SELECT 9223372036854775807 + 1 AS x", "Overflow in addition"),

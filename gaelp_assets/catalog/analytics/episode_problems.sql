@@ -1,0 +1,111 @@
+-- Each episode's steps, summed up once. Rewards so great that their sum could overflow are left out of the sums, and the sums then not compared.
+WITH steps AS (
+  SELECT
+    t.date,
+    t.environment_id,
+    t.episode_id,
+    MIN(t.training_run_id) AS training_run_id,
+    MIN(t.agent_id) AS agent_id,
+    COUNT(*) AS steps,
+    MIN(t.step_index) AS first_step,
+    MAX(t.step_index) AS last_step,
+    COUNTIF(t.terminated OR t.truncated) AS ends,
+    MIN(IF(t.terminated OR t.truncated, t.step_index, NULL)) AS first_end,
+    LOGICAL_OR(t.terminated) AS terminated,
+    LOGICAL_OR(t.truncated) AS truncated,
+    COUNTIF(ABS(t.reward) > 1e90) AS great_rewards,
+    SUM(IF(ABS(t.reward) > 1e90, 0.0, t.reward)) AS reward_sum,
+    SUM(IF(ABS(t.reward) > 1e90, 0.0, ABS(t.reward))) AS reward_amount,
+    SUM(IF(ABS(t.reward) > 1e90, 0.0, t.reward * POW(agents.gamma, CAST(t.step_index AS FLOAT64)))) AS discounted_sum,
+    COUNTIF(ARRAY_LENGTH(t.observation) <> 0 AND ARRAY_LENGTH(t.observation) <> environments.observation_size) AS wrong_observations,
+    COUNTIF(ARRAY_LENGTH(t.action) <> environments.action_size) AS wrong_actions,
+    COUNTIF(
+      environments.action_count IS NOT NULL
+      AND (
+        t.action[SAFE_OFFSET(0)] < environments.first_action
+        OR t.action[SAFE_OFFSET(0)] >= environments.first_action + environments.action_count
+      )
+    ) AS actions_outside
+  FROM training.transitions AS t
+  LEFT JOIN (
+    SELECT
+      environment_id,
+      observation_size,
+      action_size,
+      action_count,
+      COALESCE(SAFE_CAST(JSON_VALUE(action_space, '$.start') AS INT64), 0) AS first_action
+    FROM training.environments
+  ) AS environments ON environments.environment_id = t.environment_id
+  LEFT JOIN (
+    SELECT
+      agent_id,
+      IF(gamma BETWEEN 0.0 AND 1.0, gamma, NULL) AS gamma
+    FROM (
+      SELECT agent_id, SAFE_CAST(JSON_VALUE(hyperparameters, '$.gamma') AS FLOAT64) AS gamma
+      FROM training.agents
+    )
+  ) AS agents ON agents.agent_id = t.agent_id
+  WHERE t.date >= DATE '2000-01-01'
+  GROUP BY t.date, t.environment_id, t.episode_id
+),
+compared AS (
+  SELECT
+    steps.*,
+    episodes.episode_return,
+    episodes.discounted_return,
+    episodes.episode_length,
+    episodes.episode_id IS NOT NULL AND NOT COALESCE(episodes.unfinished, FALSE) AS finished,
+    steps.great_rewards = 0 AND ABS(episodes.episode_return) <= 1e100 AS summable,
+    episodes.terminated AS episode_terminated,
+    episodes.truncated AS episode_truncated
+  FROM steps
+  LEFT JOIN training.episodes AS episodes
+    ON episodes.date = steps.date AND episodes.environment_id = steps.environment_id AND episodes.episode_id = steps.episode_id
+    AND episodes.date >= DATE '2000-01-01'
+),
+problems AS (
+  SELECT date, environment_id, episode_id, training_run_id, agent_id,
+    'steps_missing' AS problem, CAST(last_step + 1 AS FLOAT64) AS expected, CAST(steps AS FLOAT64) AS found
+  FROM compared
+  WHERE first_step <> 0 OR steps <> last_step + 1
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'no_single_end', 1.0, CAST(ends AS FLOAT64)
+  FROM compared
+  WHERE ends > 1 OR (finished AND ends = 0)
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id,
+    'step_after_end', CAST(first_end AS FLOAT64), CAST(last_step AS FLOAT64)
+  FROM compared
+  WHERE first_end < last_step
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'return_differs', reward_sum, episode_return
+  FROM compared
+  WHERE summable AND ABS(reward_sum - episode_return) > 0.000001 * (reward_amount + 1.0)
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'discounted_return_differs', discounted_sum, discounted_return
+  FROM compared
+  WHERE summable AND ABS(discounted_return) <= 1e100 AND ABS(discounted_sum - discounted_return) > 0.000001 * (reward_amount + 1.0)
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id,
+    'length_differs', CAST(steps AS FLOAT64), CAST(episode_length AS FLOAT64)
+  FROM compared
+  WHERE steps <> episode_length
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'ending_differs', CAST(NULL AS FLOAT64), CAST(NULL AS FLOAT64)
+  FROM compared
+  WHERE finished AND (terminated <> episode_terminated OR truncated <> episode_truncated)
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'observation_size', 0.0, CAST(wrong_observations AS FLOAT64)
+  FROM compared
+  WHERE wrong_observations > 0
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'action_size', 0.0, CAST(wrong_actions AS FLOAT64)
+  FROM compared
+  WHERE wrong_actions > 0
+  UNION ALL
+  SELECT date, environment_id, episode_id, training_run_id, agent_id, 'action_outside', 0.0, CAST(actions_outside AS FLOAT64)
+  FROM compared
+  WHERE actions_outside > 0
+)
+SELECT date, environment_id, episode_id, problem, training_run_id, agent_id, expected, found
+FROM problems
