@@ -18,6 +18,7 @@ CHAPTERS: Final = {
         "docs/serving",
         "docs/examples",
         "docs/views",
+        "docs/integrity",
         "docs/lineage",
         "docs/architecture",
         "docs/glossary",

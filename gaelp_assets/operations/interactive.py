@@ -22,6 +22,7 @@ from gaelp_assets.operations.panels import (
     PALETTE,
     WRONG,
     label,
+    marked_ends,
     only,
     values_of,
     whole,
@@ -191,7 +192,7 @@ def _crosses(data: alt.Chart, chart: Chart, x: Any, y: Any, **place: Any) -> lis
 
     if chart.marked is None:
         return []
-    cross = alt.Chart(data.data).transform_filter("indexof(shown, datum.series) >= 0 && datum.marked")
+    cross = alt.Chart(data.data).transform_filter("indexof(shown, datum.series) >= 0 && datum.crossed")
     shape = cross.mark_point(shape="cross", angle=45, size=80, filled=True, color=WRONG)
     return [shape.encode(x=x, y=y, tooltip=_tooltip(chart), **place)]
 
@@ -238,7 +239,8 @@ def _rows(
         part = only(frame, chart.series, value)
         if categories:
             part = part.filter(part[chart.x].is_in(categories, nulls_equal=True))
-        for row, strong in zip(part.rows(named=True), whole(part, chart.count), strict=True):
+        ends = marked_ends(part, chart)
+        for row, strong, end in zip(part.rows(named=True), whole(part, chart.count), ends, strict=True):
             y = _number(row[chart.y])
             point: dict[str, object] = {
                 "series": str(number),
@@ -250,7 +252,7 @@ def _rows(
             if chart.series is not None:
                 point["name"] = label(value)
             if chart.mark == "line":
-                point |= {"strong": y if strong else None, "alone": part.height == 1}
+                point |= {"strong": y if strong else None, "alone": part.height == 1, "crossed": end}
             if chart.low is not None and chart.high is not None:
                 low, high = row[chart.low], row[chart.high]
                 point |= {"low": _number(low), "high": _number(high)}
@@ -258,7 +260,9 @@ def _rows(
             if chart.count is not None:
                 point["count"] = row[chart.count]
             if chart.marked is not None:
-                point["marked"] = int(row[chart.marked] or 0)
+                marked = int(row[chart.marked] or 0)
+                point["marked"] = marked
+                point.setdefault("crossed", marked > 0)
             found.append(point)
     return found
 

@@ -84,6 +84,12 @@ def draw_panel(
         panel.spines[side].set_visible(False)
 
 
+def marked_ends(part: pl.DataFrame, chart: Chart) -> list[bool]:
+    """For each point of a line, whether it is crossed: the last of neighbours that are marked, since all of them would hide the line."""
+    marked = _marked(part, chart)
+    return [one and not after for one, after in zip(marked, [*marked[1:], False], strict=True)]
+
+
 def _draw_lines(
     panel: Axes, chart: Chart, frame: pl.DataFrame, series: Sequence[object], names: Sequence[str]
 ) -> None:
@@ -110,7 +116,7 @@ def _draw_lines(
                 _points(band[chart.x]), _points(band[chart.low]), _points(band[chart.high]),
                 color=color, alpha=0.15, linewidth=0,
             )  # fmt: skip
-        crossed = _crossed(part, chart)
+        crossed = part.filter(marked_ends(part, chart))
         if not crossed.is_empty():
             _cross(panel, _points(crossed[chart.x]), _points(crossed[chart.y]))
     if frame[chart.x].dtype.is_numeric():
@@ -147,7 +153,7 @@ def _draw_categories(
             panel.errorbar(
                 y, at, xerr=ranges, fmt="o", color=color, markersize=4, elinewidth=1.6, capsize=3, label=name
             )
-        crossed = _crossed(part.with_columns(pl.Series("_at", at)), chart)
+        crossed = part.with_columns(pl.Series("_at", at)).filter(_marked(part, chart))
         if not crossed.is_empty():
             _cross(panel, _points(crossed[chart.y]), crossed["_at"].to_list())
     ticks = panel.set_yticks(range(len(categories)), [label(value) for value in categories])
@@ -188,10 +194,10 @@ def _ranges(part: pl.DataFrame, chart: Chart) -> list[list[float]] | None:
     return [below, above]
 
 
-def _crossed(part: pl.DataFrame, chart: Chart) -> pl.DataFrame:
+def _marked(part: pl.DataFrame, chart: Chart) -> list[bool]:
     if chart.marked is None:
-        return part.clear()
-    return part.filter(part[chart.marked].cast(int).fill_null(0) > 0)
+        return [False] * part.height
+    return (part[chart.marked].cast(int).fill_null(0) > 0).to_list()
 
 
 def _cross(panel: Axes, x: list[Any], y: list[Any]) -> None:

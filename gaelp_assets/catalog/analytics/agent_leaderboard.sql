@@ -66,6 +66,20 @@ scores AS (
     MAX(date) AS last_date
   FROM ordered
   GROUP BY environment_id, agent_id
+),
+suspects AS (
+  SELECT environment_id, agent_id, training_run_id
+  FROM analytics.episode_problems
+  WHERE date >= DATE '2000-01-01'
+  UNION DISTINCT
+  SELECT environment_id, agent_id, training_run_id
+  FROM analytics.run_problems
+  WHERE environment_id IS NOT NULL
+),
+suspected AS (
+  SELECT environment_id, agent_id, COUNT(*) AS problem_runs
+  FROM suspects
+  GROUP BY environment_id, agent_id
 )
 SELECT
   scores.environment_id,
@@ -83,6 +97,8 @@ SELECT
   scores.mean_return,
   scores.iqm_return,
   scores.global_step,
-  scores.last_date
+  scores.last_date,
+  suspected.problem_runs
 FROM scores
 LEFT JOIN training.agents AS agents ON agents.agent_id = scores.agent_id
+LEFT JOIN suspected ON suspected.environment_id = scores.environment_id AND suspected.agent_id = scores.agent_id

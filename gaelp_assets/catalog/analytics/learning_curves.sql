@@ -47,6 +47,20 @@ points AS (
     AND reached.agent_id = runs.agent_id
     AND reached.training_run_id = runs.training_run_id
     AND reached.bucket = buckets.bucket
+),
+suspects AS (
+  SELECT environment_id, agent_id, training_run_id
+  FROM analytics.episode_problems
+  WHERE date >= DATE '2000-01-01'
+  UNION DISTINCT
+  SELECT environment_id, agent_id, training_run_id
+  FROM analytics.run_problems
+  WHERE environment_id IS NOT NULL
+),
+suspected AS (
+  SELECT environment_id, agent_id, COUNT(*) AS problem_runs
+  FROM suspects
+  GROUP BY environment_id, agent_id
 )
 SELECT
   points.environment_id,
@@ -58,8 +72,11 @@ SELECT
   MAX(points.run_mean_return) AS high_return,
   COUNTIF(points.is_there) AS runs,
   points.episodes,
-  COUNT(*) AS runs_total
+  COUNT(*) AS runs_total,
+  suspected.problem_runs
 FROM points
 -- An agent without a row of its own shows under its id.
 LEFT JOIN training.agents AS agents ON agents.agent_id = points.agent_id
-GROUP BY points.environment_id, agents.algorithm, points.agent_id, points.bucket, points.episodes
+LEFT JOIN suspected ON suspected.environment_id = points.environment_id AND suspected.agent_id = points.agent_id
+GROUP BY
+  points.environment_id, agents.algorithm, points.agent_id, points.bucket, points.episodes, suspected.problem_runs
