@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from gaelp_assets.cli.export_lookml import lookml
+from gaelp_assets.cli.export_minari import minari
 
 app = typer.Typer(no_args_is_help=True, help="Write what the platform holds in the form of other tools.")
 
@@ -15,3 +16,4 @@ def _export() -> None:
 
 
 app.command("lookml")(lookml)
+app.command("minari")(minari)

@@ -1,0 +1,385 @@
+"""`gaelp export minari`: the episodes of runs as a Minari dataset, in HDF5, as Minari 0.5 writes it (https://minari.farama.org).
+
+Episodes are read and written a part at a time: their number costs no memory. What is no whole episode is left out and counted. The dataset
+appears under its name when it is whole; what a killed export leaves lies beside it under a hidden name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import re
+import shutil
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
+from gaelp_assets.operations.lineage import hidden_columns, lineage_folder
+from gaelp_assets.platform_reader import PlatformReader
+from gaelp_assets.warehouse.ranges import PartitionRange
+
+if TYPE_CHECKING:
+    from gaelp_assets.warehouse.parameters import ParameterValue
+
+Array = NDArray[Any]
+Space = Mapping[str, Any]
+MINARI_VERSION: Final = "0.5.4"
+"""The version of the format: that of the Minari release that the datasets were compared with."""
+_ID: Final = re.compile(r"(?:(?:[A-Za-z0-9_-]+/)*)[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*-v[0-9]+")
+STEPS_AT_ONCE: Final = 100_000
+_NAMED: Final = 10
+_EPISODES: Final = "training.episodes"
+_TRANSITIONS: Final = "training.transitions"
+_READ: Final = ("observation", "action", "reward", "terminated", "truncated", "final_observation")
+
+
+@dataclass
+class Exported:
+    """What an export has written, and what it has left out, by the reason."""
+
+    folder: Path
+    episodes: int = 0
+    steps: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    """Episodes."""
+
+
+def export_minari(
+    platform: PlatformReader,
+    dataset_id: str,
+    runs: Sequence[str],
+    root: Path,
+    *,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> Exported:
+    """Writes a dataset that `minari.load_dataset` opens.
+
+    Args:
+        platform: what is read.
+        dataset_id: the dataset's name in Minari: `NAMESPACE/NAME-v0`, or `NAME-v0`.
+        runs: the ids of training runs, all of one environment.
+        root: the folder with Minari's datasets.
+        on_progress: is told the number of steps so far.
+
+    Raises:
+        GaelpError: the name is none or is taken, a run is not there, the runs are of several environments, a space has no such form,
+            no whole episode is there, or the folder cannot be written.
+    """
+    if not _ID.fullmatch(dataset_id):
+        expected = "NAME-vN or NAMESPACE/NAME-vN of letters, digits, _ and -, such as gaelp/cartpole-v0"
+        raise GaelpError(Problem(f"{dataset_id!r} is no id of a Minari dataset", expected=expected))
+    target = root / dataset_id
+    if target.exists():
+        remedy = "Take the next version, or remove it: what is exported once is not changed."
+        raise GaelpError(Problem("the dataset is there already", str(target), "an id that is free", remedy))
+    _refuse_hidden(platform)
+    episodes = _episodes(platform, runs)
+    environment = _environment(platform, episodes)
+    spaces = {name: environment[f"{name}_space"] for name in ("observation", "action")}
+    for name, space in spaces.items():
+        _leaves(space, f"{name}_space of {environment['environment_id']}")
+    unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
+    exported = Exported(target)
+    try:
+        (unfinished / "data").mkdir(parents=True)
+        _write(platform, episodes, spaces, unfinished / "data", exported, on_progress)
+        if not exported.episodes:
+            told = ", ".join(f"{count} {reason}" for reason, count in exported.left_out.items())
+            raise GaelpError(Problem("no whole episode to export", ", ".join(runs), "recorded steps", told))
+        _write_metadata(unfinished / "data", dataset_id, environment, spaces, exported, episodes)
+        unfinished.replace(target)
+    except OSError as error:
+        problem = Problem(f"cannot write the dataset: {error.strerror or type(error).__name__}", str(target))
+        raise of_the_system(error, problem) from error
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return exported
+
+
+def _refuse_hidden(platform: PlatformReader) -> None:
+    relation = platform.catalog[_TRANSITIONS]
+    hidden = hidden_columns(relation, platform.catalog, lineage_folder(platform.settings))
+    if found := sorted(hidden.intersection(_READ)):
+        raise GaelpError(
+            Problem(f"{', '.join(found)} is sensitive", relation.id, "columns that may leave the warehouse")
+        )
+
+
+def _episodes(platform: PlatformReader, runs: Sequence[str]) -> pl.DataFrame:
+    """The episodes of the runs, in the order in which they are exported."""
+    relation = platform.catalog[_EPISODES]
+    condition, parameters = _all_days(platform).condition(relation, "t")
+    frame = platform.warehouse.query(
+        "SELECT t.episode_id, t.date, t.environment_id, t.agent_id, t.training_run_id, t.seed, t.episode_length, t.unfinished, "
+        f"t.transitions_recorded FROM {relation.quoted_id} AS t WHERE {condition} AND t.training_run_id IN UNNEST(@runs) "
+        "ORDER BY t.training_run_id, t.date, t.episode_index, t.episode_id",
+        {**parameters, "runs": tuple(runs)},
+        labels={"asset": relation.id, "purpose": "export"},
+    ).frame
+    missing = [run for run in runs if run not in set(frame["training_run_id"])]
+    if missing:
+        known = platform.warehouse.query(
+            f"SELECT DISTINCT t.training_run_id FROM {relation.quoted_id} AS t WHERE {condition} ORDER BY 1",
+            parameters,
+            labels={"asset": relation.id, "purpose": "export"},
+            row_limit=10_000,
+        ).frame["training_run_id"].to_list()  # fmt: skip
+        raise GaelpError(*(unknown("run", run, _near(run, known), where=relation.id) for run in missing))
+    return frame
+
+
+def _near(run: str, known: Sequence[str]) -> Sequence[str]:
+    """Some of many known ones: those that are most alike first."""
+    close = difflib.get_close_matches(run, known, n=_NAMED, cutoff=0.3)
+    return [*close, *(other for other in known if other not in close)][:_NAMED]
+
+
+def _environment(platform: PlatformReader, episodes: pl.DataFrame) -> dict[str, Any]:
+    """The row of the runs' environment, with its spaces parsed."""
+    [*ids] = episodes["environment_id"].unique().sort().to_list()
+    if len(ids) != 1:
+        raise GaelpError(
+            Problem(
+                f"the runs are of {len(ids)} environments: {', '.join(ids)}",
+                expected="runs of one environment",
+            )
+        )
+    frame = platform.warehouse.query(
+        "SELECT environment_id, entry_point, parameters, max_episode_steps, reward_threshold, "
+        "nondeterministic, observation_space, action_space "
+        "FROM training.environments WHERE environment_id = @environment",
+        {"environment": ids[0]},
+        labels={"asset": "training.environments", "purpose": "export"},
+    ).frame
+    if frame.is_empty():
+        remedy = "Hand over its row: its spaces are the dataset's."
+        raise GaelpError(
+            Problem(f"no row of {ids[0]}", "training.environments", "the runs' environment", remedy)
+        )
+    row = frame.to_dicts()[0]
+    for name in ("parameters", "observation_space", "action_space"):
+        row[name] = json.loads(row[name]) if row[name] else {}
+    return row
+
+
+def _write(
+    platform: PlatformReader,
+    episodes: pl.DataFrame,
+    spaces: Mapping[str, Space],
+    folder: Path,
+    exported: Exported,
+    on_progress: Callable[[int], None],
+) -> None:
+    import h5py
+
+    with h5py.File(folder / "main_data.hdf5", "w", libver="latest", track_order=True) as file:
+        for part in _parts(episodes, exported):
+            frames = _steps(platform, part)
+            for row in part.iter_rows(named=True):
+                frame = frames.get(row["episode_id"])
+                reason = _why_not(row, frame)
+                if reason or frame is None:
+                    exported.left_out[reason] += 1
+                    continue
+                _write_episode(file, exported.episodes, row, frame, spaces)
+                exported.episodes += 1
+                exported.steps += frame.height
+            on_progress(exported.steps)
+
+
+def _parts(episodes: pl.DataFrame, exported: Exported) -> Iterator[pl.DataFrame]:
+    """Episodes with steps, some of one day and environment at a time."""
+    recorded = episodes["transitions_recorded"]
+    exported.left_out["without recorded steps"] += int((~recorded).sum())
+    whole = episodes.filter(recorded)
+    unfinished = whole["unfinished"].fill_null(value=False)
+    exported.left_out["unfinished"] += int(unfinished.sum())
+    exported.left_out = +exported.left_out
+    for _, of_day in whole.filter(~unfinished).group_by("training_run_id", "date", maintain_order=True):
+        number = of_day["episode_length"].cum_sum() // STEPS_AT_ONCE
+        for _, part in of_day.group_by(number, maintain_order=True):
+            yield part
+
+
+def _steps(platform: PlatformReader, part: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """The steps of these episodes of one day, by episode, in order."""
+    relation = platform.catalog[_TRANSITIONS]
+    day = part["date"][0]
+    condition, parameters = PartitionRange(day, day, part["environment_id"][0]).condition(relation, "t")
+    asked: dict[str, ParameterValue] = {**parameters, "episodes": tuple(part["episode_id"].to_list())}
+    columns = ", ".join(f"t.`{name}`" for name in ("episode_id", "step_index", *_READ))
+    frame = platform.warehouse.query(
+        f"SELECT {columns} FROM {relation.quoted_id} AS t WHERE {condition} AND t.episode_id IN UNNEST(@episodes) "
+        "ORDER BY t.episode_id, t.step_index",
+        asked,
+        labels={"asset": relation.id, "purpose": "export"},
+    ).frame
+    return {
+        str(key[0]): rows
+        for key, rows in frame.partition_by("episode_id", as_dict=True, maintain_order=True).items()
+    }
+
+
+def _why_not(row: Mapping[str, Any], frame: pl.DataFrame | None) -> str:
+    """Why an episode is left out; empty if it is whole."""
+    if frame is None:
+        return "without recorded steps"
+    if frame.height != row["episode_length"] or frame["step_index"][-1] != frame.height - 1:
+        return "with missing steps"
+    if not (frame["terminated"][-1] or frame["truncated"][-1]):
+        return "without an end"
+    if (frame["observation"].list.len() == 0).any() or not frame["final_observation"].list.len()[-1]:
+        return "whose observations are kept by reference"
+    return ""
+
+
+def _write_episode(
+    file: Any, number: int, row: Mapping[str, Any], frame: pl.DataFrame, spaces: Mapping[str, Space]
+) -> None:
+    group = file.create_group(f"episode_{number}", track_order=True)
+    group.attrs["id"] = number
+    group.attrs["total_steps"] = frame.height
+    if row["seed"] is not None:
+        group.attrs["seed"] = row["seed"]
+    last = frame["final_observation"].tail(1)
+    observations = _flat(pl.concat([frame["observation"], last.alias("observation")]))
+    _write_space(group, "observations", spaces["observation"], observations)
+    _write_space(group, "actions", spaces["action"], _flat(frame["action"]))
+    group.create_dataset("rewards", data=frame["reward"].to_numpy())
+    group.create_dataset("terminations", data=frame["terminated"].to_numpy())
+    group.create_dataset("truncations", data=frame["truncated"].to_numpy())
+
+
+def _flat(values: pl.Series) -> Array:
+    """Lists of one length as rows of numbers."""
+    return values.explode().to_numpy().reshape(len(values), -1)
+
+
+def _write_space(group: Any, name: str, space: Space, flat: Array) -> int:
+    """Writes the first columns of `flat` as values of the space; how many they are."""
+    if "spaces" in space:
+        inner = group.create_group(name, track_order=True)
+        used = 0
+        for key, part in _subspaces(space):
+            used += _write_space(
+                inner, key if space["type"] == "Dict" else f"_index_{key}", part, flat[:, used:]
+            )
+        return used
+    width = _width(space)
+    values = flat[:, :width].astype(_dtype(space)).reshape(len(flat), *_shape(space))
+    group.create_dataset(name, data=values)
+    return width
+
+
+def _leaves(space: Space, where: str) -> None:
+    """Nothing, if the space and its parts have a form as numbers.
+
+    Raises:
+        GaelpError: one of them has none.
+    """
+    kind = space.get("type")
+    if kind in {"Dict", "Tuple"}:
+        for _, part in _subspaces(space):
+            _leaves(part, where)
+    elif kind not in {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}:
+        expected = "Box, Discrete, MultiDiscrete or MultiBinary, in Dict and Tuple too"
+        raise GaelpError(Problem(f"a space of the type {kind!r}", where, expected))
+
+
+def _subspaces(space: Space) -> list[tuple[str, Space]]:
+    parts = space["spaces"]
+    return (
+        list(parts.items()) if isinstance(parts, dict) else [(str(n), part) for n, part in enumerate(parts)]
+    )
+
+
+def _shape(space: Space) -> tuple[int, ...]:
+    return () if space["type"] == "Discrete" else tuple(space["shape"])
+
+
+def _width(space: Space) -> int:
+    return math.prod(_shape(space))
+
+
+def _dtype(space: Space) -> str:
+    return str(space.get("dtype") or ("int8" if space["type"] == "MultiBinary" else "int64"))
+
+
+def minari_space(space: Space) -> dict[str, Any]:
+    """A space of the catalogue as Minari writes it."""
+    kind = space["type"]
+    if kind in {"Dict", "Tuple"}:
+        parts = [(key, minari_space(part)) for key, part in _subspaces(space)]
+        return {"type": kind, "subspaces": dict(parts) if kind == "Dict" else [part for _, part in parts]}
+    if kind == "Discrete":
+        return {"type": kind, "dtype": "int64", "start": space.get("start", 0), "n": space["n"]}
+    if kind == "MultiDiscrete":
+        start = space.get("start", np.zeros(_shape(space), int).tolist())
+        return {"type": kind, "dtype": _dtype(space), "nvec": space["nvec"], "start": start}
+    if kind == "MultiBinary":
+        return {"type": kind, "n": space.get("n", list(_shape(space)))}
+    bounds = {
+        name: _bound(space, name, infinite) for name, infinite in (("low", -math.inf), ("high", math.inf))
+    }
+    return {"type": kind, "dtype": _dtype(space), "shape": list(_shape(space)), **bounds}
+
+
+def _bound(space: Space, name: str, infinite: float) -> Any:
+    """A bound for each number: one that is the same everywhere is written once in the catalogue, and one that there is not as null."""
+    given = space.get(name)
+    filled = (
+        json.loads(json.dumps(given).replace("null", json.dumps(infinite))) if given is not None else infinite
+    )
+    return np.broadcast_to(np.asarray(filled, float), _shape(space)).astype(_dtype(space)).tolist()
+
+
+def _write_metadata(
+    folder: Path,
+    dataset_id: str,
+    environment: Mapping[str, Any],
+    spaces: Mapping[str, Space],
+    exported: Exported,
+    episodes: pl.DataFrame,
+) -> None:
+    metadata = {
+        "total_episodes": exported.episodes,
+        "total_steps": exported.steps,
+        "data_format": "hdf5",
+        "jpeg_encoding": False,
+        "observation_space": json.dumps(minari_space(spaces["observation"])),
+        "action_space": json.dumps(minari_space(spaces["action"])),
+        "dataset_size": round((folder / "main_data.hdf5").stat().st_size / 1e6, 1),
+        "dataset_id": dataset_id,
+        "algorithm_name": ", ".join(sorted(set(episodes["agent_id"]))),
+        "description": f"Exported by gaelp of the runs {', '.join(sorted(set(episodes['training_run_id'])))}.",
+        "minari_version": MINARI_VERSION,
+    }
+    if environment["entry_point"]:
+        metadata["env_spec"] = json.dumps(
+            {
+                "id": environment["environment_id"],
+                "entry_point": environment["entry_point"],
+                "reward_threshold": environment["reward_threshold"],
+                "nondeterministic": bool(environment["nondeterministic"]),
+                "max_episode_steps": environment["max_episode_steps"],
+                "order_enforce": True,
+                "disable_env_checker": False,
+                "kwargs": environment["parameters"],
+                "additional_wrappers": [],
+                "vector_entry_point": None,
+            }
+        )
+    (folder / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+
+
+def _all_days(platform: PlatformReader) -> PartitionRange:
+    return PartitionRange(platform.settings.first_date, platform.last_date)
