@@ -15,6 +15,7 @@ import dagster as dg
 
 from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
+from gaelp_assets.assets.portal import portal_assets
 from gaelp_assets.assets.set_aside import set_aside_asset
 from gaelp_assets.assets.tables import table_asset
 from gaelp_assets.assets.views import view_asset
@@ -23,6 +24,7 @@ from gaelp_assets.garbage import without_collections
 from gaelp_assets.settings import DuckDBAddress, LocalGateway, Settings, load_settings
 from resources.platform import platform_resource
 from sensors.ingest import cloud_ready_sensor
+from sensors.portal import portal_schedule
 from sensors.raw import raw_sensor
 from sensors.refresh import refresh_sensor
 
@@ -72,6 +74,8 @@ def _build(settings: Settings, catalog: Catalog) -> dg.Definitions:
         assets += [table_asset(relation, engine, settings.first_date) for relation in catalog.loaded]
         assets += [view_asset(relation, catalog, engine, settings) for relation in catalog.derived]
         known = {*catalog.relations, *catalog.set_aside}
+        portal = portal_assets(catalog, settings.first_date)
+        assets += portal
         assets += [
             set_aside_asset(found, known, engine, settings.first_date) for found in catalog.set_aside.values()
         ]
@@ -85,6 +89,7 @@ def _build(settings: Settings, catalog: Catalog) -> dg.Definitions:
                 cloud_ready_sensor(platform.open),
                 refresh_sensor(platform.open),
             ],
+            schedules=[portal_schedule()] if portal else [],
             resources={"platform": platform},
             executor=dg.in_process_executor,
         )

@@ -15,6 +15,7 @@ CHAPTERS: Final = {
         "docs/your-training-loop",
         "docs/recording",
         "docs/importing",
+        "docs/exporting",
         "docs/serving",
         "docs/examples",
         "docs/views",

@@ -58,6 +58,11 @@ def partitions_def(relation: Relation, first_date: dt.date) -> dg.PartitionsDefi
     return None if kind == "whole" else _partitions(kind, first_date)
 
 
+def days_of(first_date: dt.date) -> dg.PartitionsDefinition[str]:
+    """The days since `first_date`, as of a relation that is sliced by date alone."""
+    return _partitions("date", first_date)
+
+
 @lru_cache(maxsize=8)
 def _partitions(kind: str, first_date: dt.date) -> dg.PartitionsDefinition[str]:
     days = dg.DailyPartitionsDefinition(start_date=first_date.isoformat(), timezone="UTC", end_offset=2)

@@ -278,6 +278,10 @@ class Relation(CatalogModel):
         default=(),
         description="of a relation in Python: the relations that its function is given, as DATASET.NAME",
     )
+    publish: bool = Described(
+        default=False,
+        description="whether it is in the bundle of each day for the Benchmark Portal, without sensitive columns",
+    )
     expect_no_rows: bool = Described(
         default=False,
         description="of a derived relation whose rows are problems: the asset check `no_rows` fails where there are any, and names some",

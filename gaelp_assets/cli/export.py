@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from gaelp_assets.cli.export_bundles import parquet, portal
 from gaelp_assets.cli.export_lookml import lookml
 from gaelp_assets.cli.export_minari import minari
 
@@ -17,3 +18,5 @@ def _export() -> None:
 
 app.command("lookml")(lookml)
 app.command("minari")(minari)
+app.command("parquet")(parquet)
+app.command("portal")(portal)

@@ -16,7 +16,7 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.explanation import Explanation, RejectedLines, explanation, read_explanation
-from gaelp_assets.gateway.names import RECORDINGS, shown
+from gaelp_assets.gateway.names import EXPORTS, RECORDINGS, shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
 from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
 
@@ -397,7 +397,7 @@ class Gateway:
             listed, start_after = self.store.list("", start_after=start_after), None
             for stored in listed:
                 top, slash, _ = stored.name.partition("/")
-                if not slash or top not in {*paths.STAGES, RECORDINGS}:
+                if not slash or top not in {*paths.STAGES, RECORDINGS, EXPORTS}:
                     name = f"{top}{slash}"
                     problem = unknown(
                         "folder" if slash else "file", shown(top), paths.STAGES, where=shown(name)

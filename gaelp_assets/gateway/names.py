@@ -6,6 +6,8 @@ from typing import Final
 
 from gaelp_assets.errors import GaelpError, Problem
 
+EXPORTS: Final = "exports"
+"""The folder beside the stages where bundles for other systems lie."""
 RECORDINGS: Final = "recordings"
 """The folder beside the stages where recorders keep what is no row: their journals, observations by reference, checkpoints."""
 
