@@ -19,6 +19,7 @@ CHAPTERS: Final = {
         "docs/examples",
         "docs/views",
         "docs/lineage",
+        "docs/statistics",
         "docs/architecture",
         "docs/glossary",
         "docs/command-line",
