@@ -110,6 +110,7 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.slices
 	$(BENCH)/python -m benchmarks.starts
 	$(BENCH)/python -m benchmarks.environments
+	$(BENCH)/python -m benchmarks.statistics
 	$(BENCH)/python -m benchmarks.recorder
 	$(BENCH)/python -m benchmarks.importers
 	$(BENCH)/python -m benchmarks.report

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
-from benchmarks import append, bad_input, environments, memory, slices, starts, verdict
+from benchmarks import append, bad_input, environments, memory, slices, starts, statistics, verdict
 from benchmarks.peers import BASE, OURS, PEERS
 
 FOLDER: Final = Path(__file__).parent
@@ -104,6 +104,9 @@ def write() -> None:
         "## Many environments",
         "Three years of days. CPU seconds of a whole process, with its imports, and its peak memory.",
         environments.table(_results("environments", environments.Figures)),
+        "## Statistics of runs",
+        "Beside rliable, in an environment of its own; and how often who looks after each seed is told of a difference.",
+        statistics.table(_results("statistics", statistics.Figures)),
     ]
     (FOLDER / "report.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
     if peers := [result for result in compared if result["threads"] == 1 and not result["bad"]]:

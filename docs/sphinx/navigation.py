@@ -21,6 +21,7 @@ CHAPTERS: Final = {
         "docs/views",
         "docs/integrity",
         "docs/lineage",
+        "docs/statistics",
         "docs/architecture",
         "docs/glossary",
         "docs/command-line",

@@ -55,7 +55,7 @@ def code_version(catalog: Catalog, relation: Relation) -> str:
     parts = [
         repr([(path, field.type, field.mode) for path, field in walk_fields(relation.fields)]),
         repr(relation.partitioning and relation.partitioning.model_dump()),
-        *(f"{read.id} {words(read.sql or '')}" for read in [relation, *through]),
+        *(f"{read.id} {words(read.sql)}" for read in [relation, *through] if read.sql is not None),
         *([relation.python, relation.code or "", *relation.inputs] if relation.python is not None else []),
     ]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -78,7 +78,8 @@ def show(
     relation = catalog.find(name)
     reads = sorted(catalog.upstream.get(relation.id, ()))
     feeds = [derived.id for derived in catalog.downstream({relation.id})]
-    decision = decide(relation, catalog) if relation.is_derived and relation.is_stored else None
+    decided = relation.is_stored and relation.sql is not None
+    decision = decide(relation, catalog) if decided else None
     if as_json:
         render_json.print_json(
             render_json.relation_values(relation, reads=reads, feeds=feeds, decision=decision)

@@ -105,6 +105,36 @@ def bootstrap_intervals(
     }
 
 
+def difference_interval(
+    x: Scores,
+    y: Scores,
+    statistic: Callable[..., float],
+    *,
+    seed: int,
+    replicates: int = REPLICATES,
+    confidence: float = 0.95,
+    on_missing: OnMissing = "warn",
+) -> Interval:
+    """The statistic of x less that of y, and its interval: both are drawn again, independently. `runs` are those of x, then those of y.
+
+    Arguments and errors are those of `bootstrap_interval`; x and y need not be of the same tasks.
+
+    >>> from gaelp_assets.statistics import mean
+    >>> found = difference_interval([3.0, 4.0, 5.0], [1.0, 1.0], mean, seed=7)
+    >>> found.point, found.low > 0, found.runs
+    (3.0, True, (3, 2))
+    """
+    left, right = matrix(x, name="x", on_missing=on_missing), matrix(y, name="y", on_missing=on_missing)
+    check_bootstrap(replicates, confidence)
+    random = np.random.default_rng(seed)
+    point, values = 0.0, np.zeros(replicates)
+    for found, sign in ((left, 1.0), (right, -1.0)):
+        point += sign * float(_of_many(statistic, found[np.newaxis])[0])
+        drawn = [_of_many(statistic, many) for many in resampled(found, replicates, random)]
+        values += sign * np.concatenate(drawn)
+    return percentiles(point, values, confidence, runs_of_tasks(left) + runs_of_tasks(right))
+
+
 def check_bootstrap(replicates: int, confidence: float) -> None:
     """Nothing, if there can be such a bootstrap.
 

@@ -11,7 +11,7 @@ from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets_tests.zetasql_gate import Gate, declared_type
 
 CATALOG = load_catalog()
-DERIVED = [pytest.param(relation, id=relation.id) for relation in CATALOG.derived]
+DERIVED = [pytest.param(relation, id=relation.id) for relation in CATALOG.derived if relation.python is None]
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from gaelp_assets.assets import checks
 from gaelp_assets.assets.tables import row_counts
 from gaelp_assets.catalog import Catalog, Field, Relation
 from gaelp_assets.operations.charts import chart_frame
+from gaelp_assets.operations.compute import refresh
 from gaelp_assets.operations.rejects import dead_letters
 from gaelp_assets.operations.status import read_status
 from gaelp_assets.platform import Platform, open_platform, read_catalog
@@ -73,8 +74,8 @@ def platforms(
         for each in both:
             each.warehouse.ensure([relation])
         if relation.is_stored:
-            counts = [each.warehouse.refresh(relation, *rows.slices(relation)) for each in both]
-            assert counts[0] == counts[1], relation.id
+            for each in both:
+                refresh(each, relation, *rows.slices(relation), run_id="test")
     return both
 
 

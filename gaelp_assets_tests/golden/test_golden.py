@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 
-from gaelp_assets.catalog import Catalog, Relation, load_catalog
+from gaelp_assets.catalog import WHOLE, Catalog, Relation, load_catalog
 from gaelp_assets.catalog.model import stored_fields
+from gaelp_assets.operations.compute import load_function, proved
 from gaelp_assets.sql.transpile import to_duckdb
+from gaelp_assets.validation.schema import polars_schema
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
 
 FOLDER = Path(__file__).parent
@@ -55,7 +58,7 @@ def test_every_case_is_complete() -> None:
 
 
 def evaluate(relation: Relation, catalog: Catalog, case: Path) -> list[dict[str, Any]]:
-    """The rows of a derived relation's SQL over the case's input, in DuckDB, in the relation's own types."""
+    """The rows of a derived relation over the case's input, in its own types: by its SQL in DuckDB, or by its function."""
     with duckdb.connect() as connection:
         connection.execute("SET TimeZone = 'UTC'")
         inputs = {_input(path, catalog).id: path for path in case.glob("input.*.ndjson")}
@@ -65,11 +68,25 @@ def evaluate(relation: Relation, catalog: Catalog, case: Path) -> list[dict[str,
             _fill(
                 connection, source, f"{quote(source.dataset)}.{quote(source.name)}", inputs.get(relation_id)
             )
-        assert relation.sql is not None
+        if relation.sql is None:
+            return computed(connection, relation, catalog)
         cursor = connection.execute(to_duckdb(relation.sql))
         types = {str(column[0]): str(column[1]) for column in cursor.description or ()}
         assert types == {field.name: duckdb_type(field) for field in relation.fields}
         return [dict(zip(types, row, strict=True)) for row in cursor.fetchall()]
+
+
+def computed(
+    connection: duckdb.DuckDBPyConnection, relation: Relation, catalog: Catalog
+) -> list[dict[str, Any]]:
+    """The rows that the relation's function makes of the tables of a connection, proved."""
+    inputs = {}
+    for name in relation.inputs:
+        source = catalog[name]
+        sql = f"SELECT * FROM {quote(source.dataset)}.{quote(source.name)}"
+        found = pl.DataFrame(connection.sql(sql).to_arrow_table())
+        inputs[name] = found.select(pl.col(n).cast(dtype) for n, dtype in polars_schema(source).items())
+    return proved(relation, WHOLE, load_function(relation)(inputs)).to_dicts()
 
 
 def read(path: Path, relation: Relation) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.operations import charts
 from gaelp_assets.operations.acknowledge import acknowledge
 from gaelp_assets.operations.charts import chart_frame
+from gaelp_assets.operations.compute import refresh
 from gaelp_assets.operations.report import html, sections, shown
 from gaelp_assets.platform import Platform
 from gaelp_assets_tests.platforms import DATE, drop, load, ndjson, platform_in
@@ -75,7 +76,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
             of_days = relation.partitioning is not None
             slices = [Slice(DATE, name) for name in ENVIRONMENTS] if of_days else [WHOLE]
             platform.warehouse.ensure([relation])
-            platform.warehouse.refresh(relation, *slices, run_id="test")
+            refresh(platform, relation, *slices, run_id="test")
     return platform
 
 

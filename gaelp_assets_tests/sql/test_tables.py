@@ -129,7 +129,7 @@ def test_columns_of_relations_without_fields_are_unknown() -> None:
         output_columns("SELECT * FROM t")
 
 
-@pytest.mark.parametrize("relation", CATALOG.derived, ids=lambda r: r.id)
+@pytest.mark.parametrize("relation", [r for r in CATALOG.derived if r.python is None], ids=lambda r: r.id)
 def test_derived_relations_have_the_declared_columns(relation: Relation) -> None:
     assert relation.sql is not None
     found = [(c.name, c.type) for c in output_columns(relation.sql, CATALOG_TABLES)]

@@ -300,3 +300,11 @@ def test_the_catalogue_shows_the_decision_with_each_reason_and_what_to_change(
     assert "│ the catalogue calls it a derived_table │ derived table │" in summary
     assert "│ arithmetic on aggregates │ max_staleness │ Keep the aggregates alone" in summary
     assert "kept by BigQuery" not in shown("training.episodes")
+
+
+def test_the_catalogue_shows_a_relation_in_python(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was refused, as BigQuery keeps no view of it."""
+    show("analytics.agent_comparison")
+    answer = " ".join(capsys.readouterr().out.split())
+    assert "computed by gaelp_assets.statistics.comparison:agent_comparison" in answer
+    assert "kept by BigQuery" not in answer
