@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gaelp_assets.catalog.load import Catalog
-from gaelp_assets.catalog.model import Field
+from gaelp_assets.catalog.model import Field, stored_fields
 from gaelp_assets.sql.analyzer import Analyzer, options
 
 CACHE: Final = Path(os.environ.get("ZETASQL_CACHE", Path(__file__).parents[1] / ".zetasql-cache"))
@@ -36,7 +36,7 @@ class Gate(Analyzer):
     """The analyzer, knowing the whole catalogue, and the evaluator."""
 
     def __init__(self, catalog: Catalog | None = None) -> None:
-        super().__init__({relation.id: relation.fields for relation in catalog or ()}, CACHE)
+        super().__init__({relation.id: stored_fields(relation) for relation in catalog or ()}, CACHE)
 
     def evaluate(self, sql: str) -> tuple[list[tuple[str, str]], list[tuple[Any, ...]]]:
         """The columns and the rows of a query over literals, by Google's reference evaluator.

@@ -335,6 +335,7 @@ class TrainingRun:
             "global_step": self._steps,
             "episode_count": self._episodes,
             "config": {
+                "team": "research",
                 "steps_per_day": self._size.steps_per_day,
                 "evaluation_episodes": self._size.evaluation_episodes,
                 "transitions_recorded_every": self._size.record_every,

@@ -80,8 +80,10 @@ def problems_of_words(algorithm: object, family: object, observations: object, s
     return problems
 
 
-def problems_of_texts(description: object, parent_agent: object, code_version: object) -> list[Problem]:
-    """What is wrong with what is told of the agent; None stands for what is not given."""
+def problems_of_texts(
+    description: object, parent_agent: object, code_version: object, team: object
+) -> list[Problem]:
+    """What is wrong with what is told of the agent, and of who trains it; None stands for what is not given."""
     problems = [
         Problem(
             f"a {type(value).__name__} is no such text",
@@ -91,6 +93,7 @@ def problems_of_texts(description: object, parent_agent: object, code_version: o
         for name, value, shortest, longest in (
             ("description", description, 0, 10_000),
             ("code_version", code_version, 0, 200),
+            ("team", team, 0, 200),
         )
         if value is not None and not (isinstance(value, str) and len(value) <= longest)
     ]

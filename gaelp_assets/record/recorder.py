@@ -48,6 +48,7 @@ class Recorder(Recording):
         buffer_bytes: memory for steps: a quarter for those being gathered, a half for those that wait to be written, a quarter for
             those of episodes that go on over flushes. What does not fit is dropped, and counted.
         code_version: of the code that trains; by default the commit of the script's folder.
+        team: who pays for the run, as `analytics.cost_attribution` sums it up.
 
     Raises:
         GaelpError: something is wrong with what is given (all of it is said at once), or another process records the run.
@@ -73,10 +74,11 @@ class Recorder(Recording):
         observations: Literal["inline", "reference"] = "inline",
         buffer_bytes: int = 64 << 20,
         code_version: str | None = None,
+        team: str | None = None,
     ) -> None:
         problems = options.problems_of_ids(run, agent, environment)
         problems += options.problems_of_words(algorithm, algorithm_family, observations, seed)
-        problems += options.problems_of_texts(description, parent_agent, code_version)
+        problems += options.problems_of_texts(description, parent_agent, code_version, team)
         problems += options.problems_of_numbers(
             flush_rows=flush_rows,
             flush_seconds=flush_seconds,
@@ -110,6 +112,7 @@ class Recorder(Recording):
             description=description,
             parent_agent=parent_agent,
             code_version=code_version,
+            team=team,
             state=state,
         )
         super().__init__(

@@ -26,6 +26,7 @@ class RunRows:
         description: str | None,
         parent_agent: str | None,
         code_version: str | None,
+        team: str | None,
         state: Mapping[str, Any],
     ) -> None:
         self.run = run
@@ -36,6 +37,7 @@ class RunRows:
         self._hyperparameters = hyperparameters
         self._description = None if description is None else text(description)
         self._parent = parent_agent
+        self._team: Row = {} if team is None else {"team": text(team)}
         self._code_version = code_version or machine.code_version()
         self._begun = time.time()
         self._last = self._begun
@@ -125,7 +127,7 @@ class RunRows:
             "device_hours": self._hours,
             "global_step": int(step),
             "episode_count": episodes,
-            "config": {**self._config, "versions": machine.versions(), "command": _command()},
+            "config": {**self._config, **self._team, "versions": machine.versions(), "command": _command()},
             "error_message": error,
             "updated_at": stamp(now),
         }

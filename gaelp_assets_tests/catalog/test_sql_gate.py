@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gaelp_assets.catalog import Relation, load_catalog
-from gaelp_assets.catalog.model import walk_fields
 from gaelp_assets.sql.lineage import relation_lineage
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets_tests.zetasql_gate import Gate, declared_type
@@ -31,19 +30,6 @@ def test_sql_gives_the_declared_columns_and_types(relation: Relation, gate: Gate
 def test_sql_translates_to_duckdb(relation: Relation) -> None:
     assert relation.sql is not None
     assert to_duckdb(relation.sql)
-
-
-@pytest.mark.parametrize("relation", DERIVED)
-def test_no_sql_computes_with_numeric_columns(relation: Relation) -> None:
-    """DuckDB's decimals differ in scale and in division, and the translation does not know a column's type."""
-    numeric = {
-        (source.id, path)
-        for source in CATALOG
-        for path, field in walk_fields(source.fields)
-        if field.type == "NUMERIC"
-    }
-    uses = frozenset().union(*relation_lineage(relation, CATALOG).columns.values())
-    assert not {(use.relation, use.column) for use in uses} & numeric
 
 
 @pytest.mark.parametrize(

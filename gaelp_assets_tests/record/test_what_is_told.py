@@ -65,7 +65,7 @@ def test_a_seed_beyond_64_bits_had_its_episode_rejected(tmp_path: Path) -> None:
 
 def test_a_name_that_is_no_utf8_lost_every_row(tmp_path: Path) -> None:
     half = "a\udc80"
-    with record(tmp_path, hyperparameters={half: half}, description=half) as recorder:
+    with record(tmp_path, hyperparameters={half: half}, description=half, team=half) as recorder:
         play(RecordEnv(Telling(), recorder), 6)
         recorder.metric(half, 1.0)
         recorder.metric("loss", 1.0)
@@ -75,6 +75,7 @@ def test_a_name_that_is_no_utf8_lost_every_row(tmp_path: Path) -> None:
     assert [row["name"] for row in lines(gateway, "metrics")] == ["loss"]
     [agent] = {(row["description"], *row["hyperparameters"].items()) for row in lines(gateway, "agents")}
     assert agent == ("a?", ("a?", "a?"))
+    assert {row["config"]["team"] for row in lines(gateway, "training_runs")} == {"a?"}
 
 
 @pytest.mark.parametrize(
@@ -182,11 +183,12 @@ def test_an_agent_without_a_name_had_another_one_in_each_process() -> None:
 
 def test_a_text_of_the_agent_that_no_row_can_hold_is_refused(tmp_path: Path) -> None:
     with pytest.raises(GaelpError) as raised:
-        record(tmp_path, description=5, parent_agent="two words", code_version=3.14)
+        record(tmp_path, description=5, parent_agent="two words", code_version=3.14, team=7)
     assert {problem.where for problem in raised.value.problems} == {
         "description",
         "parent_agent",
         "code_version",
+        "team",
     }
 
 

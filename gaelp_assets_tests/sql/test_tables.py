@@ -8,13 +8,13 @@ import duckdb
 import pytest
 
 from gaelp_assets.catalog import Relation, load_catalog
-from gaelp_assets.catalog.model import Field
+from gaelp_assets.catalog.model import Field, stored_fields
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.sql.transpile import output_columns, to_duckdb
 from gaelp_assets_tests.sql.comparison import engine
 
 CATALOG = load_catalog()
-CATALOG_TABLES = {relation.id: relation.fields for relation in CATALOG}
+CATALOG_TABLES = {relation.id: stored_fields(relation) for relation in CATALOG}
 TABLES = {
     "lab.runs": (
         Field(name="run", type="STRING"),
