@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from gaelp_assets.catalog import Relation, load_catalog
-from gaelp_assets.sql.lineage import relation_lineage
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets_tests.zetasql_gate import Gate, declared_type
 
