@@ -1,8 +1,9 @@
-"""A collector's file for the second domain, the equipment registry: good rows, and a few that must be rejected."""
+"""A collector's files for the second domain: the equipment registry, with a few rows that must be rejected, and a day's sessions."""
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import Final
 
 from gaelp_assets.record.values import Row, timestamp
@@ -49,3 +50,45 @@ def registry_rows(date: dt.date) -> list[Row]:
     nameless = {**rows[0], "primary_id_type": "AssetTag", "primary_id_value": "HOSP-RAD-00418"}
     del nameless["model"]
     return [*rows, nameless]
+
+
+_CODES: Final = {
+    "passenger_vehicle": ("P0420", "P0171", "U0100"),
+    "commercial_truck": ("3216-4", "110-0"),
+    "motorcycle": ("P0335",),
+    "construction": ("168-18", "110-16"),
+    "generator": ("190-0",),
+}
+_PROTOCOLS: Final = {
+    "passenger_vehicle": "OBD-II",
+    "motorcycle": "OBD-II",
+    "boat": "NMEA 2000",
+    "medical": "DICOM",
+}
+
+
+def session_rows(date: dt.date) -> list[Row]:
+    """A day's rows of `diagnostics.diagnostic_sessions`: each good piece of equipment on most days, some without codes."""
+    rows: list[Row] = []
+    for number, (id_type, value, category, *_) in enumerate(_GOOD):
+        for turn in range((date.toordinal() + number) % 3):
+            started = dt.datetime.combine(date, dt.time(7 + turn, 5 * number % 60), dt.UTC)
+            known = _CODES.get(category, ())
+            codes = known[: (date.toordinal() + turn) % (len(known) + 1)]
+            user = hashlib.sha256(f"demo user {(number + turn) % 4}".encode()).hexdigest()
+            rows.append(
+                {
+                    "session_id": f"session-{date:%Y%m%d}-{number}-{turn}",
+                    "date": date.isoformat(),
+                    "user_pseudonym": user,
+                    "primary_id_type": id_type,
+                    "primary_id_value": value,
+                    "equipment_category": category,
+                    "protocol": _PROTOCOLS.get(category, "J1939"),
+                    "codes": [{"code": code, "status": "stored"} for code in codes],
+                    "started_at": timestamp(started),
+                    "ended_at": timestamp(started + dt.timedelta(minutes=4 + number)),
+                    "source": "demo-collector",
+                }
+            )
+    return rows

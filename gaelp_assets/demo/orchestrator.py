@@ -15,7 +15,7 @@ from typing import Final, Literal, cast
 import numpy as np
 
 from gaelp_assets.catalog.slices import WHOLE, Slice
-from gaelp_assets.demo.equipment import registry_rows
+from gaelp_assets.demo.equipment import registry_rows, session_rows
 from gaelp_assets.demo.runs import DayRows, Save, TrainingRun
 from gaelp_assets.demo.spaces import Env, environment_row, make
 from gaelp_assets.demo.tasks import (
@@ -131,7 +131,7 @@ def _produce(
                     on_progress(Progress(date, len(told), len(runs), f"{run.environment.id} {run.agent.id}"))
                 files += _day_files(date, rows, part, suffix)
                 if len(told) == len(runs):
-                    files.append(_evaluations(date, told, suffix))
+                    files += [_evaluations(date, told, suffix), _sessions(date)]
                 for file in files:
                     publish(file)
                 published += files
@@ -167,6 +167,18 @@ def _first_files(environments: dict[Environment, Env], date: dt.date) -> list[Pr
             "diagnostics", "universal_equipment_registry", f"collector-{date.isoformat()}", equipment
         ),
     ]
+
+
+def _sessions(date: dt.date) -> ProducedFile:
+    """A collector's diagnostic sessions of a day."""
+    return ProducedFile(
+        "cloud_ready",
+        "diagnostics",
+        "diagnostic_sessions",
+        Slice(date),
+        f"collector-{date.isoformat()}",
+        session_rows(date),
+    )
 
 
 def _whole_file(dataset: str, table: str, name: str, rows: list[Row]) -> ProducedFile:

@@ -108,7 +108,7 @@ def test_the_catalogue_takes_every_row_that_a_trainer_writes(demo: Demo) -> None
 
 
 def test_the_equipment_registry_has_five_bad_rows_each_for_its_own_reason(demo: Demo) -> None:
-    (file,) = (file for file in demo.files if file.dataset == "diagnostics")
+    (file,) = (file for file in demo.files if file.table == "universal_equipment_registry")
     found = dict(rejected(file))
     assert len(file.rows) == 17
     assert {number: [field for field, _ in reasons] for number, reasons in found.items()} == {
@@ -121,9 +121,18 @@ def test_the_equipment_registry_has_five_bad_rows_each_for_its_own_reason(demo: 
     assert registry_rows(DATES[0]) == file.rows
 
 
+def test_the_catalogue_takes_every_diagnostic_session(demo: Demo) -> None:
+    sessions = [file for file in demo.files if file.table == "diagnostic_sessions"]
+    assert len(sessions) == len(DATES)
+    assert [rejected(file) for file in sessions if list(rejected(file))] == []
+    assert any(row["codes"] for file in sessions for row in file.rows)
+
+
 def test_rows_lie_in_the_slice_that_their_file_says(demo: Demo) -> None:
     for file in demo.files:
-        if file.table not in FACTS:
+        if file.table == "diagnostic_sessions":
+            assert {Slice(dt.date.fromisoformat(str(row["date"]))) for row in file.rows} == {file.slice}
+        elif file.table not in FACTS:
             assert file.slice == WHOLE
         elif file.stage == "raw":
             assert file.slice is None

@@ -1,0 +1,146 @@
+WITH batches AS (
+  SELECT
+    CONCAT(l.dataset, '.', l.`table`) AS relation,
+    COALESCE(l.slice_date, DATE(l.loaded_at)) AS date,
+    l.slice_date IS NOT NULL AS sliced,
+    l.`lines`,
+    l.loaded,
+    l.rejected,
+    TIMESTAMP_DIFF(l.loaded_at, TIMESTAMP(DATE_ADD(l.slice_date, INTERVAL 1 DAY)), SECOND) / 3600 AS lag_hours
+  FROM ops.import_logs AS l
+  WHERE l.mode <> 'sort' AND l.`lines` > 0
+),
+days AS (
+  SELECT
+    relation,
+    date,
+    SUM(`lines`) AS line_count,
+    SUM(rejected) AS rejected,
+    SUM(IF(sliced, loaded, 0)) AS sliced_rows,
+    SUM(IF(sliced AND lag_hours <= 24, loaded, 0)) AS timely_rows,
+    MIN(lag_hours) AS lag_hours
+  FROM batches
+  GROUP BY relation, date
+),
+letters AS (
+  SELECT
+    CONCAT(d.dataset, '.', d.`table`) AS relation,
+    COALESCE(d.slice_date, DATE(d.rejected_at)) AS date,
+    EXISTS (SELECT 1 FROM UNNEST(d.reasons) AS r WHERE r.rule IN ('missing_field', 'any_given')) AS incomplete,
+    EXISTS (SELECT 1 FROM UNNEST(d.reasons) AS r WHERE r.rule = 'key_conflict') AS conflicting,
+    EXISTS (
+      SELECT 1
+      FROM UNNEST(d.reasons) AS r
+      WHERE r.rule IN ('compare', 'utc_day', 'when', 'any_true', 'not_both', 'wrong_slice', 'date_out_of_range')
+    ) AS inconsistent,
+    EXISTS (
+      SELECT 1
+      FROM UNNEST(d.reasons) AS r
+      WHERE r.rule IN (
+        'in_range', 'isin', 'equal_to', 'not_equal_to', 'greater_than', 'greater_than_or_equal_to', 'less_than',
+        'less_than_or_equal_to', 'finite', 'not_finite'
+      )
+    ) AS implausible
+  FROM ops.dead_letter AS d
+  WHERE d.rejected_at >= TIMESTAMP '2000-01-01 00:00:00+00'
+),
+faults AS (
+  SELECT
+    relation,
+    date,
+    COUNTIF(incomplete) AS incomplete,
+    COUNTIF(conflicting) AS conflicting,
+    COUNTIF(inconsistent) AS inconsistent,
+    COUNTIF(implausible) AS implausible
+  FROM letters
+  GROUP BY relation, date
+),
+pairs AS (
+  SELECT
+    days.relation,
+    days.date,
+    before.line_count,
+    before.lag_hours,
+    before.rejected / before.line_count AS rejected_share,
+    PERCENTILE_CONT(before.line_count, 0.5) OVER (PARTITION BY days.relation, days.date) AS line_median,
+    PERCENTILE_CONT(before.lag_hours, 0.5) OVER (PARTITION BY days.relation, days.date) AS lag_median,
+    PERCENTILE_CONT(before.rejected / before.line_count, 0.5) OVER (PARTITION BY days.relation, days.date) AS rejected_median
+  FROM days
+  INNER JOIN days AS before
+    ON before.relation = days.relation
+    AND before.date < days.date
+    AND before.date >= DATE_SUB(days.date, INTERVAL 28 DAY)
+),
+deviations AS (
+  SELECT
+    relation,
+    date,
+    line_median,
+    lag_median,
+    rejected_median,
+    PERCENTILE_CONT(ABS(line_count - line_median), 0.5) OVER (PARTITION BY relation, date) AS line_deviation,
+    PERCENTILE_CONT(ABS(lag_hours - lag_median), 0.5) OVER (PARTITION BY relation, date) AS lag_deviation,
+    PERCENTILE_CONT(ABS(rejected_share - rejected_median), 0.5) OVER (PARTITION BY relation, date) AS rejected_deviation
+  FROM pairs
+),
+usual AS (
+  SELECT
+    relation,
+    date,
+    COUNT(*) AS days_before,
+    MIN(line_median) AS line_median,
+    MIN(lag_median) AS lag_median,
+    MIN(rejected_median) AS rejected_median,
+    MIN(line_deviation) AS line_deviation,
+    MIN(lag_deviation) AS lag_deviation,
+    MIN(rejected_deviation) AS rejected_deviation
+  FROM deviations
+  GROUP BY relation, date
+),
+scored AS (
+  SELECT
+    days.date,
+    days.relation,
+    days.line_count,
+    days.rejected,
+    days.sliced_rows,
+    days.timely_rows,
+    days.lag_hours,
+    COALESCE(faults.incomplete, 0) AS incomplete,
+    COALESCE(faults.conflicting, 0) AS conflicting,
+    COALESCE(faults.inconsistent, 0) AS inconsistent,
+    COALESCE(faults.implausible, 0) AS implausible,
+    COALESCE(usual.days_before, 0) AS days_before,
+    IF(usual.days_before >= 7, 0.6745 * (days.line_count - usual.line_median) / NULLIF(usual.line_deviation, 0), NULL) AS volume_z,
+    IF(usual.days_before >= 7, 0.6745 * (days.lag_hours - usual.lag_median) / NULLIF(usual.lag_deviation, 0), NULL) AS lag_z,
+    IF(
+      usual.days_before >= 7,
+      0.6745 * (days.rejected / days.line_count - usual.rejected_median) / NULLIF(usual.rejected_deviation, 0),
+      NULL
+    ) AS rejected_z
+  FROM days
+  LEFT JOIN faults ON faults.relation = days.relation AND faults.date = days.date
+  LEFT JOIN usual ON usual.relation = days.relation AND usual.date = days.date
+)
+SELECT
+  date,
+  relation,
+  line_count AS `lines`,
+  rejected,
+  GREATEST(1 - incomplete / line_count, 0) AS completeness,
+  1 - rejected / line_count AS validity,
+  GREATEST(1 - conflicting / line_count, 0) AS uniqueness,
+  GREATEST(1 - inconsistent / line_count, 0) AS consistency,
+  GREATEST(1 - implausible / line_count, 0) AS accuracy,
+  timely_rows / NULLIF(sliced_rows, 0) AS timeliness,
+  lag_hours,
+  days_before,
+  volume_z,
+  lag_z,
+  rejected_z,
+  IF(
+    days_before >= 7,
+    COALESCE(ABS(volume_z) > 3.5, FALSE) OR COALESCE(lag_z > 3.5, FALSE) OR COALESCE(rejected_z > 3.5, FALSE),
+    NULL
+  ) AS unusual
+FROM scored
