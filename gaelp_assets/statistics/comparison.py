@@ -34,10 +34,13 @@ ALPHA: Final = 0.05
 TAUS: Final = tuple(place / 20 for place in range(41))
 STEPS: Final = 50
 """Of an environment's curves, at most: each is a bootstrap."""
+_OVERFLOWS: Final = np.errstate(over="ignore", invalid="ignore")
+"""What overflows is NULL in the rows, and needs no warning besides."""
 _PAIR: Final = {"environment_id": pl.String, "agent_a": pl.String, "agent_b": pl.String, "measure": pl.String}
 _RUNS: Final = {"runs_a": pl.Int64, "runs_b": pl.Int64}
 
 
+@_OVERFLOWS
 def agent_comparison(inputs: Inputs) -> pl.DataFrame:
     """A row for each two agents of an environment: how likely a run of the first is better, and by how much, with intervals."""
     rows = []
@@ -63,9 +66,10 @@ def agent_comparison(inputs: Inputs) -> pl.DataFrame:
         "probability_of_improvement", "improvement_low", "improvement_high",
         "iqm_a", "iqm_b", "iqm_difference", "difference_low", "difference_high",
     )  # fmt: skip
-    return pl.DataFrame(rows, {**_PAIR, **_RUNS, **dict.fromkeys(values, pl.Float64)})
+    return _frame(rows, {**_PAIR, **_RUNS, **dict.fromkeys(values, pl.Float64)})
 
 
+@_OVERFLOWS
 def ab_tests(inputs: Inputs) -> pl.DataFrame:
     """A row for each two agents of an environment: the verdict on them after all runs so far, corrected for the environment's other pairs.
 
@@ -97,11 +101,12 @@ def ab_tests(inputs: Inputs) -> pl.DataFrame:
             )
     counts = dict.fromkeys(("wins_a", "wins_b", "ties"), pl.Int64)
     values = ("e_value", "p_value", "adjusted_p_value", "effect", "effect_low", "effect_high")
-    return pl.DataFrame(
+    return _frame(
         rows, {**_PAIR, "verdict": pl.String, **_RUNS, **counts, **dict.fromkeys(values, pl.Float64)}
     )
 
 
+@_OVERFLOWS
 def performance_profiles(inputs: Inputs) -> pl.DataFrame:
     """A row for each agent and score: the share of its runs, over all its environments, that are above; NULL if no run has a score."""
     rows = []
@@ -135,9 +140,10 @@ def performance_profiles(inputs: Inputs) -> pl.DataFrame:
         ]
     shared = dict.fromkeys(("tau", "share", "share_low", "share_high"), pl.Float64)
     counted = dict.fromkeys(("environments", "runs", "runs_without_score"), pl.Int64)
-    return pl.DataFrame(rows, {"agent_id": pl.String, "place": pl.Int64, **shared, **counted})
+    return _frame(rows, {"agent_id": pl.String, "place": pl.Int64, **shared, **counted})
 
 
+@_OVERFLOWS
 def sample_efficiency(inputs: Inputs) -> pl.DataFrame:
     """A row for each agent, environment and step: the interquartile mean of its runs after so many training steps.
 
@@ -173,13 +179,21 @@ def sample_efficiency(inputs: Inputs) -> pl.DataFrame:
                 for step, interval in zip(steps[reached], curve.intervals, strict=True)
             ]
     values = dict.fromkeys(("iqm", "iqm_low", "iqm_high"), pl.Float64)
-    return pl.DataFrame(
+    return _frame(
         rows,
         {
             "environment_id": pl.String, "agent_id": pl.String, "step": pl.Int64, "measure": pl.String,
             **values, "runs": pl.Int64, "runs_in_all": pl.Int64,
         },
     )  # fmt: skip
+
+
+def _frame(rows: list[dict[str, Any]], schema: dict[str, Any]) -> pl.DataFrame:
+    """The rows; a number that overflowed is NULL."""
+    found = pl.DataFrame(rows, schema)
+    return found.with_columns(
+        pl.when(pl.col(name).is_finite()).then(name) for name, dtype in schema.items() if dtype == pl.Float64
+    )
 
 
 def _scored(inputs: Inputs) -> pl.DataFrame:
@@ -193,6 +207,8 @@ def _scored(inputs: Inputs) -> pl.DataFrame:
     run = ("environment_id", "training_run_id")
     return (
         inputs[EVALUATIONS]
+        # The catalogue takes no other returns; a table from before its rule may hold one, which would end the whole relation.
+        .filter(pl.col("mean_return").is_finite())
         .join(bounds, on="environment_id", how="left")
         .with_columns(
             score=pl.when((span != 0) & score.is_finite()).then(score),

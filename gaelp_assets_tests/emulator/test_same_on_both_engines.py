@@ -58,7 +58,9 @@ def platforms(
 ) -> tuple[Platform, Platform]:
     """The catalogue on each engine, with the same rows loaded and everything derived from them computed."""
     home = tmp_path_factory.mktemp("home")
-    platform = open_platform(load_settings({"GAELP_HOME": str(home)}), CATALOG)
+    platform = open_platform(
+        load_settings({"GAELP_HOME": str(home), "GAELP_FIRST_DATE": "2024-01-01"}), CATALOG
+    )
     platform.gateway.prepare()
     both = (platform, dataclasses.replace(platform, warehouse=ENGINES["bigquery"](home, CATALOG, 60)))
     rows = Rows(CATALOG, request.param)

@@ -90,6 +90,20 @@ def test_a_return_beyond_all_scores_is_no_score(relation: Relation) -> None:
         assert found.filter(pl.col("agent_id") == "a")["runs_without_score"].unique().to_list() == [1]
 
 
+@pytest.mark.parametrize("relation", RELATIONS, ids=lambda relation: relation.name)
+@pytest.mark.filterwarnings("error")
+def test_returns_beyond_all_numbers_end_no_relation(relation: Relation) -> None:
+    """One evaluation without a finite return, in a table that was loaded before the rule, ended all of them."""
+    function = load_function(relation)
+    usual = [*seeds("a", [0.9, 0.2] * 6), *seeds("b", [0.1, 0.4] * 6)]
+    lost = seeds("a", [float("nan"), float("inf"), float("-inf")], global_step=9000)
+    expected = proved(relation, WHOLE, function(inputs(usual)))
+    assert_frame_equal(proved(relation, WHOLE, function(inputs([*usual, *lost]))), expected)
+    bounds = {"normalisation_low": None, "normalisation_high": None}
+    great = [*seeds("a", [1.7e308] * 12, **bounds), *seeds("b", [-1.7e308] * 12, **bounds)]
+    assert proved(relation, WHOLE, function(inputs(great))).height
+
+
 def test_pairs_of_an_environment_are_corrected_for_one_another() -> None:
     twelve = [*seeds("a", [0.9] * 12), *seeds("b", [0.1] * 12)]
     [alone] = ab_tests(inputs(twelve)).to_dicts()
