@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
-Result = TypeVar("Result", bound="dg.MaterializeResult[None] | dg.AssetCheckResult")
+Yielded = TypeVar("Yielded", bound="dg.MaterializeResult[None] | dg.AssetCheckResult")
 _ROWS = ("rows loaded", "dagster/partition_row_count", "dagster/row_count")
 """Under which names a step's metadata tell its rows: the first that is there counts."""
 
 
 def told(
-    context: Context, platform: PlatformResource, key: dg.AssetKey, results: Iterator[Result]
-) -> Iterator[Result]:
+    context: Context, platform: PlatformResource, key: dg.AssetKey, results: Iterator[Yielded]
+) -> Iterator[Yielded]:
     """Passes a step's results on, and tells of the step where a collector is set."""
     settings, catalog = platform.opener.settings, platform.opener.catalog
     id_ = ".".join(key.path)

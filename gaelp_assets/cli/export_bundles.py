@@ -11,12 +11,7 @@ import typer
 
 from gaelp_assets.cli import render
 from gaelp_assets.cli.tables import table
-from gaelp_assets.errors import GaelpError, Problem, unknown
-
-_OF_RUNS = (
-    "training.training_runs", "training.episodes", "training.transitions", "training.evaluations", "training.checkpoints",
-    "training.metrics",
-)  # fmt: skip
+from gaelp_assets.errors import GaelpError, Problem
 
 
 def parquet(
@@ -39,20 +34,18 @@ def parquet(
     Exit codes: 0 the bundle is written; 1 it cannot be, or its folder is there already.
     """
     from gaelp_assets.cli.query import platform_reader
-    from gaelp_assets.operations.bundle import Scope, export_parquet
+    from gaelp_assets.operations.bundle import Scope, export_parquet, of_runs
     from gaelp_assets.warehouse.ranges import PartitionRange
 
     if not run and not relation:
         raise GaelpError(Problem("nothing is asked for", expected="--run, --relation, or both"))
     platform = platform_reader()
-    relations = [platform.catalog.find(name) for name in relation or _OF_RUNS]
+    relations = [platform.catalog.find(name) for name in relation] if relation else of_runs(platform.catalog)
     days = PartitionRange(
         first.date() if first else platform.settings.first_date,
         last.date() if last else platform.last_date,
         environment,
     )
-    if run:
-        _refuse_unknown_runs(platform.catalog["training.training_runs"].quoted_id, run)
     with render.progress_of(len(relations)) as show:
         bundle = export_parquet(platform, folder, relations, Scope(days, tuple(run or ())), show)
     table(
@@ -63,23 +56,6 @@ def parquet(
             for e in bundle.manifest["relations"]
         ],
     )
-
-
-def _refuse_unknown_runs(quoted_id: str, runs: list[str]) -> None:
-    """A run without any row would be an empty bundle, and most likely is a slip."""
-    from gaelp_assets.cli.query import platform_reader
-
-    frame = platform_reader().warehouse.query(
-        f"SELECT t.training_run_id FROM {quoted_id} AS t ORDER BY 1",
-        labels={"asset": "training.training_runs", "purpose": "export"},
-        row_limit=10_000,
-    ).frame  # fmt: skip
-    known = frame["training_run_id"].to_list()
-    missing = [run for run in runs if run not in known]
-    if missing and len(known) < 10_000:
-        raise GaelpError(
-            *(unknown("run", run, known[:20], where="training.training_runs") for run in missing)
-        )
 
 
 def portal(

@@ -21,7 +21,7 @@ def serve(
     host: Annotated[str, typer.Option(help="the address that it listens on")] = "127.0.0.1",
     rows: Annotated[int, typer.Option(min=1, help="of a page at most")] = 100_000,
     megabytes: Annotated[int, typer.Option(min=1, help="of a page at most")] = 64,
-    seconds: Annotated[float, typer.Option(min=0.001, help="after which a query is given up")] = 30.0,
+    seconds: Annotated[float, typer.Option(min=1, help="after which a query is given up")] = 30.0,
     queries: Annotated[int, typer.Option(min=1, help="at a time")] = 4,
     requests: Annotated[int, typer.Option(min=1, help="of each key in a minute")] = 600,
 ) -> None:

@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 import polars as pl
 
-from gaelp_assets.catalog import Relation
+from gaelp_assets.catalog import Catalog, Relation
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.errors import GaelpError, Problem, of_the_system
 from gaelp_assets.gateway.names import EXPORTS
@@ -71,6 +71,11 @@ class Bundle:
         return [file for relation in self.manifest["relations"] for file in relation["files"]]
 
 
+def of_runs(catalog: Catalog) -> list[Relation]:
+    """The loaded tables whose rows are of runs."""
+    return [relation for relation in catalog.loaded if _RUN in relation.field_names]
+
+
 def export_parquet(
     platform: PlatformReader,
     folder: Path,
@@ -83,6 +88,7 @@ def export_parquet(
     Raises:
         GaelpError: the folder is there already or cannot be written, or the warehouse cannot be read.
     """
+    _refuse_unknown_runs(platform, relations, scope)
     if folder.exists():
         remedy = "Name another, or remove it: what is exported once is not changed."
         raise GaelpError(
@@ -194,6 +200,25 @@ def damaged_files(platform: PlatformReader, day: dt.date) -> list[str]:
             if _digest(file) != entry["sha256"]:
                 problems.append(f"{entry['name']} has other bytes")
     return problems
+
+
+def _refuse_unknown_runs(platform: PlatformReader, relations: Sequence[Relation], scope: Scope) -> None:
+    """A run without any row is a slip most likely, and would be an empty bundle."""
+    known: set[str] = set()
+    for relation in relations if scope.runs else ():
+        if _RUN in relation.field_names and not known.issuperset(scope.runs):
+            condition, parameters = scope.condition(relation, scope.days)
+            found = platform.warehouse.query(
+                f"SELECT DISTINCT t.`{_RUN}` AS run FROM {relation.quoted_id} AS t WHERE {condition}",
+                parameters,
+                labels={"asset": relation.id, "purpose": "export"},
+            ).frame
+            known.update(found["run"].to_list())
+    missing = [run for run in scope.runs if run not in known]
+    if missing:
+        where = ", ".join(relation.id for relation in relations)
+        expected = "runs that have rows in one of them, on these days"
+        raise GaelpError(*(Problem(f"no row of the run {run!r}", where, expected) for run in missing))
 
 
 def _write_relation(

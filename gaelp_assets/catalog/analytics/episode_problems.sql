@@ -23,7 +23,7 @@ WITH steps AS (
       environments.action_count IS NOT NULL
       AND (
         t.action[SAFE_OFFSET(0)] < environments.first_action
-        OR t.action[SAFE_OFFSET(0)] >= environments.first_action + environments.action_count
+        OR t.action[SAFE_OFFSET(0)] >= CAST(environments.first_action AS FLOAT64) + CAST(environments.action_count AS FLOAT64)
       )
     ) AS actions_outside
   FROM training.transitions AS t
@@ -65,9 +65,9 @@ compared AS (
 ),
 problems AS (
   SELECT date, environment_id, episode_id, training_run_id, agent_id,
-    'steps_missing' AS problem, CAST(last_step + 1 AS FLOAT64) AS expected, CAST(steps AS FLOAT64) AS found
+    'steps_missing' AS problem, CAST(last_step AS FLOAT64) + 1.0 AS expected, CAST(steps AS FLOAT64) AS found
   FROM compared
-  WHERE first_step <> 0 OR steps <> last_step + 1
+  WHERE first_step <> 0 OR CAST(last_step AS FLOAT64) + 1.0 <> CAST(steps AS FLOAT64)
   UNION ALL
   SELECT date, environment_id, episode_id, training_run_id, agent_id, 'no_single_end', 1.0, CAST(ends AS FLOAT64)
   FROM compared

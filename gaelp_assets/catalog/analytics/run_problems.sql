@@ -88,9 +88,9 @@ problems AS (
   WHERE returns <> episode_count
   UNION ALL
   SELECT 'evaluation', evaluation_id, 'endings_differ',
-    training_run_id, environment_id, agent_id, CAST(episode_count AS FLOAT64), CAST(terminated_count + truncated_count AS FLOAT64)
+    training_run_id, environment_id, agent_id, CAST(episode_count AS FLOAT64), CAST(terminated_count AS FLOAT64) + CAST(truncated_count AS FLOAT64)
   FROM evaluations
-  WHERE terminated_count + truncated_count <> episode_count
+  WHERE CAST(terminated_count AS FLOAT64) + CAST(truncated_count AS FLOAT64) <> CAST(episode_count AS FLOAT64)
   UNION ALL
   SELECT 'evaluation', e.evaluation_id, 'no_checkpoint',
     e.training_run_id, e.environment_id, e.agent_id, CAST(NULL AS FLOAT64), CAST(NULL AS FLOAT64)
@@ -111,7 +111,7 @@ problems AS (
   WHERE parent.global_step > c.global_step OR (parent.global_step = c.global_step AND parent.created_at >= c.created_at)
   UNION ALL
   SELECT 'run', f.training_run_id, 'steps_fall',
-    f.training_run_id, CAST(NULL AS STRING), f.agent_id, CAST(f.reached * 1000 AS FLOAT64), CAST(f.first_bucket * 1000 AS FLOAT64)
+    f.training_run_id, CAST(NULL AS STRING), f.agent_id, CAST(f.reached AS FLOAT64) * 1000, CAST(f.first_bucket AS FLOAT64) * 1000
   FROM fallen AS f
 )
 SELECT subject, subject_id, problem, training_run_id, environment_id, agent_id, expected, found
