@@ -19,6 +19,8 @@ PARTITION_TYPES = {"DATE", "TIMESTAMP"}
 # BigQuery clusters by these; [BQ:clustered-tables].
 CLUSTERING_TYPES = {"STRING", "INTEGER", "BOOLEAN", "DATE", "DATETIME", "TIMESTAMP", "NUMERIC"}
 KEY_TYPES = CLUSTERING_TYPES | {"BYTES", "TIME"}
+CHART_NUMBERS = {"BOOLEAN", "FLOAT", "INTEGER", "NUMERIC"}
+CHART_LINE = CLUSTERING_TYPES | CHART_NUMBERS
 ORDER_TYPES = {"INTEGER", "NUMERIC", "DATE", "DATETIME", "TIMESTAMP"}
 
 
@@ -211,7 +213,9 @@ def _field_problems(relation: Relation) -> Iterable[Problem]:
                 yield Problem(
                     f"field {name!r} is sensitive", _where(relation, f"chart.{key}"), "another field"
                 )
-        for key, types in (("count", {"INTEGER"}), ("marked", {"BOOLEAN", "INTEGER"})):
+        typed = [(key, CHART_NUMBERS) for key in ("y", "low", "high")] + [("count", {"INTEGER"})]
+        typed += [("marked", {"BOOLEAN", "INTEGER"}), *([("x", CHART_LINE)] if chart.mark == "line" else [])]
+        for key, types in typed:
             name = getattr(chart, key)
             if name is not None and name in relation.field_names:
                 yield from _typed_field(relation, f"chart.{key}", name, types)

@@ -19,8 +19,9 @@ from gaelp_assets.operations.panels import (
     CROSSED,
     PALETTE,
     STYLES,
+    categories_of,
     draw_panel,
-    label,
+    labels,
     only,
     values_of,
     words,
@@ -106,7 +107,7 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
     facets = values_of(frame, chart.facet)[:PANELS]
     series = values_of(frame, chart.series)[:SERIES]
     names = series_names(chart, frame, series)
-    categories = [] if chart.mark == "line" else [label(value) for value in values_of(frame, chart.x)]
+    categories = [] if chart.mark == "line" else labels(categories_of(frame, chart.x))
     size = _panel_size(chart, categories, len(series))
     columns = min(len(facets), 2 if len(facets) == 4 or categories else 3)
     rows = math.ceil(len(facets) / columns)
@@ -127,10 +128,10 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
         )
         for place in range(len(facets))
     ]
-    for panel, facet in zip(panels, facets, strict=False):
+    for panel, facet, name in zip(panels, facets, labels(facets), strict=True):
         draw_panel(panel, chart, only(frame, chart.facet, facet), series, names)
         # A name is no formula, whatever signs of money are in it: one that is none of Matplotlib's would end the drawing.
-        panel.set_title(label(facet) if chart.facet else "", fontsize=9, parse_math=False)
+        panel.set_title(name if chart.facet else "", fontsize=9, parse_math=False)
     title = title_of(relation, chart, environment)
     figure.suptitle(title, fontsize=10, y=1 - 0.06 / height, va="top", parse_math=False)
     if heading:
@@ -149,8 +150,8 @@ def draw(relation: Relation, frame: pl.DataFrame, environment: str | None, *, dp
 def series_names(chart: Chart, frame: pl.DataFrame, series: Sequence[object]) -> list[str]:
     """What a legend calls each series: its value and, where the chart counts, how many stand behind its points."""
     names = []
-    for value in series:
-        name = label(value) if chart.series is not None else ""
+    for value, text in zip(series, labels(series), strict=True):
+        name = text if chart.series is not None else ""
         if chart.count is not None:
             counts = only(frame, chart.series, value)[chart.count].drop_nulls().sort()
             if len(counts):
@@ -203,9 +204,8 @@ def _draw_legend(
 def _panel_size(chart: Chart, categories: Sequence[str], series: int) -> _PanelSize:
     if chart.mark == "line":
         return _PanelSize(*PANEL, LEFT)
-    shown = categories[:CATEGORIES]
-    left = 0.3 + 0.062 * max(map(len, shown), default=0)
-    return _PanelSize(left + 3.2, BELOW + ABOVE + max(1.0, len(shown) * max(0.22, 0.12 * series)), left)
+    left = 0.3 + 0.062 * max(map(len, categories), default=0)
+    return _PanelSize(left + 3.2, BELOW + ABOVE + max(1.0, len(categories) * max(0.22, 0.12 * series)), left)
 
 
 def _chart(relation: Relation) -> Chart:

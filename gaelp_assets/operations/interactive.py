@@ -17,11 +17,12 @@ from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Chart
 from gaelp_assets.operations.charts import PANELS, SERIES, series_names
 from gaelp_assets.operations.panels import (
-    CATEGORIES,
     GREATEST,
     PALETTE,
     WRONG,
+    categories_of,
     label,
+    labels,
     marked_ends,
     only,
     values_of,
@@ -83,9 +84,10 @@ def interactive(relation: Relation, frame: pl.DataFrame) -> Interactive:
         for number, name in enumerate(names)
     ]
     panels = []
-    for facet in values_of(frame, chart.facet)[:PANELS]:
+    facets = values_of(frame, chart.facet)[:PANELS]
+    for facet, name in zip(facets, labels(facets), strict=True):
         part = only(frame, chart.facet, facet)
-        title = label(facet) if chart.facet is not None else ""
+        title = name if chart.facet is not None else ""
         panels.append(Panel(title, _specification(relation, chart, part, series, title)))
     return Interactive(swatches if any(names) else [], panels)
 
@@ -107,7 +109,7 @@ def _specification(
 ) -> dict[str, Any]:
     import altair as alt
 
-    categories = [] if chart.mark == "line" else values_of(frame, chart.x)[:CATEGORIES]
+    categories = [] if chart.mark == "line" else categories_of(frame, chart.x)
     keys = [str(number) for number in range(len(series))]
     rows = _rows(chart, frame, series, categories)
     # The legend's boxes set it.
@@ -168,9 +170,10 @@ def _categories(
 ) -> list[alt.Chart]:
     import altair as alt
 
-    across = alt.Y("x:N", title=words(chart.x), sort=[label(value) for value in categories])
+    across = alt.Y("x:N", title=words(chart.x), sort=labels(categories))
     offset = alt.YOffset("series:N", scale=alt.Scale(domain=list(keys)))
-    along = alt.X("y:Q", title=words(chart.y), scale=alt.Scale(zero=chart.mark == "bar"))
+    # Not stacked: two rows of one place are not a sum.
+    along = alt.X("y:Q", title=words(chart.y), scale=alt.Scale(zero=chart.mark == "bar"), stack=None)
     place = {"y": across, "yOffset": offset}
     tooltip = _tooltip(chart)
     layers = []
@@ -235,7 +238,8 @@ def _rows(
 ) -> list[dict[str, object]]:
     """A row for each point, under names that do not depend on the catalogue; texts for what is told of it."""
     found: list[dict[str, object]] = []
-    for number, value in enumerate(series):
+    places = dict(zip(categories, labels(categories), strict=True))
+    for number, (value, name) in enumerate(zip(series, labels(series), strict=True)):
         part = only(frame, chart.series, value)
         if categories:
             part = part.filter(part[chart.x].is_in(categories, nulls_equal=True))
@@ -244,13 +248,13 @@ def _rows(
             y = _number(row[chart.y])
             point: dict[str, object] = {
                 "series": str(number),
-                "x": label(row[chart.x]) if categories else _value(row[chart.x]),
+                "x": places[row[chart.x]] if categories else _value(row[chart.x]),
                 "y": y,
                 "told_x": _told(row[chart.x]),
                 "told_y": _told(row[chart.y]),
             }
             if chart.series is not None:
-                point["name"] = label(value)
+                point["name"] = name
             if chart.mark == "line":
                 point |= {"strong": y if strong else None, "alone": part.height == 1, "crossed": end}
             if chart.low is not None and chart.high is not None:

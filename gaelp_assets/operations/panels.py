@@ -5,8 +5,9 @@ Matplotlib is imported where it draws, since Dagster loads this module everywher
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, count, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
 from gaelp_assets.catalog.model import Chart
@@ -46,9 +47,33 @@ def label(value: object) -> str:
     return text if len(text) <= LABEL else f"{text[: LABEL - 1]}…"
 
 
+def labels(values: Sequence[object]) -> list[str]:
+    """The values as names that differ, in order: by their ends where their starts are alike, or by a number.
+
+    >>> labels(["ppo " * 10 + "seed 1", "ppo " * 10 + "seed 2", "a b", "a  b"])
+    ['ppo ppo ppo ppo ppo… ppo ppo ppo seed 1', 'ppo ppo ppo ppo ppo… ppo ppo ppo seed 2', 'a b', 'a b (2)']
+    """
+    names = [label(value) for value in values]
+    counts = Counter(names)
+    found: dict[str, None] = {}
+    for value, name in zip(values, names, strict=True):
+        text = " ".join(str(value).split())
+        half = (LABEL - 1) // 2
+        cut = f"{text[:half]}…{text[-half:]}" if counts[name] > 1 and len(text) > LABEL else name
+        numbered = (f"{cut} ({number})" for number in count(2))
+        found[next(one for one in chain([cut], numbered) if one not in found)] = None
+    return list(found)
+
+
 def values_of(frame: pl.DataFrame, column: str | None) -> list[object]:
     """The values of a column, each once and in order; one that stands for all rows where there is no column."""
     return frame[column].unique().sort().to_list() if column is not None else [None]
+
+
+def categories_of(frame: pl.DataFrame, x: str) -> list[object]:
+    """What a panel's bars or intervals are of, as many as there is room for. NaN is not one: it is not even itself."""
+    column = frame[x]
+    return values_of((column.drop_nans() if column.dtype.is_float() else column).to_frame(), x)[:CATEGORIES]
 
 
 def only(frame: pl.DataFrame, column: str | None, value: object) -> pl.DataFrame:
@@ -133,7 +158,7 @@ def _draw_categories(
     """Bars or intervals, the first category above; those of one category stand side by side."""
     import polars as pl
 
-    categories = values_of(frame, chart.x)[:CATEGORIES]
+    categories = categories_of(frame, chart.x)
     places = {value: place for place, value in enumerate(categories)}
     room = 0.8 / len(series)
     for number, (value, name) in enumerate(zip(series, names, strict=True)):
@@ -156,7 +181,7 @@ def _draw_categories(
         crossed = part.with_columns(pl.Series("_at", at)).filter(_marked(part, chart))
         if not crossed.is_empty():
             _cross(panel, _points(crossed[chart.y]), crossed["_at"].to_list())
-    ticks = panel.set_yticks(range(len(categories)), [label(value) for value in categories])
+    ticks = panel.set_yticks(range(len(categories)), labels(categories))
     for tick in ticks:
         tick.label1.set_parse_math(False)
     panel.set_ylim(len(categories) - 0.5, -0.5)
@@ -188,9 +213,10 @@ def _ranges(part: pl.DataFrame, chart: Chart) -> list[list[float]] | None:
     """How far the range goes below and above each value; none where it is not known."""
     if chart.low is None or chart.high is None:
         return None
-    y = part[chart.y]
-    below = (y - part[chart.low]).clip(0, GREATEST).fill_null(0.0).to_list()
-    above = (part[chart.high] - y).clip(0, GREATEST).fill_null(0.0).to_list()
+    # As floats: `GREATEST` is no integer, and no decimal.
+    low, y, high = (part[name].cast(float) for name in (chart.low, chart.y, chart.high))
+    below = (y - low).clip(0, GREATEST).fill_null(0.0).to_list()
+    above = (high - y).clip(0, GREATEST).fill_null(0.0).to_list()
     return [below, above]
 
 
@@ -206,6 +232,8 @@ def _cross(panel: Axes, x: list[Any], y: list[Any]) -> None:
 
 def _points(column: pl.Series) -> list[Any]:
     """The values as they are drawn: the distance of the greatest numbers is no number any more, and ended the drawing."""
+    if column.dtype.is_decimal():  # Matplotlib adds floats to them
+        column = column.cast(float)
     return (column.clip(-GREATEST, GREATEST) if column.dtype.is_float() else column).to_list()
 
 

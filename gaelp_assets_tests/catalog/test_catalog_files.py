@@ -205,6 +205,11 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
             ["require_partition_filter", "a table without partitioning"],
             id="filter of nothing",
         ),
+        pytest.param(
+            changed(chart={"x": "date", "y": "frame_id", "low": "date", "high": "width"}),
+            ["chart.y", "'frame_id' is STRING", "chart.low", "'date' is DATE", "BOOLEAN, FLOAT, INTEGER"],
+            id="a picture of what is no number",
+        ),
         pytest.param(changed(owner="me"), ["owner"], id="owner"),
         pytest.param(
             changed(kind="view"), ["a view without SQL", "frames.sql beside it"], id="view without SQL"

@@ -8,6 +8,7 @@ import pytest
 from gaelp_assets.catalog import Relation, load_catalog
 from gaelp_assets.catalog.model import Chart
 from gaelp_assets.operations.charts import draw, left_out, series_names
+from gaelp_assets.operations.interactive import interactive
 
 
 @pytest.fixture(scope="module")
@@ -78,3 +79,36 @@ def test_more_bars_than_there_is_room_for_are_told(metrics: Relation) -> None:
     bars = of(metrics, x="agent_id", y="mean", mark="bar")
     assert left_out(bars, many) == "shown are the first 24 of 30 values of agent_id"
     assert draw(bars, many, None).startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("dtype", [pl.Int64, pl.Decimal(38, 9)])
+@pytest.mark.parametrize("mark", ["bar", "interval"])
+def test_a_range_around_what_is_no_float_ended_the_report(
+    metrics: Relation, mark: str, dtype: pl.DataType
+) -> None:
+    counts = SEEDS.drop_nulls("mean").with_columns(pl.col("mean", "low", "high").cast(dtype))
+    told = of(metrics, x="step", series="agent_id", mark=mark, **BANDED)
+    assert draw(told, counts, None).startswith(b"\x89PNG")
+    assert interactive(told, counts).panels
+
+
+def test_two_agents_whose_long_names_begin_alike_were_one_bar_of_their_sum(metrics: Relation) -> None:
+    names = [f"ppo, learning rate 0.0003, clip 0.2, entropy 0.01, seed {seed}" for seed in (1, 2)]
+    frame = pl.DataFrame({"agent_id": names, "mean": [1.0, 2.0]})
+    bars = of(metrics, x="agent_id", y="mean", mark="bar")
+    [panel] = interactive(bars, frame).panels
+    [rows] = panel.specification["datasets"].values()
+    assert len({row["x"] for row in rows}) == 2
+    assert {layer["encoding"]["x"]["stack"] for layer in panel.specification["layer"]} == {None}
+    lines = of(metrics, x="mean", y="mean", series="agent_id").chart
+    assert lines is not None
+    assert len(set(series_names(lines, frame, names))) == 2
+
+
+def test_a_bar_of_a_number_that_is_none_has_no_place(metrics: Relation) -> None:
+    frame = pl.DataFrame({"rate": [0.1, float("nan")], "mean": [1.0, 2.0]})
+    bars = of(metrics, x="rate", y="mean", mark="bar")
+    assert draw(bars, frame, None).startswith(b"\x89PNG")
+    [panel] = interactive(bars, frame).panels
+    [rows] = panel.specification["datasets"].values()
+    assert [row["told_x"] for row in rows] == ["0.1"]
