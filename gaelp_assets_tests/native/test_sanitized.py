@@ -45,6 +45,7 @@ def test_fuzzing_finds_nothing_in_the_decoder(checkout: Path) -> None:
     assert not list((checkout / "built").glob("finding*"))
 
 
+@pytest.mark.thorough
 def test_fuzzing_finds_a_read_behind_the_last_line_and_keeps_the_input(checkout: Path) -> None:
     decoder = checkout / "native" / "decoder.cpp"
     source = decoder.read_text(encoding="utf-8")

@@ -175,7 +175,7 @@ def follows(happening: list[tuple[Any, ...]]) -> None:
 
 
 @example(happening=LATE)
-@settings(max_examples=4, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(happening=st.lists(events, min_size=2, max_size=6))
 def test_only_what_changed_is_computed_again_and_all_is_as_from_scratch(
     happening: list[tuple[Any, ...]],

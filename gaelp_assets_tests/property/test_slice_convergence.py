@@ -38,7 +38,7 @@ from gaelp_assets_tests.platforms import load as load_checkpoints
 pytestmark = pytest.mark.slow
 
 
-def bounded(engine: str, *, duckdb: int = 8) -> settings:
+def bounded(engine: str, *, duckdb: int = 5) -> settings:
     """An example takes a fraction of a second where the engine is embedded, and many where each write is five jobs of a server."""
     return settings(
         max_examples=duckdb if engine == "duckdb" else 2,
@@ -185,7 +185,7 @@ arrivals = st.lists(
 )
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(arriving=arrivals)
 def test_however_lines_arrive_in_the_gateway_the_table_is_the_same(
     arriving: list[tuple[list[int], str, bool, str]],
