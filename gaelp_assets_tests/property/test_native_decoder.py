@@ -108,13 +108,13 @@ def refused(lines: Sequence[bytes], relation: Relation = RELATION) -> list[bytes
     return [lines[number] for number in decoded.refused[0].tolist()]
 
 
-@settings(THOROUGH, max_examples=400)
+@settings(THOROUGH, max_examples=250)
 @given(files())
 def test_generated_and_mutated_files_decode_the_same_on_both_ways(data: bytes) -> None:
     check(data)
 
 
-@settings(THOROUGH, max_examples=300)
+@settings(THOROUGH, max_examples=200)
 @given(
     st.lists(st.tuples(st.sampled_from(list(GOOD)), ANY_VALUE), max_size=30),
     st.sampled_from([b"\n", b"\r\n"]),
