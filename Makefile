@@ -11,7 +11,7 @@ help:
 	@echo "make dev-gcp the same on emulators of BigQuery and Google Cloud Storage (needs Python 3.13)"
 	@echo "make demo    the same work once, without the UI"
 	@echo "make test    set up and run the tests, those on emulators too (BigQuery's needs Python 3.13)"
-	@echo "make test-emulator  only the tests on BigQuery's emulator"
+	@echo "make test-emulator  all tests on BigQuery's emulator, those too that take long"
 	@echo "make test-thorough  what the usual tests ask of some changes and steps, of all"
 	@echo "make test-wheel  build the wheel, install it elsewhere, and run it there"
 	@echo "make test-recipes  the recorder with Stable-Baselines3 and PettingZoo (downloads them)"

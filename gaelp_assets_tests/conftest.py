@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
 from gaelp_assets_tests.emulators.bigquery import forget_datasets
+
+LONG_ON_THE_EMULATOR: Final = frozenset(
+    {
+        "test_bigquery_faults.py",
+        "test_changed_tables.py",
+        "test_keys_across_slices.py",
+        "test_lost_answers.py",
+        "test_slice_convergence.py",
+    }
+)
+"""Modules that ask much of the emulator, of what changes seldom: `make test-emulator` runs them there, and not each `make test`."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -20,6 +32,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         if "bigquery" in parameters.values() or "emulator" in item.path.parts:
             item.add_marker(pytest.mark.emulator)
+            if item.path.name in LONG_ON_THE_EMULATOR:
+                item.add_marker(pytest.mark.thorough)
     # The longest modules first: workers take modules in their order, and one that begins a long one at the end works on alone.
     slow, served = (
         {item.path for item in items if item.get_closest_marker(marker)} for marker in ("slow", "emulator")
