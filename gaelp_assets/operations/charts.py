@@ -82,6 +82,12 @@ def chart_frame(platform: PlatformReader, relation: Relation, environment: str |
     ).frame
 
 
+def tells_environments(relation: Relation) -> bool:
+    """Whether the relation is sliced by environments, or tells them in a column of the usual name."""
+    by = relation.partitioning
+    return (by is not None and by.environment is not None) or ENVIRONMENT in relation.field_names
+
+
 def condition_of(
     platform: PlatformReader, relation: Relation, environment: str | None
 ) -> tuple[str, dict[str, ParameterValue]]:

@@ -360,7 +360,7 @@ def _write_metadata(
         "dataset_size": round((folder / "main_data.hdf5").stat().st_size / 1e6, 1),
         "dataset_id": dataset_id,
         "algorithm_name": ", ".join(sorted(set(episodes["agent_id"]))),
-        "description": f"Exported by gaelp of the runs {', '.join(sorted(set(episodes['training_run_id'])))}.",
+        "description": f"Exported by gaelp_assets from the runs {', '.join(sorted(set(episodes['training_run_id'])))}.",
         "minari_version": MINARI_VERSION,
     }
     if environment["entry_point"]:

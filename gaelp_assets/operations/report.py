@@ -19,7 +19,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Catalog, Relation
-from gaelp_assets.operations.charts import chart_frame, condition_of, draw, left_out
+from gaelp_assets.operations.charts import chart_frame, condition_of, draw, left_out, tells_environments
 from gaelp_assets.operations.interactive import Interactive, interactive, script
 from gaelp_assets.operations.rejects import listed_lines
 from gaelp_assets.operations.status import PlatformStatus, read_status
@@ -81,6 +81,9 @@ def sections(
     """
     for relation in shown(platform.catalog):
         on_progress(relation.id)
+        # What does not tell environments is not of one.
+        if environment is not None and not tells_environments(relation):
+            continue
         read = chart_frame if relation.chart is not None else _rows
         frame = read(platform, relation, environment)
         if frame.is_empty():

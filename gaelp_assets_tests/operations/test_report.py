@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gaelp_assets.catalog import WHOLE, Slice
+from gaelp_assets.catalog.derivation import slice_dimensions
 from gaelp_assets.operations import charts
 from gaelp_assets.operations.acknowledge import acknowledge
 from gaelp_assets.operations.charts import chart_frame
@@ -73,8 +74,11 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     load(platform, "training.metrics", Slice(DATE, "Own-v0"))
     for relation in platform.catalog.derived:
         if relation.is_stored:
-            of_days = relation.partitioning is not None
-            slices = [Slice(DATE, name) for name in ENVIRONMENTS] if of_days else [WHOLE]
+            slices = {
+                (False, False): [WHOLE],
+                (True, False): [Slice(DATE)],
+                (True, True): [Slice(DATE, name) for name in ENVIRONMENTS],
+            }[slice_dimensions(relation)]
             platform.warehouse.ensure([relation])
             refresh(platform, relation, *slices, run_id="test")
     return platform
