@@ -83,7 +83,7 @@ def platforms(
 
 def in_order(catalog: Catalog) -> list[Relation]:
     """What is derived, each after what it reads."""
-    return catalog.downstream({relation.id for relation in catalog.loaded})
+    return catalog.derived
 
 
 @pytest.mark.parametrize("relation", list(CATALOG), ids=lambda relation: relation.id)

@@ -69,7 +69,11 @@ def test_a_tick_asks_for_the_slice_and_for_its_new_environment(
     result = tick(cloud_ready_sensor(lambda: platform), instance)
     (request,) = requests(result)
     assert (request.partition_key, request.run_key) == (KEY, f"{SLOT}<-none")
-    assert request.asset_selection == [dg.AssetKey(["training", "checkpoints"])]
+    # With the table, what is derived from it slice by slice.
+    assert request.asset_selection == [
+        dg.AssetKey(["training", "checkpoints"]),
+        dg.AssetKey(["analytics", "run_storage"]),
+    ]
     assert request.tags[SLOT_TAG] == SLOT
     assert isinstance(result, dg.SensorResult)
     (added,) = result.dynamic_partitions_requests or []

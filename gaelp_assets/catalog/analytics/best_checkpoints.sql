@@ -49,6 +49,15 @@ SELECT
   checkpoints.bytes,
   checkpoints.sha256
 FROM ranked
-LEFT JOIN training.checkpoints AS checkpoints
-  ON checkpoints.checkpoint_id = ranked.checkpoint_id AND checkpoints.date >= DATE '2000-01-01'
+LEFT JOIN (
+  SELECT
+    saved.checkpoint_id,
+    saved.uri,
+    saved.format,
+    saved.bytes,
+    saved.sha256
+  FROM training.checkpoints AS saved
+  WHERE saved.date >= DATE '2000-01-01'
+) AS checkpoints
+  ON checkpoints.checkpoint_id = ranked.checkpoint_id
 WHERE ranked.place = 1

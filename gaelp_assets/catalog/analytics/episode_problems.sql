@@ -59,9 +59,13 @@ compared AS (
     episodes.terminated AS episode_terminated,
     episodes.truncated AS episode_truncated
   FROM steps
-  LEFT JOIN training.episodes AS episodes
+  LEFT JOIN (
+    SELECT e.date, e.environment_id, e.episode_id, e.episode_return, e.discounted_return, e.episode_length, e.unfinished,
+      e.terminated, e.truncated
+    FROM training.episodes AS e
+    WHERE e.date >= DATE '2000-01-01'
+  ) AS episodes
     ON episodes.date = steps.date AND episodes.environment_id = steps.environment_id AND episodes.episode_id = steps.episode_id
-    AND episodes.date >= DATE '2000-01-01'
 ),
 problems AS (
   SELECT date, environment_id, episode_id, training_run_id, agent_id,

@@ -29,7 +29,17 @@ days AS (
       LEAST(spans.ended_at, TIMESTAMP(DATE_ADD(day, INTERVAL 1 DAY))), GREATEST(spans.started_at, TIMESTAMP(day)), MICROSECOND
     ) AS day_time
   FROM spans
-  CROSS JOIN UNNEST(GENERATE_DATE_ARRAY(DATE(spans.started_at), DATE(spans.ended_at))) AS day
+  CROSS JOIN UNNEST(
+    -- A moment that is wrong by centuries would make a row for each of their days.
+    GENERATE_DATE_ARRAY(
+      DATE(spans.started_at),
+      IF(
+        DATE_DIFF(DATE(spans.ended_at), DATE(spans.started_at), DAY) > 1100,
+        DATE_ADD(DATE(spans.started_at), INTERVAL 1100 DAY),
+        DATE(spans.ended_at)
+      )
+    )
+  ) AS day
 ),
 shares AS (
   SELECT

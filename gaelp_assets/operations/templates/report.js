@@ -27,6 +27,7 @@
     const drawn = await window.vegaEmbed(place, specification, {
       ast: true,
       renderer: "svg",
+      logLevel: 1, // an empty layer is no matter for a warning
       config: look(),
       actions: { export: { svg: true, png: true }, source: false, compiled: false, editor: false },
     });

@@ -94,7 +94,10 @@ def _gate(*relations: Relation) -> Gate:
         {"name": "acknowledged_at", "type": "TIMESTAMP"},
     ]
     tables["locks.one"] = [{"name": "holder", "type": "STRING"}]
-    known = [relation(name.split(".")[0], name.split(".")[1], fields) for name, fields in tables.items()]
+    known = [
+        relation(name.split(".")[0], name.split(".")[1], fields, kind="ledger")
+        for name, fields in tables.items()
+    ]
     return Gate(Catalog(known))
 
 
