@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from gaelp_assets.space_bounds import bounds
+
 Array = NDArray[Any]
 Space = Mapping[str, Any]
 """`{"type": "Box", "dtype": "float32", "shape": [4], "low": [...], "high": [...]}`, nested ones with `subspaces`."""
@@ -50,11 +52,15 @@ def fields(prefix: str, space: Space) -> dict[str, object]:
     Raises:
         ValueError: as `described`.
     """
+    known = described(space)
+    low, high = bounds(known)
     return {
         f"{prefix}_space_type": _kind(space),
-        f"{prefix}_space": described(space),
+        f"{prefix}_space": known,
         f"{prefix}_shape": shape(space),
         f"{prefix}_size": size(space) or 0,
+        f"{prefix}_low": low,
+        f"{prefix}_high": high,
     }
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.record.values import Row, plain
+from gaelp_assets.space_bounds import bounds
 
 Array = NDArray[Any]
 KINDS: Final = (
@@ -65,7 +66,7 @@ def describe(space: Any) -> Row:
         return described | {"n": int(space.n), "start": int(space.start)}
     described["shape"] = [int(length) for length in space.shape]
     if name == "MultiDiscrete":
-        return described | {"nvec": plain(space.nvec)}
+        return described | {"nvec": plain(space.nvec), "start": plain(getattr(space, "start", 0))}
     if name == "MultiBinary":
         return described | {"n": plain(space.n)}
     return described | {"low": _bound(space.low), "high": _bound(space.high)}
@@ -88,12 +89,17 @@ def size(space: Any) -> int:
 
 
 def space_fields(prefix: str, space: Any) -> Row:
-    """The catalogue's fields of one space: `observation_space_type`, `observation_space`, `observation_shape`, `observation_size`."""
+    """The catalogue's fields of one space: `observation_space_type`, `observation_space`, `observation_shape`, `observation_size`,
+    `observation_low`, `observation_high`."""
+    described = describe(space)
+    low, high = bounds(described)
     return {
         f"{prefix}_space_type": kind(space),
-        f"{prefix}_space": describe(space),
+        f"{prefix}_space": described,
         f"{prefix}_shape": [int(length) for length in getattr(space, "shape", None) or ()],
         f"{prefix}_size": size(space),
+        f"{prefix}_low": low,
+        f"{prefix}_high": high,
     }
 
 

@@ -1,5 +1,54 @@
+WITH told AS (
+  SELECT
+    spaces.environment_id,
+    spaces.problem,
+    place,
+    spaces.lows[SAFE_OFFSET(IF(ARRAY_LENGTH(spaces.lows) = 1, 0, place))] AS low,
+    spaces.highs[SAFE_OFFSET(IF(ARRAY_LENGTH(spaces.highs) = 1, 0, place))] AS high,
+    IF(spaces.type IN ('Box', 'Dict', 'Tuple'), 0.000001, 0.0) AS tolerance
+  FROM (
+    SELECT
+      environment_id,
+      'observation_outside' AS problem,
+      observation_space_type AS type,
+      observation_size AS size,
+      observation_low AS lows,
+      observation_high AS highs
+    FROM training.environments
+    UNION ALL
+    SELECT environment_id, 'action_outside', action_space_type, action_size, action_low, action_high
+    FROM training.environments
+    WHERE action_count IS NULL
+  ) AS spaces
+  CROSS JOIN UNNEST(GENERATE_ARRAY(0, spaces.size - 1)) AS place
+  WHERE spaces.size <= 1000 AND ARRAY_LENGTH(spaces.lows) > 0 AND ARRAY_LENGTH(spaces.highs) > 0
+),
+bounds AS (
+  -- What is greater is no bound. Numbers of Box spaces are often float32 where they were made, and rounded where they are written.
+  SELECT
+    environment_id,
+    problem,
+    place,
+    IF(ABS(low) < 1e300, low - (ABS(low) + 1.0) * tolerance, NULL) AS lowest,
+    IF(ABS(high) < 1e300, high + (ABS(high) + 1.0) * tolerance, NULL) AS highest
+  FROM told
+  WHERE ABS(low) < 1e300 OR ABS(high) < 1e300
+),
+outside AS (
+  SELECT t.date, t.environment_id, t.episode_id, bounds.problem, t.training_run_id, t.agent_id
+  FROM training.transitions AS t
+  JOIN bounds ON bounds.environment_id = t.environment_id AND bounds.problem = 'observation_outside'
+  WHERE t.date >= DATE '2000-01-01'
+    AND (t.observation[SAFE_OFFSET(bounds.place)] < bounds.lowest OR t.observation[SAFE_OFFSET(bounds.place)] > bounds.highest)
+  UNION ALL
+  SELECT t.date, t.environment_id, t.episode_id, bounds.problem, t.training_run_id, t.agent_id
+  FROM training.transitions AS t
+  JOIN bounds ON bounds.environment_id = t.environment_id AND bounds.problem = 'action_outside'
+  WHERE t.date >= DATE '2000-01-01'
+    AND (t.action[SAFE_OFFSET(bounds.place)] < bounds.lowest OR t.action[SAFE_OFFSET(bounds.place)] > bounds.highest)
+),
 -- Each episode's steps, summed up once. Rewards so great that their sum could overflow are left out of the sums, and the sums then not compared.
-WITH steps AS (
+steps AS (
   SELECT
     t.date,
     t.environment_id,
@@ -110,6 +159,10 @@ problems AS (
   SELECT date, environment_id, episode_id, training_run_id, agent_id, 'action_outside', 0.0, CAST(actions_outside AS FLOAT64)
   FROM compared
   WHERE actions_outside > 0
+  UNION ALL
+  SELECT date, environment_id, episode_id, MIN(training_run_id), MIN(agent_id), problem, 0.0, CAST(COUNT(*) AS FLOAT64)
+  FROM outside
+  GROUP BY date, environment_id, episode_id, problem
 )
 SELECT date, environment_id, episode_id, problem, training_run_id, agent_id, expected, found
 FROM problems
