@@ -3,18 +3,18 @@ WITH batches AS (
     CONCAT(l.dataset, '.', l.`table`) AS relation,
     COALESCE(l.slice_date, DATE(l.loaded_at)) AS date,
     l.slice_date IS NOT NULL AS sliced,
-    l.`lines`,
+    IF(l.mode = 'sort', l.rejected, l.`lines`) AS line_count,
     l.loaded,
     l.rejected,
     TIMESTAMP_DIFF(l.loaded_at, TIMESTAMP(DATE_ADD(l.slice_date, INTERVAL 1 DAY)), SECOND) / 3600 AS lag_hours
   FROM ops.import_logs AS l
-  WHERE l.mode <> 'sort' AND l.`lines` > 0
+  WHERE IF(l.mode = 'sort', l.rejected, l.`lines`) > 0
 ),
 days AS (
   SELECT
     relation,
     date,
-    SUM(`lines`) AS line_count,
+    SUM(line_count) AS line_count,
     SUM(rejected) AS rejected,
     SUM(IF(sliced, loaded, 0)) AS sliced_rows,
     SUM(IF(sliced AND lag_hours <= 24, loaded, 0)) AS timely_rows,
@@ -48,6 +48,7 @@ faults AS (
   SELECT
     relation,
     date,
+    COUNT(*) AS letters,
     COUNTIF(incomplete) AS incomplete,
     COUNTIF(conflicting) AS conflicting,
     COUNTIF(inconsistent) AS inconsistent,
@@ -106,16 +107,25 @@ scored AS (
     days.sliced_rows,
     days.timely_rows,
     days.lag_hours,
+    COALESCE(faults.letters, 0) >= days.rejected AS is_known,
     COALESCE(faults.incomplete, 0) AS incomplete,
     COALESCE(faults.conflicting, 0) AS conflicting,
     COALESCE(faults.inconsistent, 0) AS inconsistent,
     COALESCE(faults.implausible, 0) AS implausible,
     COALESCE(usual.days_before, 0) AS days_before,
-    IF(usual.days_before >= 7, 0.6745 * (days.line_count - usual.line_median) / NULLIF(usual.line_deviation, 0), NULL) AS volume_z,
-    IF(usual.days_before >= 7, 0.6745 * (days.lag_hours - usual.lag_median) / NULLIF(usual.lag_deviation, 0), NULL) AS lag_z,
     IF(
       usual.days_before >= 7,
-      0.6745 * (days.rejected / days.line_count - usual.rejected_median) / NULLIF(usual.rejected_deviation, 0),
+      0.6745 * (days.line_count - usual.line_median) / GREATEST(usual.line_deviation, 0.01 * usual.line_median),
+      NULL
+    ) AS volume_z,
+    IF(
+      usual.days_before >= 7,
+      0.6745 * (days.lag_hours - usual.lag_median) / GREATEST(usual.lag_deviation, 0.25),
+      NULL
+    ) AS lag_z,
+    IF(
+      usual.days_before >= 7,
+      0.6745 * (days.rejected / days.line_count - usual.rejected_median) / GREATEST(usual.rejected_deviation, 0.01),
       NULL
     ) AS rejected_z
   FROM days
@@ -127,11 +137,11 @@ SELECT
   relation,
   line_count AS `lines`,
   rejected,
-  GREATEST(1 - incomplete / line_count, 0) AS completeness,
+  IF(is_known, GREATEST(1 - incomplete / line_count, 0), NULL) AS completeness,
   1 - rejected / line_count AS validity,
-  GREATEST(1 - conflicting / line_count, 0) AS uniqueness,
-  GREATEST(1 - inconsistent / line_count, 0) AS consistency,
-  GREATEST(1 - implausible / line_count, 0) AS accuracy,
+  IF(is_known, GREATEST(1 - conflicting / line_count, 0), NULL) AS uniqueness,
+  IF(is_known, GREATEST(1 - inconsistent / line_count, 0), NULL) AS consistency,
+  IF(is_known, GREATEST(1 - implausible / line_count, 0), NULL) AS accuracy,
   timely_rows / NULLIF(sliced_rows, 0) AS timeliness,
   lag_hours,
   days_before,
