@@ -1,6 +1,7 @@
-"""A chain of derived tables follows whatever happens to what it reads: late rows, resends, withdrawals, other SQL, in any order.
+"""A chain of derived tables follows whatever happens to what it reads: late rows, resends, withdrawals, other SQL and Python, in any order.
 
-What is asked of it: only the slices whose inputs changed are computed again, and in the end each table is what its SQL says of all rows.
+What is asked of it: only the slices whose inputs changed are computed again, and in the end each table is what its SQL or its function
+says of all rows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from gaelp_assets.catalog import WHOLE, Slice
 from gaelp_assets.ingest.load import load_slice
+from gaelp_assets.operations.compute import refresh
 from gaelp_assets.operations.correct import withdraw_key
 from gaelp_assets.operations.stale import stale_slices
 from gaelp_assets.platform import Platform, open_platform
@@ -43,9 +45,19 @@ DERIVED: Final[Mapping[str, tuple[str, list[dict[str, str]], dict[str, str] | No
     "totals": ("SELECT COALESCE(SUM(n), 0) AS n, SUM(total) AS total FROM lab.doubled", [], None),
 }  # fmt: skip
 DOUBLED: Final = "SELECT date, n, {factor} * total AS total FROM lab.days"
+BY_FUNCTION: Final = "days"
+"""The one of them that a function computes: what its SQL says, `CODE` does."""
+CODE: Final = """\
+import polars as pl
+
+VERSION = {version}
+
+def days(inputs):
+    return inputs["lab.daily"].group_by("date").agg(pl.col("n", "total").sum())
+"""
 
 
-def write_catalog(folder: Path, factor: int) -> Path:
+def write_catalog(folder: Path, factor: int, version: int) -> Path:
     """A table, what is derived from it slice by slice, by day, and as a whole; a plain view, whose SQL changes, stands in between."""
     numbers = [{"name": name, "type": "INTEGER", "description": name} for name in ("n", "total")]
     key = [{"name": "id", "type": "INTEGER", "mode": "REQUIRED", "description": "key"}]
@@ -59,11 +71,15 @@ def write_catalog(folder: Path, factor: int) -> Path:
         content[name] = {"kind": "derived_table", "fields": [*fields, *numbers]}
         if partitioning is not None:
             content[name]["partitioning"] = partitioning
+    del queries[BY_FUNCTION]
+    fields = [{**field, "computed_from": [f"lab.daily.{field['name']}"]} for field in [DATE, *numbers]]
+    content[BY_FUNCTION] |= {"python": BY_FUNCTION, "inputs": ["lab.daily"], "fields": fields}
     (folder / "lab").mkdir(parents=True, exist_ok=True)
     for name, keys in content.items():
         (folder / "lab" / f"{name}.json").write_text(json.dumps({**COMMON, **keys}))
     for name, sql in queries.items():
         (folder / "lab" / f"{name}.sql").write_text(sql + "\n")
+    (folder / "lab" / f"{BY_FUNCTION}.py").write_text(CODE.format(version=version))
     return folder
 
 
@@ -73,17 +89,21 @@ class Lab:
 
     home: Path
     factor: int = 1
+    version: int = 1
     facts: dict[int, tuple[Slice, int]] = field(default_factory=dict)
     withdrawn: set[int] = field(default_factory=set)
     touched: set[Slice] = field(default_factory=set)
     """The slices of facts that were written since the last refresh."""
-    other_code: bool = True
+    other_sql: bool = True
+    other_code: bool = False
+    days: set[Slice] = field(default_factory=set)
+    """The slices that the function has computed."""
     seen: set[str] = field(default_factory=set)
     files: int = 0
 
     @property
     def platform(self) -> Platform:
-        catalog = write_catalog(self.home / "catalog", self.factor)
+        catalog = write_catalog(self.home / "catalog", self.factor, self.version)
         variables = {"GAELP_HOME": str(self.home), "GAELP_CATALOG": str(catalog)}
         platform = open_platform(load_settings({**variables, "GAELP_FIRST_DATE": str(FIRST_DATE)}))
         platform.gateway.prepare()
@@ -117,6 +137,10 @@ class Lab:
 
     def change_sql(self) -> None:
         self.factor += 1
+        self.other_sql = True
+
+    def change_code(self) -> None:
+        self.version += 1
         self.other_code = True
 
     def refresh(self) -> None:
@@ -127,14 +151,17 @@ class Lab:
             relation = stale[0].relation
             slices = [found.slice for found in stale if found.relation.id == relation.id]
             platform.warehouse.ensure([relation])
-            platform.warehouse.refresh(relation, *slices, run_id="test")
+            refresh(platform, relation, *slices, run_id="test")
             assert not computed[relation.name] & set(slices), "a slice was computed twice"
             computed[relation.name].update(slices)
         assert computed["daily"] == self.touched
-        assert computed["days"] == {Slice(slice_.date) for slice_ in self.touched}
+        days = {Slice(slice_.date) for slice_ in self.touched} | (self.days if self.other_code else set())
+        assert computed["days"] == days
+        self.days |= days
+        self.other_code = False
         if self.facts or self.touched:
-            assert computed["totals"] == ({WHOLE} if self.touched or self.other_code else set())
-            self.other_code = False
+            assert computed["totals"] == ({WHOLE} if days or self.other_sql else set())
+            self.other_sql = False
         self.touched.clear()
 
     def check(self) -> None:
@@ -158,10 +185,12 @@ events = st.one_of(
     ),
     st.tuples(st.just("withdraw"), st.integers(1, 9)),
     st.tuples(st.just("change_sql")),
+    st.tuples(st.just("change_code")),
     st.tuples(st.just("refresh")),
 )  # fmt: skip
 LATE: Final = [
-    ("add", 1, 0, [1, 2]), ("refresh",), ("add", 0, 1, [3]), ("refresh",), ("withdraw", 1), ("change_sql",)
+    ("add", 1, 0, [1, 2]), ("refresh",), ("add", 0, 1, [3]), ("refresh",), ("withdraw", 1), ("change_sql",),
+    ("refresh",), ("change_code",)
 ]  # fmt: skip
 
 
