@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import re
 import shutil
 import uuid
@@ -16,22 +15,28 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
 from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
 from gaelp_assets.operations.lineage import hidden_columns, lineage_folder
+from gaelp_assets.operations.minari_layout import (
+    Array,
+    Arrays,
+    EpisodeFile,
+    Space,
+    arrays,
+    check_space,
+    minari_space,
+)
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ranges import PartitionRange
 
 if TYPE_CHECKING:
     from gaelp_assets.warehouse.parameters import ParameterValue
 
-Array = NDArray[Any]
-Space = Mapping[str, Any]
 MINARI_VERSION: Final = "0.5.4"
 """The version of the format: that of the Minari release that the datasets were compared with."""
 _ID: Final = re.compile(r"(?:(?:[A-Za-z0-9_-]+/)*)[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*-v[0-9]+")
@@ -39,6 +44,7 @@ STEPS_AT_ONCE: Final = 100_000
 _NAMED: Final = 10
 _EPISODES: Final = "training.episodes"
 _TRANSITIONS: Final = "training.transitions"
+_OUTSIDE: Final = "with values that are none of their space"
 _READ: Final = ("observation", "action", "reward", "terminated", "truncated", "final_observation")
 
 
@@ -86,7 +92,7 @@ def export_minari(
     environment = _environment(platform, episodes)
     spaces = {name: environment[f"{name}_space"] for name in ("observation", "action")}
     for name, space in spaces.items():
-        _leaves(space, f"{name}_space of {environment['environment_id']}")
+        check_space(space, f"{name}_space of {environment['environment_id']}")
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     exported = Exported(target)
     try:
@@ -179,20 +185,18 @@ def _write(
     exported: Exported,
     on_progress: Callable[[int], None],
 ) -> None:
-    import h5py
-
-    with h5py.File(folder / "main_data.hdf5", "w", libver="latest", track_order=True) as file:
+    with EpisodeFile(folder / "main_data.hdf5") as file:
         for part in _parts(episodes, exported):
-            frames = _steps(platform, part)
+            steps = _Steps.read(platform, part)
             for row in part.iter_rows(named=True):
-                frame = frames.get(row["episode_id"])
-                reason = _why_not(row, frame)
-                if reason or frame is None:
-                    exported.left_out[reason] += 1
+                found = steps.of(row, spaces)
+                if isinstance(found, str):
+                    exported.left_out[found] += 1
                     continue
-                _write_episode(file, exported.episodes, row, frame, spaces)
-                exported.episodes += 1
-                exported.steps += frame.height
+                seed = {} if row["seed"] is None else {"seed": row["seed"]}
+                file.add({"total_steps": row["episode_length"], **seed}, found)
+                exported.steps += row["episode_length"]
+            exported.episodes = file.episodes
             on_progress(exported.steps)
 
 
@@ -210,136 +214,82 @@ def _parts(episodes: pl.DataFrame, exported: Exported) -> Iterator[pl.DataFrame]
             yield part
 
 
-def _steps(platform: PlatformReader, part: pl.DataFrame) -> dict[str, pl.DataFrame]:
-    """The steps of these episodes of one day, by episode, in order."""
-    relation = platform.catalog[_TRANSITIONS]
-    day = part["date"][0]
-    condition, parameters = PartitionRange(day, day, part["environment_id"][0]).condition(relation, "t")
-    asked: dict[str, ParameterValue] = {**parameters, "episodes": tuple(part["episode_id"].to_list())}
-    columns = ", ".join(f"t.`{name}`" for name in ("episode_id", "step_index", *_READ))
-    frame = platform.warehouse.query(
-        f"SELECT {columns} FROM {relation.quoted_id} AS t WHERE {condition} AND t.episode_id IN UNNEST(@episodes) "
-        "ORDER BY t.episode_id, t.step_index",
-        asked,
-        labels={"asset": relation.id, "purpose": "export"},
-    ).frame
-    return {
-        str(key[0]): rows
-        for key, rows in frame.partition_by("episode_id", as_dict=True, maintain_order=True).items()
-    }
+class _Lists:
+    """A column of lists of numbers as one array."""
+
+    def __init__(self, column: pl.Series) -> None:
+        self._numbers: Final = column.explode(empty_as_null=False).to_numpy()
+        self._ends: Final = np.concatenate([[0], column.list.len().cast(pl.Int64).cum_sum().to_numpy()])
+
+    def rows(self, first: int, end: int) -> Array | None:
+        """The lists of these rows as rows of numbers; None where they differ in length."""
+        ends = self._ends[first : end + 1]
+        lengths = np.diff(ends)
+        if (lengths != lengths[0]).any():
+            return None
+        return self._numbers[ends[0] : ends[-1]].reshape(end - first, -1 if lengths[0] else 0)
 
 
-def _why_not(row: Mapping[str, Any], frame: pl.DataFrame | None) -> str:
-    """Why an episode is left out; empty if it is whole."""
-    if frame is None:
-        return "without recorded steps"
-    if frame.height != row["episode_length"] or frame["step_index"][-1] != frame.height - 1:
-        return "with missing steps"
-    if not (frame["terminated"][-1] or frame["truncated"][-1]):
-        return "without an end"
-    if (frame["observation"].list.len() == 0).any() or not frame["final_observation"].list.len()[-1]:
-        return "whose observations are kept by reference"
-    return ""
+class _Steps:
+    """The steps of some episodes of one day, those of an episode one after another.
 
-
-def _write_episode(
-    file: Any, number: int, row: Mapping[str, Any], frame: pl.DataFrame, spaces: Mapping[str, Space]
-) -> None:
-    group = file.create_group(f"episode_{number}", track_order=True)
-    group.attrs["id"] = number
-    group.attrs["total_steps"] = frame.height
-    if row["seed"] is not None:
-        group.attrs["seed"] = row["seed"]
-    last = frame["final_observation"].tail(1)
-    observations = _flat(pl.concat([frame["observation"], last.alias("observation")]))
-    _write_space(group, "observations", spaces["observation"], observations)
-    _write_space(group, "actions", spaces["action"], _flat(frame["action"]))
-    group.create_dataset("rewards", data=frame["reward"].to_numpy())
-    group.create_dataset("terminations", data=frame["terminated"].to_numpy())
-    group.create_dataset("truncations", data=frame["truncated"].to_numpy())
-
-
-def _flat(values: pl.Series) -> Array:
-    """Lists of one length as rows of numbers."""
-    return values.explode().to_numpy().reshape(len(values), -1)
-
-
-def _write_space(group: Any, name: str, space: Space, flat: Array) -> int:
-    """Writes the first columns of `flat` as values of the space; how many they are."""
-    if "spaces" in space:
-        inner = group.create_group(name, track_order=True)
-        used = 0
-        for key, part in _subspaces(space):
-            used += _write_space(
-                inner, key if space["type"] == "Dict" else f"_index_{key}", part, flat[:, used:]
-            )
-        return used
-    width = _width(space)
-    values = flat[:, :width].astype(_dtype(space)).reshape(len(flat), *_shape(space))
-    group.create_dataset(name, data=values)
-    return width
-
-
-def _leaves(space: Space, where: str) -> None:
-    """Nothing, if the space and its parts have a form as numbers.
-
-    Raises:
-        GaelpError: one of them has none.
+    Args:
+        frame: the columns of `_READ`, ordered.
     """
-    kind = space.get("type")
-    if kind in {"Dict", "Tuple"}:
-        for _, part in _subspaces(space):
-            _leaves(part, where)
-    elif kind not in {"Box", "Discrete", "MultiDiscrete", "MultiBinary"}:
-        expected = "Box, Discrete, MultiDiscrete or MultiBinary, in Dict and Tuple too"
-        raise GaelpError(Problem(f"a space of the type {kind!r}", where, expected))
 
+    def __init__(self, frame: pl.DataFrame) -> None:
+        whole = frame.with_row_index("first").group_by("episode_id", maintain_order=True)
+        spans = whole.agg(pl.col("first").first(), pl.len(), pl.col("step_index").last())
+        self._spans: Final = {name: (first, first + size, last) for name, first, size, last in spans.rows()}
+        self._lists: Final = {
+            name: _Lists(frame[name]) for name in ("observation", "final_observation", "action")
+        }
+        self._flat: Final = {name: frame[name].to_numpy() for name in ("reward", "terminated", "truncated")}
 
-def _subspaces(space: Space) -> list[tuple[str, Space]]:
-    parts = space["spaces"]
-    return (
-        list(parts.items()) if isinstance(parts, dict) else [(str(n), part) for n, part in enumerate(parts)]
-    )
+    @classmethod
+    def read(cls, platform: PlatformReader, part: pl.DataFrame) -> Self:
+        """Reads the steps of these episodes."""
+        relation = platform.catalog[_TRANSITIONS]
+        day = part["date"][0]
+        condition, parameters = PartitionRange(day, day, part["environment_id"][0]).condition(relation, "t")
+        asked: dict[str, ParameterValue] = {**parameters, "episodes": tuple(part["episode_id"].to_list())}
+        columns = ", ".join(f"t.`{name}`" for name in ("episode_id", "step_index", *_READ))
+        frame = platform.warehouse.query(
+            f"SELECT {columns} FROM {relation.quoted_id} AS t WHERE {condition} AND t.episode_id IN UNNEST(@episodes) "
+            "ORDER BY t.episode_id, t.step_index",
+            asked,
+            labels={"asset": relation.id, "purpose": "export"},
+        ).frame
+        return cls(frame)
 
-
-def _shape(space: Space) -> tuple[int, ...]:
-    return () if space["type"] == "Discrete" else tuple(space["shape"])
-
-
-def _width(space: Space) -> int:
-    return math.prod(_shape(space))
-
-
-def _dtype(space: Space) -> str:
-    return str(space.get("dtype") or ("int8" if space["type"] == "MultiBinary" else "int64"))
-
-
-def minari_space(space: Space) -> dict[str, Any]:
-    """A space of the catalogue as Minari writes it."""
-    kind = space["type"]
-    if kind in {"Dict", "Tuple"}:
-        parts = [(key, minari_space(part)) for key, part in _subspaces(space)]
-        return {"type": kind, "subspaces": dict(parts) if kind == "Dict" else [part for _, part in parts]}
-    if kind == "Discrete":
-        return {"type": kind, "dtype": "int64", "start": space.get("start", 0), "n": space["n"]}
-    if kind == "MultiDiscrete":
-        start = space.get("start", np.zeros(_shape(space), int).tolist())
-        return {"type": kind, "dtype": _dtype(space), "nvec": space["nvec"], "start": start}
-    if kind == "MultiBinary":
-        return {"type": kind, "n": space.get("n", list(_shape(space)))}
-    bounds = {
-        name: _bound(space, name, infinite) for name, infinite in (("low", -math.inf), ("high", math.inf))
-    }
-    return {"type": kind, "dtype": _dtype(space), "shape": list(_shape(space)), **bounds}
-
-
-def _bound(space: Space, name: str, infinite: float) -> Any:
-    """A bound for each number: one that is the same everywhere is written once in the catalogue, and one that there is not as null."""
-    given = space.get(name)
-    filled = (
-        json.loads(json.dumps(given).replace("null", json.dumps(infinite))) if given is not None else infinite
-    )
-    return np.broadcast_to(np.asarray(filled, float), _shape(space)).astype(_dtype(space)).tolist()
+    def of(self, row: Mapping[str, Any], spaces: Mapping[str, Space]) -> Arrays | str:
+        """The arrays of an episode, or why it is left out."""
+        if row["episode_id"] not in self._spans:
+            return "without recorded steps"
+        first, end, last = self._spans[row["episode_id"]]
+        if end - first != row["episode_length"] or last != end - first - 1:
+            return "with missing steps"
+        rewards, terminations, truncations = (values[first:end] for values in self._flat.values())
+        if not (terminations[-1] or truncations[-1]):
+            return "without an end"
+        seen = self._lists["observation"].rows(first, end)
+        final = self._lists["final_observation"].rows(end - 1, end)
+        actions = self._lists["action"].rows(first, end)
+        if (
+            seen is None
+            or final is None
+            or actions is None
+            or (seen.shape[1] and final.shape[1] not in {0, seen.shape[1]})
+        ):
+            return _OUTSIDE
+        if not seen.shape[1] or not final.shape[1]:
+            return "whose observations are kept by reference"
+        observed = arrays("observations", spaces["observation"], np.concatenate([seen, final]))
+        acted = arrays("actions", spaces["action"], actions)
+        if observed is None or acted is None:
+            return _OUTSIDE
+        flat = [("rewards", rewards), ("terminations", terminations), ("truncations", truncations)]
+        return [*observed, *acted, *((name, np.ascontiguousarray(values)) for name, values in flat)]
 
 
 def _write_metadata(

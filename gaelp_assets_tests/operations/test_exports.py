@@ -19,7 +19,8 @@ from gaelp_assets.importers import minari_files
 from gaelp_assets.importers.source import Options
 from gaelp_assets.operations import export_minari as module
 from gaelp_assets.operations.bundle import PORTAL, Scope, damaged_files, export_parquet, publish_day
-from gaelp_assets.operations.export_minari import export_minari, minari_space
+from gaelp_assets.operations.export_minari import export_minari
+from gaelp_assets.operations.minari_layout import minari_space
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.importers.sources import read
@@ -38,7 +39,8 @@ ENVIRONMENT = {
     "observation_size": 3, "action_space_type": "Discrete", "action_space": {"type": "Discrete", "dtype": "int64", "n": 2, "start": 0},
     "action_size": 1, "action_count": 2, "updated_at": f"{DATE}T00:00:00Z",
 }  # fmt: skip
-LENGTHS = {"whole": 3, "short": 1, "lacking": 2, "unfinished": 2, "unrecorded": 4}
+LENGTHS = {"whole": 3, "short": 1, "lacking": 2, "unfinished": 2, "unrecorded": 4, "uneven": 2, "half": 1}
+SEEN = {("uneven", 0): [0.0, 0.5], ("uneven", 1): [1.0, 0.5, 0.25, 0.0]}
 
 
 def episode(number: int, name: str) -> dict[str, Any]:
@@ -56,7 +58,8 @@ def steps(name: str) -> list[dict[str, Any]]:
     return [
         {
             "episode_id": name, "step_index": i, "date": str(DATE), "environment_id": SLICE.environment, "agent_id": "ppo",
-            "training_run_id": RUN, "global_step": i, "observation": [float(i), 0.5 * i, 0.25], "action": [i % 2], "reward": 1.0,
+            "training_run_id": RUN, "global_step": i, "observation": SEEN.get((name, i), [float(i), 0.5 * i, 0.25]),
+            "action": [0.5 if name == "half" else i % 2], "reward": 1.0,
             "terminated": i == length - 1 and name != "unfinished", "truncated": False,
             "final_observation": [4.0, 9.0, 0.75] if i == length - 1 else [],
         }
@@ -80,10 +83,18 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
     return platform
 
 
-def test_a_dataset_holds_the_whole_episodes_as_their_steps_are(platform: Platform, tmp_path: Path) -> None:
+def test_a_dataset_holds_the_whole_episodes_as_their_steps_are_and_no_others_cut_to_fit(
+    platform: Platform, tmp_path: Path
+) -> None:
     found = export_minari(platform, "gaelp/cart-v0", [RUN], tmp_path)
     assert (found.episodes, found.steps) == (2, 4)
-    assert found.left_out == {"with missing steps": 1, "unfinished": 1, "without recorded steps": 1}
+    reasons = [
+        "with missing steps",
+        "unfinished",
+        "without recorded steps",
+        "with values that are none of their space",
+    ]
+    assert found.left_out == dict(zip(reasons, (1, 1, 1, 2), strict=True))
     folder = tmp_path / "gaelp" / "cart-v0" / "data"
     metadata = minari_files.read_metadata(folder)
     assert (metadata["total_steps"], metadata["dataset_id"]) == (4, "gaelp/cart-v0")
@@ -165,7 +176,7 @@ def test_a_bundle_tells_what_is_in_it(platform: Platform, tmp_path: Path) -> Non
     scope = Scope(PartitionRange(DATE, DATE), (RUN,))
     bundle = export_parquet(platform, tmp_path / "bundle", relations, scope)
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text(encoding="utf-8"))
-    assert [entry["rows"] for entry in manifest["relations"]] == [5, 1]
+    assert [entry["rows"] for entry in manifest["relations"]] == [len(LENGTHS), 1]
     frame = pl.read_parquet(tmp_path / "bundle" / f"training.episodes/date={DATE}.parquet")
     assert sorted(frame["episode_id"]) == sorted(LENGTHS)
     again = export_parquet(platform, tmp_path / "again", relations, scope)
