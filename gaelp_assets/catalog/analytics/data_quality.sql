@@ -22,6 +22,24 @@ days AS (
   FROM batches
   GROUP BY relation, date
 ),
+runs_of_days AS (
+  SELECT
+    relation,
+    date,
+    LAG(date, 6) OVER (PARTITION BY relation ORDER BY date) = DATE_SUB(date, INTERVAL 6 DAY) AS ends_a_week,
+    LEAD(date) OVER (PARTITION BY relation ORDER BY date) AS next_date,
+    MAX(date) OVER () AS newest
+  FROM days
+),
+told AS (
+  SELECT relation, date, line_count, rejected, sliced_rows, timely_rows, lag_hours
+  FROM days
+  UNION ALL
+  SELECT relation, DATE_ADD(date, INTERVAL 1 DAY), 0, 0, 0, 0, NULL
+  FROM runs_of_days
+  WHERE ends_a_week
+    AND COALESCE(next_date, newest) > DATE_ADD(date, INTERVAL 1 DAY)
+),
 letters AS (
   SELECT
     CONCAT(d.dataset, '.', d.`table`) AS relation,
@@ -58,19 +76,19 @@ faults AS (
 ),
 pairs AS (
   SELECT
-    days.relation,
-    days.date,
+    told.relation,
+    told.date,
     before.line_count,
     before.lag_hours,
     before.rejected / before.line_count AS rejected_share,
-    PERCENTILE_CONT(before.line_count, 0.5) OVER (PARTITION BY days.relation, days.date) AS line_median,
-    PERCENTILE_CONT(before.lag_hours, 0.5) OVER (PARTITION BY days.relation, days.date) AS lag_median,
-    PERCENTILE_CONT(before.rejected / before.line_count, 0.5) OVER (PARTITION BY days.relation, days.date) AS rejected_median
-  FROM days
+    PERCENTILE_CONT(before.line_count, 0.5) OVER (PARTITION BY told.relation, told.date) AS line_median,
+    PERCENTILE_CONT(before.lag_hours, 0.5) OVER (PARTITION BY told.relation, told.date) AS lag_median,
+    PERCENTILE_CONT(before.rejected / before.line_count, 0.5) OVER (PARTITION BY told.relation, told.date) AS rejected_median
+  FROM told
   INNER JOIN days AS before
-    ON before.relation = days.relation
-    AND before.date < days.date
-    AND before.date >= DATE_SUB(days.date, INTERVAL 28 DAY)
+    ON before.relation = told.relation
+    AND before.date < told.date
+    AND before.date >= DATE_SUB(told.date, INTERVAL 28 DAY)
 ),
 deviations AS (
   SELECT
@@ -100,14 +118,14 @@ usual AS (
 ),
 scored AS (
   SELECT
-    days.date,
-    days.relation,
-    days.line_count,
-    days.rejected,
-    days.sliced_rows,
-    days.timely_rows,
-    days.lag_hours,
-    COALESCE(faults.letters, 0) >= days.rejected AS is_known,
+    told.date,
+    told.relation,
+    told.line_count,
+    told.rejected,
+    told.sliced_rows,
+    told.timely_rows,
+    told.lag_hours,
+    COALESCE(faults.letters, 0) >= told.rejected AS is_known,
     COALESCE(faults.incomplete, 0) AS incomplete,
     COALESCE(faults.conflicting, 0) AS conflicting,
     COALESCE(faults.inconsistent, 0) AS inconsistent,
@@ -115,33 +133,33 @@ scored AS (
     COALESCE(usual.days_before, 0) AS days_before,
     IF(
       usual.days_before >= 7,
-      0.6745 * (days.line_count - usual.line_median) / GREATEST(usual.line_deviation, 0.01 * usual.line_median),
+      0.6745 * (told.line_count - usual.line_median) / GREATEST(usual.line_deviation, 0.01 * usual.line_median),
       NULL
     ) AS volume_z,
     IF(
       usual.days_before >= 7,
-      0.6745 * (days.lag_hours - usual.lag_median) / GREATEST(usual.lag_deviation, 0.25),
+      0.6745 * (told.lag_hours - usual.lag_median) / GREATEST(usual.lag_deviation, 0.25),
       NULL
     ) AS lag_z,
     IF(
       usual.days_before >= 7,
-      0.6745 * (days.rejected / days.line_count - usual.rejected_median) / GREATEST(usual.rejected_deviation, 0.01),
+      0.6745 * (told.rejected / NULLIF(told.line_count, 0) - usual.rejected_median) / GREATEST(usual.rejected_deviation, 0.01),
       NULL
     ) AS rejected_z
-  FROM days
-  LEFT JOIN faults ON faults.relation = days.relation AND faults.date = days.date
-  LEFT JOIN usual ON usual.relation = days.relation AND usual.date = days.date
+  FROM told
+  LEFT JOIN faults ON faults.relation = told.relation AND faults.date = told.date
+  LEFT JOIN usual ON usual.relation = told.relation AND usual.date = told.date
 )
 SELECT
   date,
   relation,
   line_count AS `lines`,
   rejected,
-  IF(is_known, GREATEST(1 - incomplete / line_count, 0), NULL) AS completeness,
-  1 - rejected / line_count AS validity,
-  IF(is_known, GREATEST(1 - conflicting / line_count, 0), NULL) AS uniqueness,
-  IF(is_known, GREATEST(1 - inconsistent / line_count, 0), NULL) AS consistency,
-  IF(is_known, GREATEST(1 - implausible / line_count, 0), NULL) AS accuracy,
+  IF(is_known, GREATEST(1 - incomplete / NULLIF(line_count, 0), 0), NULL) AS completeness,
+  1 - rejected / NULLIF(line_count, 0) AS validity,
+  IF(is_known, GREATEST(1 - conflicting / NULLIF(line_count, 0), 0), NULL) AS uniqueness,
+  IF(is_known, GREATEST(1 - inconsistent / NULLIF(line_count, 0), 0), NULL) AS consistency,
+  IF(is_known, GREATEST(1 - implausible / NULLIF(line_count, 0), 0), NULL) AS accuracy,
   timely_rows / NULLIF(sliced_rows, 0) AS timeliness,
   lag_hours,
   days_before,
@@ -150,7 +168,7 @@ SELECT
   rejected_z,
   IF(
     days_before >= 7,
-    COALESCE(ABS(volume_z) > 3.5, FALSE) OR COALESCE(lag_z > 3.5, FALSE) OR COALESCE(rejected_z > 3.5, FALSE),
+    line_count = 0 OR COALESCE(ABS(volume_z) > 3.5, FALSE) OR COALESCE(lag_z > 3.5, FALSE) OR COALESCE(rejected_z > 3.5, FALSE),
     NULL
   ) AS unusual
 FROM scored
