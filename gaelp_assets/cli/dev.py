@@ -124,6 +124,20 @@ def dev_lock(settings: Settings) -> Path:
     return settings.home / "dev.lock"
 
 
+def child_environment(settings: Settings) -> dict[str, str]:
+    """The environment of what `gaelp dev` starts."""
+    environment = {
+        **os.environ,
+        **settings.folders(),
+        **dagster_environment(settings.dagster_home),
+        "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
+    }
+    if given := os.environ.get("PYTHONPATH"):
+        # Dagster takes the first folder of the path for that of its script, and imports code without it. Its working directory comes back.
+        environment["PYTHONPATH"] = os.pathsep.join([str(settings.dagster_home), given])
+    return environment
+
+
 def _run_alone(
     settings: Settings,
     port: int,
@@ -134,12 +148,7 @@ def _run_alone(
 ) -> int:
     _require_free(host, port)
     settings.dagster_home.mkdir(parents=True, exist_ok=True)
-    environment = {
-        **os.environ,
-        **settings.folders(),
-        **dagster_environment(settings.dagster_home),
-        "PYTHONSAFEPATH": "1",  # nor is what `python -m` starts to look where the user stands
-    }
+    environment = child_environment(settings)
     serve = [
         sys.executable,
         "-m",

@@ -102,3 +102,20 @@ def _kill_once_ready(line: str, process: subprocess.Popen[str]) -> bool:
     if ready:
         process.kill()
     return ready
+
+
+def test_code_in_the_first_folder_of_pythonpath_was_not_found_by_dagster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "code_of_mine.py").write_text("found = True\n")
+    monkeypatch.setenv("PYTHONPATH", str(mine))
+    settings = load_settings({"GAELP_HOME": str(tmp_path / "home")})
+    settings.dagster_home.mkdir(parents=True)
+    program = "import sys; from dagster._core.code_pointer import load_python_module as load; print(load(sys.argv[1], sys.argv[2]).found)"
+    command = [sys.executable, "-c", program, "code_of_mine", str(settings.dagster_home)]
+    answer = subprocess.run(
+        command, env=dev.child_environment(settings), capture_output=True, text=True, check=False
+    )
+    assert (answer.returncode, answer.stdout.strip()) == (0, "True"), answer.stderr
