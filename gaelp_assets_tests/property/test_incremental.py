@@ -72,8 +72,8 @@ def write_catalog(folder: Path, factor: int, version: int) -> Path:
         if partitioning is not None:
             content[name]["partitioning"] = partitioning
     del queries[BY_FUNCTION]
-    fields = [{**field, "computed_from": [f"lab.daily.{field['name']}"]} for field in [DATE, *numbers]]
-    content[BY_FUNCTION] |= {"python": BY_FUNCTION, "inputs": ["lab.daily"], "fields": fields}
+    declared = [{**field, "computed_from": [f"lab.daily.{field['name']}"]} for field in [DATE, *numbers]]
+    content[BY_FUNCTION] |= {"python": BY_FUNCTION, "inputs": ["lab.daily"], "fields": declared}
     (folder / "lab").mkdir(parents=True, exist_ok=True)
     for name, keys in content.items():
         (folder / "lab" / f"{name}.json").write_text(json.dumps({**COMMON, **keys}))
