@@ -18,7 +18,7 @@ from gaelp_assets.errors import GaelpError
 from resources.platform import PlatformResource
 
 if TYPE_CHECKING:
-    from gaelp_assets.operations.openlineage import Assertion, Ending, Step
+    from gaelp_assets.operations.openlineage import Action, Assertion, Ending, Outcome, Step
 
 _log = logging.getLogger(__name__)
 Context = dg.AssetExecutionContext | dg.AssetCheckExecutionContext
@@ -79,7 +79,7 @@ class _Teller:
         self._safely(lambda: self._put([(self._step(action), "START")]))
 
     @property
-    def _action(self) -> str:
+    def _action(self) -> "Action":
         if isinstance(self._context, dg.AssetCheckExecutionContext):
             return "checks"
         return "load" if self._relation.is_loaded else "refresh"
@@ -111,11 +111,11 @@ class _Teller:
             checks = self._step("load_checks")
             self._put([(checks, "START"), (checks, "COMPLETE")], Outcome(assertions=self._assertions))
 
-    def _step(self, action: str) -> "Step":
+    def _step(self, action: "Action") -> "Step":
         from gaelp_assets.operations.openlineage import Step
 
         run = self._context.run
-        return Step(self._relation, action, self._slices(), run.run_id, run.job_name)  # type: ignore[arg-type]
+        return Step(self._relation, action, self._slices(), run.run_id, run.job_name)
 
     def _slices(self) -> Sequence[Slice]:
         context = self._context
@@ -136,7 +136,7 @@ class _Teller:
                 return sum(counts)
         return None
 
-    def _put(self, told_: "Sequence[tuple[Step, Ending]]", outcome: "object | None" = None) -> None:
+    def _put(self, told_: "Sequence[tuple[Step, Ending]]", outcome: "Outcome | None" = None) -> None:
         from gaelp_assets.operations.openlineage import Events
         from gaelp_assets.operations.openlineage_delivery import delivery_to
 
@@ -144,7 +144,7 @@ class _Teller:
         assert target is not None
         delivery, events = delivery_to(target), Events(self._settings, self._catalog)
         for step, ending in told_:
-            delivery.put(events.event(step, ending, outcome))  # type: ignore[arg-type]
+            delivery.put(events.event(step, ending, outcome))
         if told_[-1][1] != "START":
             delivery.flush()
 

@@ -31,8 +31,8 @@ def described(space: Space) -> dict[str, object]:
     """
     kind = _kind(space)
     if kind in {"Dict", "Tuple"}:
-        parts = [(name, described(part)) for name, part in _parts(space)]
-        return {"type": kind, "spaces": dict(parts) if kind == "Dict" else [part for _, part in parts]}
+        inner = [(name, described(part)) for name, part in parts(space)]
+        return {"type": kind, "spaces": dict(inner) if kind == "Dict" else [part for _, part in inner]}
     if kind == "Text":
         return {"type": kind, "min_length": space.get("min_length"), "max_length": space.get("max_length")}
     known: dict[str, object] = {"type": kind}
@@ -81,14 +81,14 @@ def size(space: Space) -> int | None:
         return math.prod(shape(space))
     if kind == "Text":
         return None
-    sizes = [size(part) for _, part in _parts(space)]
+    sizes = [size(part) for _, part in parts(space)]
     return None if None in sizes else sum(part for part in sizes if part is not None)
 
 
 def is_image(space: Space) -> bool:
     """Whether Minari takes the space, or a part of it, for images, which it keeps as JPEG unless told not to."""
     if _kind(space) in {"Dict", "Tuple"}:
-        return any(is_image(part) for _, part in _parts(space))
+        return any(is_image(part) for _, part in parts(space))
     axes = shape(space)
     return (
         _kind(space) == "Box"
@@ -113,7 +113,7 @@ def columns(
         path: of the space itself.
     """
     if _kind(space) in {"Dict", "Tuple"}:
-        nested = [columns(part, leaf, (*path, name)) for name, part in _parts(space)]
+        nested = [columns(part, leaf, (*path, name)) for name, part in parts(space)]
         return [column for part in nested for column in part]
     values = leaf(path)
     width = math.prod(shape(space))
@@ -141,10 +141,11 @@ def _kind(space: Space) -> str:
     return kind
 
 
-def _parts(space: Space) -> list[tuple[str, Space]]:
-    parts = space["subspaces"]
+def parts(space: Space) -> list[tuple[str, Space]]:
+    """The parts of a Dict by their keys, of a Tuple by their numbers."""
+    found = space["subspaces"]
     return (
-        list(parts.items()) if isinstance(parts, dict) else [(str(n), part) for n, part in enumerate(parts)]
+        list(found.items()) if isinstance(found, dict) else [(str(n), part) for n, part in enumerate(found)]
     )
 
 

@@ -28,7 +28,6 @@ from gaelp_assets.operations.minari_layout import (
     EpisodeFile,
     Space,
     arrays,
-    check_space,
     minari_space,
 )
 from gaelp_assets.platform_reader import PlatformReader
@@ -90,9 +89,10 @@ def export_minari(
     _refuse_hidden(platform)
     episodes = _episodes(platform, runs)
     environment = _environment(platform, episodes)
-    spaces = {name: environment[f"{name}_space"] for name in ("observation", "action")}
-    for name, space in spaces.items():
-        check_space(space, f"{name}_space of {environment['environment_id']}")
+    spaces = {
+        name: minari_space(environment[f"{name}_space"], f"{name}_space of {environment['environment_id']}")
+        for name in ("observation", "action")
+    }
     unfinished = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
     exported = Exported(target)
     try:
@@ -275,15 +275,12 @@ class _Steps:
         seen = self._lists["observation"].rows(first, end)
         final = self._lists["final_observation"].rows(end - 1, end)
         actions = self._lists["action"].rows(first, end)
-        if (
-            seen is None
-            or final is None
-            or actions is None
-            or (seen.shape[1] and final.shape[1] not in {0, seen.shape[1]})
-        ):
+        if seen is None or final is None or actions is None:
             return _OUTSIDE
         if not seen.shape[1] or not final.shape[1]:
             return "whose observations are kept by reference"
+        if seen.shape[1] != final.shape[1]:
+            return _OUTSIDE
         observed = arrays("observations", spaces["observation"], np.concatenate([seen, final]))
         acted = arrays("actions", spaces["action"], actions)
         if observed is None or acted is None:
@@ -305,8 +302,8 @@ def _write_metadata(
         "total_steps": exported.steps,
         "data_format": "hdf5",
         "jpeg_encoding": False,
-        "observation_space": json.dumps(minari_space(spaces["observation"])),
-        "action_space": json.dumps(minari_space(spaces["action"])),
+        "observation_space": json.dumps(spaces["observation"]),
+        "action_space": json.dumps(spaces["action"]),
         "dataset_size": round((folder / "main_data.hdf5").stat().st_size / 1e6, 1),
         "dataset_id": dataset_id,
         "algorithm_name": ", ".join(sorted(set(episodes["agent_id"]))),

@@ -6,40 +6,22 @@ HDF5 itself.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.importers.spaces import parts, shape, size
 
 Array = NDArray[Any]
 Space = Mapping[str, Any]
 Arrays = Sequence[tuple[str, Array]]
 """Arrays by their paths below an episode's group."""
-_SIMPLE: Final = ("Box", "Discrete", "MultiDiscrete", "MultiBinary")
-
-
-def check_space(space: Space, where: str) -> None:
-    """Nothing, if the space and its parts have a form as numbers.
-
-    Raises:
-        GaelpError: one of them has none, or a name that HDF5 takes for a path.
-    """
-    kind = space.get("type")
-    if kind in {"Dict", "Tuple"}:
-        for name, part in _subspaces(space):
-            if "/" in name or name in {"", "."}:
-                raise GaelpError(Problem(f"a part of a space is called {name!r}", where, "a name without /"))
-            check_space(part, where)
-    elif kind not in _SIMPLE:
-        expected = f"{', '.join(_SIMPLE[:-1])} or {_SIMPLE[-1]}, in Dict and Tuple too"
-        raise GaelpError(Problem(f"a space of the type {kind!r}", where, expected))
 
 
 def arrays(name: str, space: Space, flat: Array) -> Arrays | None:
@@ -47,43 +29,73 @@ def arrays(name: str, space: Space, flat: Array) -> Arrays | None:
 
     Args:
         name: of the group or array.
-        space: of n numbers a value.
+        space: in Minari's words, of n numbers a value.
         flat: values x n numbers, the parts of a nested space one after another.
     """
-    if flat.shape[1] != _size(space):
+    if flat.shape[1] != size(space):
         return None
     found = []
     used = 0
     for path, part in _leaves(name, space):
-        width = _size(part)
+        axes = shape(part)
+        width = math.prod(axes)
         numbers = flat[:, used : used + width]
         used += width
-        dtype = np.dtype(_dtype(part))
-        with np.errstate(invalid="ignore"):
-            values = np.ascontiguousarray(numbers, dtype)
-        if dtype.kind in "iub" and not np.array_equal(values, numbers):
+        with np.errstate(invalid="ignore", over="ignore"):
+            values = np.ascontiguousarray(numbers, part.get("dtype", "int8"))
+        # Whole numbers are these numbers or none; others are rounded to what the space holds, as far as it reaches.
+        same = np.isfinite(values) if values.dtype.kind == "f" else values == numbers
+        if not same.all():
             return None
-        found.append((path, values.reshape(len(flat), *_shape(part))))
+        found.append((path, values.reshape(len(flat), *axes)))
     return found
 
 
-def minari_space(space: Space) -> dict[str, Any]:
-    """A space of the catalogue as Minari writes it."""
-    kind = space["type"]
+def minari_space(space: Space, where: str = "a space") -> dict[str, Any]:
+    """A space of the catalogue as Minari writes it.
+
+    Raises:
+        GaelpError: the space, or a part of it, has no form as numbers, has a name that HDF5 takes for a path, or lacks what it needs.
+    """
+    try:
+        return _translated(space, where)
+    except (KeyError, TypeError, ValueError) as error:
+        raise GaelpError(
+            Problem(
+                "the space lacks what it needs", where, "type, dtype, shape and bounds as gymnasium has them"
+            )
+        ) from error
+
+
+def _translated(space: Space, where: str) -> dict[str, Any]:
+    kind = space.get("type")
     if kind in {"Dict", "Tuple"}:
-        parts = [(key, minari_space(part)) for key, part in _subspaces(space)]
-        return {"type": kind, "subspaces": dict(parts) if kind == "Dict" else [part for _, part in parts]}
+        inner = [
+            (_named(key, where), _translated(part, where))
+            for key, part in parts({"subspaces": space["spaces"]})
+        ]
+        return {"type": kind, "subspaces": dict(inner) if kind == "Dict" else [part for _, part in inner]}
     if kind == "Discrete":
         return {"type": kind, "dtype": "int64", "start": space.get("start", 0), "n": space["n"]}
     if kind == "MultiDiscrete":
-        start = space.get("start", np.zeros(_shape(space), int).tolist())
-        return {"type": kind, "dtype": _dtype(space), "nvec": space["nvec"], "start": start}
+        start = _filled(space.get("start"), np.shape(space["nvec"]), 0)
+        return {"type": kind, "dtype": space.get("dtype", "int64"), "nvec": space["nvec"], "start": start}
     if kind == "MultiBinary":
-        return {"type": kind, "n": space.get("n", list(_shape(space)))}
-    bounds = {
-        name: _bound(space, name, infinite) for name, infinite in (("low", -math.inf), ("high", math.inf))
-    }
-    return {"type": kind, "dtype": _dtype(space), "shape": list(_shape(space)), **bounds}
+        return {"type": kind, "n": space["n"] if "n" in space else space["shape"]}
+    if kind != "Box":
+        expected = "Box, Discrete, MultiDiscrete or MultiBinary, in Dict and Tuple too"
+        raise GaelpError(Problem(f"a space of the type {kind!r}", where, expected))
+    low, high = (
+        _filled(space.get(name), space["shape"], infinite)
+        for name, infinite in (("low", -math.inf), ("high", math.inf))
+    )
+    return {"type": kind, "dtype": space["dtype"], "shape": space["shape"], "low": low, "high": high}
+
+
+def _named(name: str, where: str) -> str:
+    if "/" in name or name in {"", "."}:
+        raise GaelpError(Problem(f"a part of a space is called {name!r}", where, "a name without /"))
+    return name
 
 
 class EpisodeFile:
@@ -145,38 +157,15 @@ class EpisodeFile:
 
 
 def _leaves(name: str, space: Space) -> Iterator[tuple[str, Space]]:
-    if "spaces" not in space:
+    if "subspaces" not in space:
         yield name, space
         return
-    for key, part in _subspaces(space):
+    for key, part in parts(space):
         yield from _leaves(f"{name}/{key if space['type'] == 'Dict' else f'_index_{key}'}", part)
 
 
-def _subspaces(space: Space) -> list[tuple[str, Space]]:
-    parts = space["spaces"]
-    return (
-        list(parts.items()) if isinstance(parts, dict) else [(str(n), part) for n, part in enumerate(parts)]
-    )
-
-
-def _size(space: Space) -> int:
-    if "spaces" in space:
-        return sum(_size(part) for _, part in _subspaces(space))
-    return math.prod(_shape(space))
-
-
-def _shape(space: Space) -> tuple[int, ...]:
-    return () if space["type"] == "Discrete" else tuple(space["shape"])
-
-
-def _dtype(space: Space) -> str:
-    return str(space.get("dtype") or ("int8" if space["type"] == "MultiBinary" else "int64"))
-
-
-def _bound(space: Space, name: str, infinite: float) -> Any:
-    """A bound for each number: one that is the same everywhere is written once in the catalogue, and one that there is not as null."""
-    given = space.get(name)
-    filled = (
-        json.loads(json.dumps(given).replace("null", json.dumps(infinite))) if given is not None else infinite
-    )
-    return np.broadcast_to(np.asarray(filled, float), _shape(space)).astype(_dtype(space)).tolist()
+def _filled(given: object, axes: Sequence[int], missing: float) -> Any:
+    """A number for each place: one that is the same everywhere is written once in the catalogue, and one that there is not as null."""
+    present = np.frompyfunc(lambda number: missing if number is None else number, 1, 1)
+    # As objects, whole numbers stay what they are beyond 53 bits too.
+    return np.broadcast_to(present(np.array(given, object)), axes).tolist()

@@ -20,7 +20,7 @@ from gaelp_assets.importers.source import Options
 from gaelp_assets.operations import export_minari as module
 from gaelp_assets.operations.bundle import PORTAL, Scope, damaged_files, export_parquet, publish_day
 from gaelp_assets.operations.export_minari import export_minari
-from gaelp_assets.operations.minari_layout import minari_space
+from gaelp_assets.operations.minari_layout import arrays, minari_space
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.importers.sources import read
@@ -169,6 +169,35 @@ def test_spaces_are_written_as_minari_writes_them() -> None:
     assert minari_space({"type": "MultiDiscrete", "dtype": "int64", "shape": [2], "nvec": [2, 3]})[
         "start"
     ] == [0, 0]
+
+
+def test_great_whole_bounds_no_longer_turned_into_their_opposite() -> None:
+    greatest = 2**63 - 3
+    space = {"type": "Box", "dtype": "int64", "shape": [2], "low": -greatest, "high": [greatest, 5]}
+    written = minari_space(space)
+    assert (written["low"], written["high"]) == ([-greatest, -greatest], [greatest, 5])
+
+
+@pytest.mark.parametrize(
+    ("space", "told"),
+    [
+        ({"type": "Box", "dtype": "float32"}, "lacks what it needs"),
+        ({"type": "Box", "dtype": "float32", "shape": [2], "low": [0.0, 0.0, 0.0]}, "lacks what it needs"),
+        ({}, "a space of the type None"),
+        ({"type": "Dict", "spaces": {"a": {"type": "Text"}}}, "a space of the type 'Text'"),
+        ({"type": "Dict", "spaces": {"a/b": SPACE}}, "a part of a space is called 'a/b'"),
+    ],
+)
+def test_a_space_without_a_form_is_told(space: dict[str, Any], told: str) -> None:
+    with pytest.raises(GaelpError, match=told):
+        minari_space(space, "observation_space of X")
+
+
+def test_a_number_beyond_float32_did_not_become_infinite() -> None:
+    space = minari_space({"type": "Box", "dtype": "float32", "shape": [1]})
+    assert arrays("seen", space, np.array([[1e300]])) is None
+    [(name, values)] = arrays("seen", space, np.array([[0.1]])) or []
+    assert (name, values.tolist()) == ("seen", np.array([[0.1]], np.float32).tolist())
 
 
 def test_a_bundle_tells_what_is_in_it(platform: Platform, tmp_path: Path) -> None:
