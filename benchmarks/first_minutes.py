@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Final
@@ -92,18 +92,23 @@ def _kind(command: str) -> str:
     return next((kind for part, kind in KINDS.items() if part in command), "other")
 
 
+def start_dev(variables: Mapping[str, str], *options: str) -> tuple[subprocess.Popen[bytes], int]:
+    """`gaelp dev` in the home that these variables name, and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "gaelp_assets.cli.main", "dev", *options, "--port", str(port)]
+    with Path(variables["GAELP_HOME"], "log").open("wb") as log:
+        return subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log), port
+
+
 def measure() -> dict[str, dict[str, object]]:
     """What is reached, after how many seconds of wall and CPU time."""
     reached: dict[str, dict[str, object]] = {}
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+    with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
         started = time.monotonic()
-        command = [sys.executable, "-m", "gaelp_assets.cli.main", "dev", "--port", str(port)]
-        with (home / "log").open("wb") as log:
-            dev = subprocess.Popen(command, env={**os.environ, "GAELP_HOME": folder}, stdout=log, stderr=log)
+        dev, port = start_dev({"GAELP_HOME": folder})
         processes = Processes(dev.pid)
 
         def note(what: str) -> None:
@@ -138,7 +143,7 @@ def _follow(
         time.sleep(POLL_SECONDS)
         processes.look()
         waiting = any(_has_files(home / "export_gateway" / stage) for stage in ("raw", "cloud_ready"))
-        if "the UI answers" not in reached and _answers(port):
+        if "the UI answers" not in reached and answers(port):
             note("the UI answers")
         if "the first file" not in reached and waiting:
             note("the first file")
@@ -165,7 +170,8 @@ def _has_files(folder: Path) -> bool:
     return any(name.endswith(".ndjson") for _, _, names in os.walk(folder) for name in names)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether the UI does."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1):
             return True

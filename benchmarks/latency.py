@@ -13,21 +13,17 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import json
-import os
 import random
 import signal
-import socket
+import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.request
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from benchmarks.first_minutes import answers, start_dev
 from benchmarks.slices import LAST, write_slices
 
 RESULTS: Final = Path(__file__).with_name("results") / "latency.json"
@@ -42,17 +38,12 @@ def measure(files: int) -> dict[str, object]:
     from gaelp_assets.settings import load_settings
 
     chance = random.Random(1)
-    with tempfile.TemporaryDirectory() as folder, socket.socket() as probe:
+    with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-        probe.close()
         variables = {"GAELP_HOME": folder, "GAELP_FIRST_DATE": "2020-01-01"}
-        command = [sys.executable, "-m", "gaelp_assets.cli.main", "dev", "--no-demo", "--port", str(port)]
-        with (home / "log").open("wb") as log:
-            dev = subprocess.Popen(command, env={**os.environ, **variables}, stdout=log, stderr=log)
+        dev, port = start_dev(variables, "--no-demo")
         try:
-            _wait(lambda: _answers(port), "the UI")
+            _wait(lambda: answers(port), "the UI")
             platform = open_platform_reader(load_settings(variables))
             rows, began = [], []
             for number in range(files):
@@ -86,17 +77,9 @@ def measure(files: int) -> dict[str, object]:
 
 def _began(home: Path, after: float) -> float:
     """When the first run after that moment began."""
-    import sqlite3
-
     with sqlite3.connect(home / "dagster/history/runs.db") as database:
         asked = "SELECT MIN(start_time) FROM runs WHERE start_time > ?"
         return float(database.execute(asked, [after]).fetchone()[0])
-
-
-def _answers(port: int) -> bool:
-    with suppress(OSError), urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=1):
-        return True
-    return False
 
 
 def _wait(reached: Callable[[], bool], what: str) -> None:

@@ -13,13 +13,14 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
+
+from benchmarks.interpreters import interpreter, one_side
 
 RESULTS: Final = Path(__file__).with_name("results") / "minari_export.json"
 PINS: Final = ("minari[hdf5]==0.5.4",)
@@ -104,22 +105,20 @@ def write_theirs(folder: Path, episodes: int, steps: int) -> float:
     """Has Minari write the same dataset; CPU microseconds a step of what it does with arrays in memory."""
     os.environ["MINARI_DATASETS_PATH"] = str(folder / "datasets")
     import gymnasium
-    import minari  # type: ignore[import-not-found,unused-ignore]
+    import minari
     import numpy as np
-    from minari.data_collector.episode_buffer import (  # type: ignore[import-not-found,unused-ignore]
-        EpisodeBuffer,
-    )
+    from minari.data_collector.episode_buffer import EpisodeBuffer
 
     ends = np.arange(steps) == steps - 1
     buffers = [
         EpisodeBuffer(
             id=episode,
             seed=7,
-            observations=np.array([observation(episode, step) for step in range(steps + 1)], np.float32),  # type: ignore[arg-type,unused-ignore]
-            actions=np.arange(steps) % 2,  # type: ignore[arg-type,unused-ignore]
-            rewards=np.ones(steps),  # type: ignore[arg-type,unused-ignore]
-            terminations=ends,  # type: ignore[arg-type,unused-ignore]
-            truncations=np.zeros(steps, bool),  # type: ignore[arg-type,unused-ignore]
+            observations=np.array([observation(episode, step) for step in range(steps + 1)], np.float32),
+            actions=np.arange(steps) % 2,
+            rewards=np.ones(steps),
+            terminations=ends,
+            truncations=np.zeros(steps, bool),
         )
         for episode in range(episodes)
     ]
@@ -151,31 +150,13 @@ def measure(python: str) -> list[dict[str, object]]:
         took: dict[str, list[float]] = {side: [] for side in SIDES}
         for _ in range(REPEATS):
             with tempfile.TemporaryDirectory() as folder:
-                for side, interpreter in (("gaelp", sys.executable), ("minari", python)):
-                    took[side].append(_side(interpreter, side, folder, episodes, steps))
+                for side, python_of in (("gaelp", sys.executable), ("minari", python)):
+                    shape = ("--shape", str(episodes), str(steps))
+                    answer = one_side(python_of, "benchmarks.minari_export", "--side", side, folder, *shape)
+                    took[side].append(float(answer))
         medians = {f"{side}_us_a_step": round(statistics.median(each), 2) for side, each in took.items()}
         found.append({"episodes": episodes, "steps_of_each": steps, **medians})
     return found
-
-
-def _side(python: str, side: str, folder: str, episodes: int, steps: int) -> float:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"), "1")
-    command = [
-        python,
-        "-m",
-        "benchmarks.minari_export",
-        "--side",
-        side,
-        folder,
-        "--shape",
-        str(episodes),
-        str(steps),
-    ]
-    root = str(Path(__file__).parents[1])
-    answer = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ, **threads}
-    )
-    return float(answer.stdout.splitlines()[-1])
 
 
 def main() -> None:
@@ -190,18 +171,10 @@ def main() -> None:
         print(SIDES[side](Path(place), *arguments.shape))
         return
     with tempfile.TemporaryDirectory() as folder:
-        found = measure(arguments.minari or _environment(Path(folder)))
+        found = measure(arguments.minari or interpreter(Path(folder), PINS))
     text = json.dumps(found, indent=2)
     print(text)
     RESULTS.write_text(text + "\n", encoding="utf-8")
-
-
-def _environment(folder: Path) -> str:
-    """The interpreter of a new environment that has Minari."""
-    uv, python = str(Path(sys.executable).with_name("uv")), str(folder / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *PINS], check=True)
-    return python
 
 
 if __name__ == "__main__":

@@ -102,7 +102,7 @@ def wrapped(wrap: Callable[[Path], Any], loop: Callable[[Any, int], None]) -> Lo
 
 
 def minari_loop(folder: Path, steps: int) -> None:
-    import minari  # type: ignore[import-not-found, unused-ignore]
+    import minari
 
     env = minari.DataCollector(make())
     single(env, steps)
@@ -123,7 +123,7 @@ def contenders() -> dict[str, tuple[str, Loop]]:
         "RecordVectorEnv, transitions": ("bare vector", recorded(True, lanes=True)),
     }
     try:
-        import minari  # type: ignore[import-not-found, unused-ignore] # noqa: F401
+        import minari  # noqa: F401 - whether it is there
     except ImportError:
         return found
     return {**found, "Minari DataCollector": ("bare", minari_loop)}

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,6 +17,8 @@ from pathlib import Path
 from typing import Any, Final, TypedDict
 
 import numpy as np
+
+from benchmarks.interpreters import interpreter, one_side
 
 RESULTS: Final = Path(__file__).with_name("results") / "statistics.json"
 PINS: Final = ("rliable==1.2.0", "pandas==2.3.3", "numpy==2.4.6", "scipy==1.17.1", "arch==7.2.0")
@@ -212,13 +212,7 @@ def compared(python: str, tests: int) -> Figures:
 
 
 def _side(python: str, side: str) -> Side:
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    root = str(Path(__file__).parents[1])
-    command = [python, "-W", "ignore", "-m", "benchmarks.statistics", "--side", side]
-    answer = subprocess.run(
-        command, check=True, capture_output=True, text=True, cwd=root, env={**os.environ, **threads}
-    )
-    found: Side = json.loads(answer.stdout.splitlines()[-1])
+    found: Side = json.loads(one_side(python, "benchmarks.statistics", "--side", side))
     return found
 
 
@@ -267,19 +261,10 @@ def main() -> None:
         sys.stdout.write(f"{json.dumps(side)}\n")
         return
     with tempfile.TemporaryDirectory() as folder:
-        python = arguments.rliable or _environment(Path(folder))
+        python = arguments.rliable or interpreter(Path(folder), PINS)
         results = [compared(python, arguments.tests)]
     RESULTS.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     sys.stdout.write(f"{table(results)}\n")
-
-
-def _environment(folder: Path) -> str:
-    """The interpreter of a new environment that has rliable."""
-    uv = str(Path(sys.executable).with_name("uv"))
-    python = str(folder / "bin" / "python")
-    subprocess.run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(folder)], check=True)
-    subprocess.run([uv, "pip", "install", "--quiet", "--python", python, *PINS], check=True)
-    return python
 
 
 if __name__ == "__main__":
