@@ -28,8 +28,8 @@ from gaelp_assets.operations.minari_layout import (
     EpisodeFile,
     Space,
     arrays,
-    minari_space,
 )
+from gaelp_assets.operations.minari_spaces import minari_space
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ranges import PartitionRange
 
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 
 MINARI_VERSION: Final = "0.5.4"
 """The version of the format: that of the Minari release that the datasets were compared with."""
-_ID: Final = re.compile(r"(?:(?:[A-Za-z0-9_-]+/)*)[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*-v[0-9]+")
+_ID: Final = re.compile(
+    r"(?:(?=[^/]{2}|[^/]+/[^/]+/)(?:[A-Za-z0-9_-]+/)+)?[A-Za-z0-9_]+(?:-[A-Za-z0-9_]+)*-v[0-9]+"
+)
+"""Minari 0.5.4 takes no namespace of one letter, and one in its folder ends `list_local_datasets` for all."""
 STEPS_AT_ONCE: Final = 100_000
 _NAMED: Final = 10
 _EPISODES: Final = "training.episodes"
@@ -80,12 +83,19 @@ def export_minari(
             no whole episode is there, or the folder cannot be written.
     """
     if not _ID.fullmatch(dataset_id):
-        expected = "NAME-vN or NAMESPACE/NAME-vN of letters, digits, _ and -, such as gaelp/cartpole-v0"
+        expected = "NAME-vN or NAMESPACE/NAME-vN of letters, digits, _ and -, a namespace of two or more, such as gaelp/cartpole-v0"
         raise GaelpError(Problem(f"{dataset_id!r} is no id of a Minari dataset", expected=expected))
     target = root / dataset_id
     if target.exists():
         remedy = "Take the next version, or remove it: what is exported once is not changed."
         raise GaelpError(Problem("the dataset is there already", str(target), "an id that is free", remedy))
+    for above in target.parents[: dataset_id.count("/")]:
+        if (above / "data").exists():
+            raise GaelpError(
+                Problem(
+                    "lies in another dataset", str(target), f"an id that does not begin with {above.name}/"
+                )
+            )
     _refuse_hidden(platform)
     episodes = _episodes(platform, runs)
     environment = _environment(platform, episodes)

@@ -1,4 +1,4 @@
-"""How Minari 0.5 lays out a dataset in HDF5 (https://minari.farama.org): spaces in its words, an episode as a group of arrays.
+"""How Minari 0.5 lays out a dataset in HDF5 (https://minari.farama.org): an episode as a group of arrays.
 
 The file is written through h5py's low-level calls: an episode is five or more small arrays, and h5py's own convenience costs as much as
 HDF5 itself.
@@ -15,7 +15,6 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.importers.spaces import parts, shape, size
 
 Array = NDArray[Any]
@@ -29,7 +28,7 @@ def arrays(name: str, space: Space, flat: Array) -> Arrays | None:
 
     Args:
         name: of the group or array.
-        space: in Minari's words, of n numbers a value.
+        space: in Minari's words (`minari_spaces`), of n numbers a value.
         flat: values x n numbers, the parts of a nested space one after another.
     """
     if flat.shape[1] != size(space):
@@ -49,53 +48,6 @@ def arrays(name: str, space: Space, flat: Array) -> Arrays | None:
             return None
         found.append((path, values.reshape(len(flat), *axes)))
     return found
-
-
-def minari_space(space: Space, where: str = "a space") -> dict[str, Any]:
-    """A space of the catalogue as Minari writes it.
-
-    Raises:
-        GaelpError: the space, or a part of it, has no form as numbers, has a name that HDF5 takes for a path, or lacks what it needs.
-    """
-    try:
-        return _translated(space, where)
-    except (KeyError, TypeError, ValueError) as error:
-        raise GaelpError(
-            Problem(
-                "the space lacks what it needs", where, "type, dtype, shape and bounds as gymnasium has them"
-            )
-        ) from error
-
-
-def _translated(space: Space, where: str) -> dict[str, Any]:
-    kind = space.get("type")
-    if kind in {"Dict", "Tuple"}:
-        inner = [
-            (_named(key, where), _translated(part, where))
-            for key, part in parts({"subspaces": space["spaces"]})
-        ]
-        return {"type": kind, "subspaces": dict(inner) if kind == "Dict" else [part for _, part in inner]}
-    if kind == "Discrete":
-        return {"type": kind, "dtype": "int64", "start": space.get("start", 0), "n": space["n"]}
-    if kind == "MultiDiscrete":
-        start = _filled(space.get("start"), np.shape(space["nvec"]), 0)
-        return {"type": kind, "dtype": space.get("dtype", "int64"), "nvec": space["nvec"], "start": start}
-    if kind == "MultiBinary":
-        return {"type": kind, "n": space["n"] if "n" in space else space["shape"]}
-    if kind != "Box":
-        expected = "Box, Discrete, MultiDiscrete or MultiBinary, in Dict and Tuple too"
-        raise GaelpError(Problem(f"a space of the type {kind!r}", where, expected))
-    low, high = (
-        _filled(space.get(name), space["shape"], infinite)
-        for name, infinite in (("low", -math.inf), ("high", math.inf))
-    )
-    return {"type": kind, "dtype": space["dtype"], "shape": space["shape"], "low": low, "high": high}
-
-
-def _named(name: str, where: str) -> str:
-    if "/" in name or name in {"", "."}:
-        raise GaelpError(Problem(f"a part of a space is called {name!r}", where, "a name without /"))
-    return name
 
 
 class EpisodeFile:
@@ -162,10 +114,3 @@ def _leaves(name: str, space: Space) -> Iterator[tuple[str, Space]]:
         return
     for key, part in parts(space):
         yield from _leaves(f"{name}/{key if space['type'] == 'Dict' else f'_index_{key}'}", part)
-
-
-def _filled(given: object, axes: Sequence[int], missing: float) -> Any:
-    """A number for each place: one that is the same everywhere is written once in the catalogue, and one that there is not as null."""
-    present = np.frompyfunc(lambda number: missing if number is None else number, 1, 1)
-    # As objects, whole numbers stay what they are beyond 53 bits too.
-    return np.broadcast_to(present(np.array(given, object)), axes).tolist()

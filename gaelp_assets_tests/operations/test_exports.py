@@ -20,20 +20,22 @@ from gaelp_assets.importers.source import Options
 from gaelp_assets.operations import export_minari as module
 from gaelp_assets.operations.bundle import PORTAL, Scope, damaged_files, export_parquet, publish_day
 from gaelp_assets.operations.export_minari import export_minari
-from gaelp_assets.operations.minari_layout import arrays, minari_space
+from gaelp_assets.operations.minari_layout import arrays
+from gaelp_assets.operations.minari_spaces import minari_space
 from gaelp_assets.platform import Platform
 from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets_tests.importers.sources import read
 from gaelp_assets_tests.platforms import DATE, SLICE, drop, load, ndjson, platform_in
 
 RUN = "run-1"
-SPACE = {
+SPACE: dict[str, Any] = {
     "type": "Dict",
     "spaces": {
         "place": {"type": "Discrete", "dtype": "int64", "n": 5, "start": 0},
         "seen": {"type": "Box", "dtype": "float32", "shape": [2], "low": [None, 0.0], "high": [None, 1.0]},
     },
 }
+BOX = {"type": "Box", "dtype": "float32", "shape": [2]}
 ENVIRONMENT = {
     "environment_id": SLICE.environment, "name": "CartPole", "observation_space_type": "Dict", "observation_space": SPACE,
     "observation_size": 3, "action_space_type": "Discrete", "action_space": {"type": "Discrete", "dtype": "int64", "n": 2, "start": 0},
@@ -135,6 +137,7 @@ def test_parts_of_a_day_make_the_same_dataset(
     [
         ("cart", [RUN], "no id of a Minari dataset"),
         ("../cart-v0", [RUN], "no id of a Minari dataset"),
+        ("x/cart-v0", [RUN], "no id of a Minari dataset"),
         ("cart-v0", ["run-2"], "unknown run 'run-2', did you mean 'run-1'"),
     ],
 )
@@ -152,6 +155,8 @@ def test_a_dataset_that_is_there_is_not_changed_and_a_failed_export_leaves_none(
     export_minari(platform, "cart-v0", [RUN], tmp_path)
     with pytest.raises(GaelpError, match="is there already"):
         export_minari(platform, "cart-v0", [RUN], tmp_path)
+    with pytest.raises(GaelpError, match="lies in another dataset"):
+        export_minari(platform, "cart-v0/inner-v0", [RUN], tmp_path)
 
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
@@ -171,6 +176,13 @@ def test_spaces_are_written_as_minari_writes_them() -> None:
     ] == [0, 0]
 
 
+def nested(depth: int) -> dict[str, Any]:
+    space = SPACE
+    for _ in range(depth):
+        space = {"type": "Tuple", "spaces": [space]}
+    return space
+
+
 def test_great_whole_bounds_no_longer_turned_into_their_opposite() -> None:
     greatest = 2**63 - 3
     space = {"type": "Box", "dtype": "int64", "shape": [2], "low": -greatest, "high": [greatest, 5]}
@@ -181,16 +193,38 @@ def test_great_whole_bounds_no_longer_turned_into_their_opposite() -> None:
 @pytest.mark.parametrize(
     ("space", "told"),
     [
-        ({"type": "Box", "dtype": "float32"}, "lacks what it needs"),
-        ({"type": "Box", "dtype": "float32", "shape": [2], "low": [0.0, 0.0, 0.0]}, "lacks what it needs"),
-        ({}, "a space of the type None"),
-        ({"type": "Dict", "spaces": {"a": {"type": "Text"}}}, "a space of the type 'Text'"),
-        ({"type": "Dict", "spaces": {"a/b": SPACE}}, "a part of a space is called 'a/b'"),
+        ({"type": "Box", "dtype": "float32"}, "required field `shape`"),
+        ({**BOX, "low": [0.0, 0.0, 0.0]}, "is no space"),
+        ({**BOX, "low": ["a"]}, "is no space"),
+        ({**BOX, "low": 2.0, "high": 1.0}, "a low bound is above the high one"),
+        ({**BOX, "dtype": "complex64"}, "Invalid enum value 'complex64'"),
+        ({**BOX, "dtype": None}, "Expected `str`, got `null`"),
+        ({**BOX, "shape": 1}, "Expected `array`, got `int`"),
+        ({**BOX, "shape": [10**12]}, "more than 10,000,000 numbers"),
+        ({**BOX, "dtype": "uint8", "high": 300}, "is no space"),
+        ({"type": "MultiBinary", "n": None}, "MultiBinary without n"),
+        ({"type": "MultiDiscrete", "nvec": [3.5]}, "nvec has a number that is no int64"),
+        ({"type": "MultiDiscrete", "nvec": [0]}, "nvec has a number below 1"),
+        ({"type": "Discrete", "n": "x"}, "Expected `int`, got `str`"),
+        ({"type": "Dict", "spaces": "ab"}, "Expected `object`, got `str`"),
+        ({"type": "Tuple", "spaces": [1]}, "Expected `object`, got `int`"),
+        ({}, "required field `type`"),
+        ({"type": "Dict", "spaces": {"a": {"type": "Text"}}}, "Invalid value 'Text'"),
+        ({"type": "Dict", "spaces": {"a/b": SPACE}}, "a part is called 'a/b'"),
+        ({"type": "Dict", "spaces": {"a\0": SPACE}}, "a part is called"),
+        ({"type": "Dict", "spaces": {"\ud800": SPACE}}, "a part is called"),
+        (nested(2000), "a space in more than 50 others"),
     ],
-)
+    ids=range(21),
+)  # fmt: skip
 def test_a_space_without_a_form_is_told(space: dict[str, Any], told: str) -> None:
     with pytest.raises(GaelpError, match=told):
         minari_space(space, "observation_space of X")
+
+
+def test_whole_numbers_without_a_bound_have_their_types_and_not_infinity() -> None:
+    written = minari_space({"type": "Box", "dtype": "uint8", "shape": [2], "low": None, "high": [None, 7]})
+    assert (written["low"], written["high"]) == ([0, 0], [255, 7])
 
 
 def test_a_number_beyond_float32_did_not_become_infinite() -> None:
