@@ -68,7 +68,7 @@ def compute(
     inputs = {name: _read(platform, relation, platform.catalog[name], slice_) for name in relation.inputs}
     try:
         found = call(inputs)
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # the latter's text, too, may hold a value
         raise GaelpError(_failed(relation, slice_, error)) from None
     return proved(relation, slice_, found)
 
@@ -86,7 +86,7 @@ def load_function(relation: Relation) -> Function:
     try:
         module = importlib.import_module(code.module) if code.module else _beside(relation, code.file)
         found = getattr(module, code.function)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         what = f"{relation.python} cannot be imported: {type(error).__name__}"
         raise GaelpError(Problem(what, f"{relation.where()}, python{_line_in(error, code.file)}")) from None
     if not callable(found):
@@ -182,7 +182,9 @@ def _row_problems(relation: Relation, slice_: Slice, frame: pl.DataFrame, where:
     broken: dict[tuple[str, str, str], int] = {}
     for of_row in reasons.to_list():
         for reason in of_row:
-            key = (reason["field"] or "", reason["rule"], reason["message"])
+            if reason["rule"] == "not_null":
+                continue  # told above, of all of them
+            key = (reason["field"] or "", reason["rule"], reason["message"].removeprefix("expected "))
             broken[key] = broken.get(key, 0) + 1
     for (field_name, rule, message), count in sorted(broken.items())[:_NAMED]:
         yield Problem(
@@ -237,7 +239,7 @@ def _days(platform: PlatformReader, relation: Relation, source: Relation, slice_
     )
 
 
-def _failed(relation: Relation, slice_: Slice, error: Exception) -> Problem:
+def _failed(relation: Relation, slice_: Slice, error: BaseException) -> Problem:
     """What went wrong, without the error's text: it may hold values of rows."""
     of_slice = "" if slice_.date is None else f" {slice_}"
     code, _ = find_code(_absolute(relation), relation.python or "")
@@ -250,7 +252,7 @@ def _failed(relation: Relation, slice_: Slice, error: Exception) -> Problem:
     )
 
 
-def _line_in(error: Exception, file: Path) -> str:
+def _line_in(error: BaseException, file: Path) -> str:
     """The last line of the file that the error came through, as text."""
     lines = [
         frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file

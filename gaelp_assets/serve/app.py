@@ -158,8 +158,6 @@ class Service:
                 tag.strip() for tag in request.headers.get("if-none-match", "").split(",")
             }:
                 return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-        if request.method == "HEAD":
-            return Response(headers={**headers, "Content-Type": wanted.form.media})
         with self._gate.query():
             frame = self._platform.warehouse.query(
                 text,
@@ -255,19 +253,23 @@ def make_app(platform: PlatformReader, keys: Keys, limits: Limits, *, local: boo
             headers={"Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'"},
         )
 
-    app.get("/health", summary="Whether the server is there", response_class=Response)(health)
-    app.get("/", include_in_schema=False, response_class=Response)(page)
-    app.get("/relations", summary="The relations and their columns", response_class=Response)(
-        service.relations
-    )
-    app.get("/relations/{relation_id}", summary="One relation and its columns", response_class=Response)(
-        service.relation
-    )
-    path = "/relations/{relation_id}/rows"
-    app.get(
-        path, summary="Rows of a relation", response_class=Response, openapi_extra=description.rows(limits)
-    )(service.rows)
-    app.head(path, include_in_schema=False, response_class=Response)(service.rows)
+    of_rows = description.rows(limits)
+    for path, summary, extra, answer in (
+        ("/", None, None, page),
+        ("/health", "Whether the server is there", None, health),
+        ("/relations", "The relations and their columns", None, service.relations),
+        ("/relations/{relation_id}", "One relation and its columns", None, service.relation),
+        ("/relations/{relation_id}/rows", "Rows of a relation", of_rows, service.rows),
+    ):
+        app.get(
+            path,
+            summary=summary,
+            include_in_schema=summary is not None,
+            response_class=Response,
+            openapi_extra=extra,
+        )(answer)
+        # As GET; the server leaves the body away.
+        app.head(path, include_in_schema=False, response_class=Response)(answer)
     app.exception_handler(GaelpError)(_refused)
     app.exception_handler(HTTPException)(_no_such)
     app.middleware("http")(_logged)

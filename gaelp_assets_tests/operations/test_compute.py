@@ -196,6 +196,7 @@ def test_an_unsliced_relation_may_read_one_that_a_function_computes(lab: Lab) ->
         ("return pl.concat([good, good])", "1 of 2 rows repeat a key"),
         ("return good.with_columns(environment_id=pl.lit('Elsewhere-v0'))", "1 of 1 rows are not of the slice"),
         ("raise ValueError('secret 5')", "the function failed: ValueError"),
+        ("import sys; sys.exit('secret 5')", "the function failed: SystemExit"),
     ],
 )  # fmt: skip
 def test_what_a_function_gives_is_proved_and_the_slice_stays_as_it_was(
@@ -212,6 +213,8 @@ def test_what_a_function_gives_is_proved_and_the_slice_stays_as_it_was(
     assert told in text
     assert "lab.spread" in text
     assert "secret" not in text
+    assert "expected expected" not in text
+    assert "not_null" not in text
     if "failed" in told:
         assert "line 9" in text
     assert lab.rows() == before

@@ -44,6 +44,17 @@ def test_the_examples_of_the_page_run_and_a_server_is_stopped_while_a_query_runs
         assert "without a key, from this machine alone" in line
         rows = httpx.get(f"{url}/relations/lab.people/rows", timeout=WAIT).json()["rows"]
         assert [row["id"] for row in rows] == [1, 2]
+        for path in (
+            "/",
+            "/health",
+            "/relations",
+            "/relations/lab.people",
+            "/relations/lab.people/rows?limit=1",
+        ):
+            got, told = httpx.get(url + path, timeout=WAIT), httpx.head(url + path, timeout=WAIT)
+            headers = ("content-length", "content-type", "etag", "gaelp-next", "link")
+            assert (told.status_code, told.content) == (200, b"")
+            assert [told.headers.get(name) for name in headers] == [got.headers.get(name) for name in headers]
         _run_examples(url)
         asking = threading.Thread(target=_ask, args=(f"{url}/relations/lab.endless/rows",))
         asking.start()

@@ -5,7 +5,7 @@ WITH told AS (
     place,
     spaces.lows[SAFE_OFFSET(IF(ARRAY_LENGTH(spaces.lows) = 1, 0, place))] AS low,
     spaces.highs[SAFE_OFFSET(IF(ARRAY_LENGTH(spaces.highs) = 1, 0, place))] AS high,
-    IF(spaces.type IN ('Box', 'Dict', 'Tuple'), 0.000001, 0.0) AS tolerance
+    spaces.type NOT IN ('Box', 'Dict', 'Tuple') AS whole
   FROM (
     SELECT
       environment_id,
@@ -29,8 +29,9 @@ bounds AS (
     environment_id,
     problem,
     place,
-    IF(ABS(low) < 1e300, low - (ABS(low) + 1.0) * tolerance, NULL) AS lowest,
-    IF(ABS(high) < 1e300, high + (ABS(high) + 1.0) * tolerance, NULL) AS highest
+    whole,
+    IF(ABS(low) < 1e300, low - IF(whole, 0.0, (ABS(low) + 1.0) * 0.000001), NULL) AS lowest,
+    IF(ABS(high) < 1e300, high + IF(whole, 0.0, (ABS(high) + 1.0) * 0.000001), NULL) AS highest
   FROM told
   WHERE ABS(low) < 1e300 OR ABS(high) < 1e300
 ),
@@ -39,13 +40,29 @@ outside AS (
   FROM training.transitions AS t
   JOIN bounds ON bounds.environment_id = t.environment_id AND bounds.problem = 'observation_outside'
   WHERE t.date >= DATE '2000-01-01'
-    AND (t.observation[SAFE_OFFSET(bounds.place)] < bounds.lowest OR t.observation[SAFE_OFFSET(bounds.place)] > bounds.highest)
+    AND (
+      t.observation[SAFE_OFFSET(bounds.place)] < bounds.lowest
+      OR t.observation[SAFE_OFFSET(bounds.place)] > bounds.highest
+      OR t.final_observation[SAFE_OFFSET(bounds.place)] < bounds.lowest
+      OR t.final_observation[SAFE_OFFSET(bounds.place)] > bounds.highest
+      OR (
+        bounds.whole
+        AND (
+          t.observation[SAFE_OFFSET(bounds.place)] <> FLOOR(t.observation[SAFE_OFFSET(bounds.place)])
+          OR t.final_observation[SAFE_OFFSET(bounds.place)] <> FLOOR(t.final_observation[SAFE_OFFSET(bounds.place)])
+        )
+      )
+    )
   UNION ALL
   SELECT t.date, t.environment_id, t.episode_id, bounds.problem, t.training_run_id, t.agent_id
   FROM training.transitions AS t
   JOIN bounds ON bounds.environment_id = t.environment_id AND bounds.problem = 'action_outside'
   WHERE t.date >= DATE '2000-01-01'
-    AND (t.action[SAFE_OFFSET(bounds.place)] < bounds.lowest OR t.action[SAFE_OFFSET(bounds.place)] > bounds.highest)
+    AND (
+      t.action[SAFE_OFFSET(bounds.place)] < bounds.lowest
+      OR t.action[SAFE_OFFSET(bounds.place)] > bounds.highest
+      OR (bounds.whole AND t.action[SAFE_OFFSET(bounds.place)] <> FLOOR(t.action[SAFE_OFFSET(bounds.place)]))
+    )
 ),
 -- Each episode's steps, summed up once. Rewards so great that their sum could overflow are left out of the sums, and the sums then not compared.
 steps AS (
@@ -66,13 +83,17 @@ steps AS (
     SUM(IF(ABS(t.reward) > 1e90, 0.0, t.reward)) AS reward_sum,
     SUM(IF(ABS(t.reward) > 1e90, 0.0, ABS(t.reward))) AS reward_amount,
     SUM(IF(ABS(t.reward) > 1e90, 0.0, t.reward * POW(agents.gamma, CAST(t.step_index AS FLOAT64)))) AS discounted_sum,
-    COUNTIF(ARRAY_LENGTH(t.observation) <> 0 AND ARRAY_LENGTH(t.observation) <> environments.observation_size) AS wrong_observations,
+    COUNTIF(
+      (ARRAY_LENGTH(t.observation) <> 0 AND ARRAY_LENGTH(t.observation) <> environments.observation_size)
+      OR (ARRAY_LENGTH(t.final_observation) <> 0 AND ARRAY_LENGTH(t.final_observation) <> environments.observation_size)
+    ) AS wrong_observations,
     COUNTIF(ARRAY_LENGTH(t.action) <> environments.action_size) AS wrong_actions,
     COUNTIF(
       environments.action_count IS NOT NULL
       AND (
         t.action[SAFE_OFFSET(0)] < environments.first_action
         OR t.action[SAFE_OFFSET(0)] >= CAST(environments.first_action AS FLOAT64) + CAST(environments.action_count AS FLOAT64)
+        OR t.action[SAFE_OFFSET(0)] <> FLOOR(t.action[SAFE_OFFSET(0)])
       )
     ) AS actions_outside
   FROM training.transitions AS t
