@@ -11,7 +11,6 @@ from typing import Annotated, Any, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct
 
 from gaelp_assets.errors import GaelpError, Problem
 
@@ -23,11 +22,11 @@ _KNOWN: Final = "Box, Discrete, MultiDiscrete or MultiBinary, in Dict and Tuple 
 Numbers: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Whole: TypeAlias = Literal["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
 Fractions: TypeAlias = Literal["float16", "float32", "float64"]
-Axes: TypeAlias = list[Annotated[int, Meta(ge=0)]]
-Count: TypeAlias = Annotated[int, Meta(ge=1, le=2**63 - 1)]
+Axes: TypeAlias = list[Annotated[int, msgspec.Meta(ge=0)]]
+Count: TypeAlias = Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)]
 
 
-class Box(Struct, tag=True, tag_field="type"):
+class Box(msgspec.Struct, tag=True, tag_field="type"):
     """Numbers between bounds; null is unbounded, and one bound may stand for all."""
 
     dtype: Whole | Fractions
@@ -36,14 +35,14 @@ class Box(Struct, tag=True, tag_field="type"):
     high: Any = None
 
 
-class Discrete(Struct, tag=True, tag_field="type"):
+class Discrete(msgspec.Struct, tag=True, tag_field="type"):
     """One of `n` whole numbers from `start` on."""
 
     n: Count
-    start: Annotated[int, Meta(ge=-(2**62), le=2**62)] = 0
+    start: Annotated[int, msgspec.Meta(ge=-(2**62), le=2**62)] = 0
 
 
-class MultiDiscrete(Struct, tag=True, tag_field="type"):
+class MultiDiscrete(msgspec.Struct, tag=True, tag_field="type"):
     """Several of them."""
 
     nvec: list[Any]
@@ -51,20 +50,20 @@ class MultiDiscrete(Struct, tag=True, tag_field="type"):
     dtype: Whole = "int64"
 
 
-class MultiBinary(Struct, tag=True, tag_field="type"):
+class MultiBinary(msgspec.Struct, tag=True, tag_field="type"):
     """Bits."""
 
     n: Count | list[Count] | None = None
     shape: Axes | None = None
 
 
-class Dict(Struct, tag=True, tag_field="type"):
+class Dict(msgspec.Struct, tag=True, tag_field="type"):
     """Spaces with names."""
 
     spaces: dict[str, Space]
 
 
-class Tuple(Struct, tag=True, tag_field="type"):
+class Tuple(msgspec.Struct, tag=True, tag_field="type"):
     """Spaces with numbers."""
 
     spaces: list[Space]
