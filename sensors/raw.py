@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import dagster as dg
 
 from gaelp_assets.runs.plans import plan_sort
@@ -14,5 +16,5 @@ def raw_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
         open_platform,
         name="raw",
         description="Materializes the gateway while files in raw/ wait to be validated and sorted into slices.",
-        plan=plan_sort,
+        plan=partial(plan_sort, leave_live=True),
     )

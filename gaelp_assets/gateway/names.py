@@ -11,6 +11,18 @@ EXPORTS: Final = "exports"
 RECORDINGS: Final = "recordings"
 """The folder beside the stages where recorders keep what is no row: their journals, observations by reference, checkpoints."""
 
+LIVE: Final = "live-"
+"""What the names of files start with that a receiver hands in and loads by itself."""
+
+
+def is_live(name: str) -> bool:
+    """Whether a receiver of streamed rows has written the file, by its name or path.
+
+    >>> is_live("raw/training/metrics/live-push-1f.ndjson"), is_live("raw/training/metrics/part-0.ndjson")
+    (True, False)
+    """
+    return name.rpartition("/")[2].startswith(LIVE)
+
 
 def is_unfinished(name: str) -> bool:
     """Whether its writer has not finished it: a part of the name starts with a dot, or the name ends in `.tmp`.

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
-from gaelp_assets.catalog import WHOLE, Slice
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.corrections import version, withdrawal_name
 from gaelp_assets.gateway.paths import sorted_name
@@ -105,13 +106,76 @@ def _sort_claimed(
             refusal = too_many_rejected(staged.batch.rejected, before.rejected)
             if refusal is not None:
                 raise LinesRefused(refusal, staged.told(platform.gateway))
-        for slice_, path in sorter.files.items():
-            name = sorted_name(file, digest(path))
-            platform.gateway.publish(file.relation, slice_, name, _blocks(path))
-        counts = _record(platform, staged, run_id)
+        _hand_on(platform, file, sorter)
+        [counts] = _record(platform, [staged], run_id)
         _take_out(platform, file, frozenset(sorter.files))
     platform.gateway.archive_raw(file, staged.batch.batch_id)
     return FileReport(file.path, staged.batch.size, counts), staged.reasons
+
+
+@dataclass(frozen=True)
+class SortedFile:
+    """What became of one of the files that were sorted together."""
+
+    slices: frozenset[Slice] = frozenset()
+    """Those that its clean lines went on to."""
+    reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
+    """Why its other lines were rejected."""
+    problems: tuple[Problem, ...] = ()
+    """Why it was set aside, if it was."""
+
+
+def sort_together(
+    platform: Platform,
+    relation: Relation,
+    files: Sequence[GatewayFile],
+    validators: Validators,
+    run_id: str,
+) -> list[SortedFile | None]:
+    """Sorts files of one table that correct nothing, each as `sort_file` would, with one transaction for all of them.
+
+    Args:
+        platform: the gateway and the warehouse.
+        relation: the table.
+        files: of it, in `raw/` or `transformed/`.
+        validators: those of the run.
+        run_id: what the ledger names as the run.
+
+    Returns:
+        What became of each; None where somebody else has the file.
+
+    Raises:
+        TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
+        GaelpError: the warehouse refuses the table.
+    """
+    validators.ensure(platform, relation)
+    validator = validators.of(relation)
+    outcomes: list[SortedFile | None] = []
+    staged: list[StagedFile] = []
+    with staging_folder(platform) as folder:
+        for file in files:
+            claimed = file
+            try:
+                claimed = platform.gateway.claim(file)
+                sorter = SliceFiles(validator.compiled.slice_columns, Path(tempfile.mkdtemp(dir=folder)))
+                one = stage_file(platform.gateway, claimed, validator, folder, on_chunk=sorter.add)
+                _hand_on(platform, claimed, sorter)
+                staged.append(one)
+                outcomes.append(SortedFile(frozenset(sorter.files), one.reasons))
+            except ObjectChanged:
+                outcomes.append(None)
+            except GaelpError as error:
+                if not error.permanent:
+                    raise
+                with suppress(ObjectChanged):
+                    platform.gateway.fail(claimed, error.problems)
+                outcomes.append(SortedFile(problems=error.problems))
+        if staged:
+            _record(platform, staged, run_id)
+    for one in staged:
+        with suppress(ObjectChanged):
+            platform.gateway.archive_raw(one.file, one.batch.batch_id)
+    return outcomes
 
 
 def _take_out(platform: Platform, file: GatewayFile, slices: frozenset[Slice]) -> None:
@@ -138,19 +202,29 @@ def _take_out(platform: Platform, file: GatewayFile, slices: frozenset[Slice]) -
         platform.gateway.publish(file.relation, slice_, withdrawal_name(own.stem, gone[slice_]), [content])
 
 
-def _record(platform: Platform, staged: StagedFile, run_id: str) -> LineCounts:
-    own = version(staged.file.path)
-    [counts] = platform.warehouse.write(
+def _hand_on(platform: Platform, file: GatewayFile, sorter: SliceFiles) -> None:
+    """Publishes a file's clean lines, slice by slice."""
+    for slice_, path in sorter.files.items():
+        name = sorted_name(file, digest(path))
+        platform.gateway.publish(file.relation, slice_, name, _blocks(path))
+
+
+def _record(platform: Platform, staged: Sequence[StagedFile], run_id: str) -> list[LineCounts]:
+    """Enters files of one table into the ledger as sorted, in one transaction."""
+    versions = [version(one.file.path) for one in staged]
+    return platform.warehouse.write(
         SliceWrite(
-            relation=staged.file.relation,
+            relation=staged[0].file.relation,
             slice=WHOLE,
             mode=WriteMode.SORT,
-            batches=[replace(staged.batch, revision=own.number if own.corrects else None)],
+            batches=[
+                replace(one.batch, revision=own.number if own.corrects else None)
+                for one, own in zip(staged, versions, strict=True)
+            ],
             loaded_at=dt.datetime.now(dt.UTC),
             run_id=run_id,
         )
     )
-    return counts
 
 
 def rows_by_slice(columns: Mapping[str, pl.Expr], rows: pl.DataFrame) -> Iterator[tuple[Slice, list[int]]]:

@@ -22,6 +22,7 @@ from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.gateway import Gateway, GatewayFile, Stage
 from gaelp_assets.gateway.explanation import RejectedLines
+from gaelp_assets.gateway.names import is_live
 from gaelp_assets.gateway.paths import times_replayed
 from gaelp_assets.ingest.preview import Row, first_rows, shown_columns
 from gaelp_assets.ingest.prospects import Prospect, shortest_line
@@ -111,8 +112,9 @@ def stage_file(
         GaelpError: the file cannot be loaded as a whole (not what its ending says, empty); `LinesRefused` of too many rejected lines.
         ObjectChanged: somebody else has moved or replaced the file.
     """
-    # What is replayed stands in the dead letter already, and belongs there again rather than in failed/.
-    if not times_replayed(file.path):
+    # What is replayed stands in the dead letter already, and belongs there again rather than in failed/. Streamed rows are proved as they
+    # come: a share of bad ones in what happened to arrive together says nothing of the others.
+    if not times_replayed(file.path) and not is_live(file.path):
         limit = _limit(file)
         possible = limit.possible if limit is not None else sys.maxsize
         shortest = shortest_line(validator.compiled.relation)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
 from gaelp_assets.catalog import WHOLE
+from gaelp_assets.gateway.gateway import is_left
 from gaelp_assets.runs.history import known_environments, past_runs
 from gaelp_assets.runs.planning import (
     NO_COOLDOWN,
@@ -32,37 +33,51 @@ if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
     from gaelp_assets.warehouse.quotas import Cadence
 
+LIVE_SECONDS: Final = dt.timedelta(seconds=60)
+"""So long is a file of a stream left to the receiver that wrote it: a run for each would be many, and late."""
 
-def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
+
+def plan_sort(
+    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, *, leave_live: bool = False
+) -> RunPlan:
     """The gateway's materialization, if unsorted or misplaced files wait for it.
+
+    Args:
+        platform: the platform whose gateway is listed.
+        instance: Dagster's, with the history of runs.
+        now: the moment (UTC) by which failed runs have rested or not.
+        leave_live: whether new files of streams are left to the receivers that wrote them.
 
     Raises:
         GaelpError: the gateway cannot be listed.
     """
     raw, queue = platform.gateway.unsorted_raw(), platform.gateway.queue()
-    times = [file.stored.modified for file in raw.files]
+    until = now - LIVE_SECONDS if leave_live else None
+    times = [file.stored.modified for file in raw.files if not is_left(file.stored, until)]
     times += [stored.modified for stored, _ in raw.misplaced + queue.misplaced]
     times += [pending.oldest for pending in queue.unsorted.values()]
     waiting = [PendingWork(GATEWAY, WHOLE, min(times))] if times else []
     return plan_work(platform, instance, waiting, only_these, now)
 
 
-def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
-    """The loads to start now.
+def plan_loads(
+    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, *, leave_live: bool = False
+) -> RunPlan:
+    """The loads to start now. Takes what `plan_sort` takes.
 
     Raises:
         GaelpError: the gateway cannot be listed.
     """
-    waiting = pending_work(platform)
+    waiting = pending_work(platform, live_until=now - LIVE_SECONDS if leave_live else None)
     select = with_derived(platform.catalog)
     return plan_work(platform, instance, waiting, select, now, _cadence(platform, len(waiting), now))
 
 
-def pending_work(platform: Platform) -> list[PendingWork]:
-    """The gateway's pending slices as work."""
+def pending_work(platform: Platform, *, live_until: dt.datetime | None = None) -> list[PendingWork]:
+    """The gateway's pending slices as work; live files that are younger than that moment are left to their receiver."""
     return [
         PendingWork(asset_key(platform.catalog[relation_id]), slice_, pending.oldest)
-        for (relation_id, slice_), pending in platform.gateway.pending_slices().items()
+        for (relation_id, slice_), pending in platform.gateway.queue(live_until=live_until).slices.items()
     ]
 
 

@@ -93,10 +93,10 @@ def test_two_ticks_before_the_run_exists_ask_with_the_same_run_key(
 def test_a_gateway_that_cannot_be_listed_is_not_an_empty_one(
     platform: Platform, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*_: object) -> None:
+    def unreachable(*_: object, **__: object) -> None:
         raise TransientError(Problem("the disk does not answer", "export_gateway"))
 
-    monkeypatch.setattr(platform.gateway, "pending_slices", unreachable)
+    monkeypatch.setattr(platform.gateway, "queue", unreachable)
     result = tick(cloud_ready_sensor(lambda: platform), instance)
     assert isinstance(result, dg.SkipReason)
     assert "Could not list the gateway" in str(result.skip_message)

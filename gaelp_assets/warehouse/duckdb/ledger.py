@@ -39,13 +39,23 @@ class SliceLedger:
         self._of_slice = _of_slice(write.relation, self._slice, sorts=self._sorts)
 
     def read(self) -> Ledger:
-        """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were."""
+        """The batches that the ledger holds, with the moment when each was first loaded, and under which definitions they were.
+
+        What adds to a slice is told of its own batches alone: a slice that is streamed to has tens of thousands.
+        """
+        of_write = (
+            "" if self._write.mode is WriteMode.REBUILD else "AND batch_id IN (SELECT unnest($batches))"
+        )
         found = self._con.execute(
-            f"SELECT {', '.join(_HELD)} FROM {self._ledger} WHERE {self._of_slice}"
+            f"SELECT {', '.join(_HELD)} FROM {self._ledger} WHERE {self._of_slice} {of_write}",
+            {"batches": [batch.batch_id for batch in self._write.batches]} if of_write else {},
         ).fetchall()
         rows = [dict(zip(_HELD, row, strict=True)) for row in found]
         known = {row["batch_id"]: (counts_in(row), row["loaded_at"]) for row in rows}
-        return Ledger(known, frozenset(row["definition"] for row in rows if row["definition"] is not None))
+        definitions = self._con.execute(
+            f"SELECT DISTINCT definition FROM {self._ledger} WHERE {self._of_slice} AND definition IS NOT NULL"
+        ).fetchall()
+        return Ledger(known, frozenset(definition for (definition,) in definitions))
 
     def corrections(self) -> Corrections:
         """What the ledger says of revisions and withdrawals."""
