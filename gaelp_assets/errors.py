@@ -11,6 +11,7 @@ import difflib
 import errno
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 
@@ -98,3 +99,12 @@ def unknown(kind: str, value: str, known: Iterable[str], *, where: str = "") -> 
         where=where,
         expected="one of " + ", ".join(names) if names else f"no {kind} at all",
     )
+
+
+def origin(error: BaseException) -> str:
+    """Where an error came from that nobody foresaw, for a log: its kind and the last places. Its text may quote a row, and is left out."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    places = ", ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[-12:])
+    return f"{type(error).__name__} at {places}"

@@ -23,6 +23,7 @@ from gaelp_assets.cli import (
     render,
     serve,
     session,
+    stream,
 )
 from gaelp_assets.cli.exits import EXIT_PROBLEM, EXIT_REJECTED, EXIT_TRY_AGAIN
 from gaelp_assets.cli.importing import import_
@@ -169,6 +170,7 @@ app.add_typer(catalog.app, name="catalog")
 app.add_typer(export.app, name="export")
 app.add_typer(gateway.app, name="gateway")
 app.add_typer(serve.app, name="serve")
+app.add_typer(stream.app, name="stream")
 app.add_typer(dead_letter.app, name="dead-letter")
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from gaelp_assets.errors import Problem
+from gaelp_assets.errors import Problem, origin
 from gaelp_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -89,12 +89,8 @@ def log_end(command: str, code: int | str | None, seconds: float) -> None:
 
 
 def log_defect(command: str, error: BaseException) -> None:
-    """Notes where an error came from that nobody foresaw. Its text may quote a row, and is left out."""
-    import traceback
-
-    frames = traceback.extract_tb(error.__traceback__)
-    places = ", ".join(f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames[-12:])
-    _log.info("gaelp %s ended with %s at %s", command, type(error).__name__, places)
+    """Notes where an error came from that nobody foresaw."""
+    _log.info("gaelp %s ended with %s", command, origin(error))
 
 
 def command_words(group: _click.Command, arguments: Sequence[str]) -> str:

@@ -189,6 +189,11 @@ class Gateway:
             return file
         return self._moved(file, paths.claimed_name(file))
 
+    def claimed(self, file: GatewayFile) -> GatewayFile | None:
+        """The file in `transformed/` that a claim of this one has made, and that nobody has finished; None if there is none."""
+        found = self.store.find(paths.claimed_name(file))
+        return None if found is None else self._file(found)
+
     def publish(
         self, relation: Relation, slice_: Slice, name: str, chunks: Iterable[bytes]
     ) -> GatewayFile | None:

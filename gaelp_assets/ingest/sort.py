@@ -117,10 +117,8 @@ def _sort_claimed(
 class SortedFile:
     """What became of one of the files that were sorted together."""
 
-    slices: frozenset[Slice] = frozenset()
-    """Those that its clean lines went on to."""
     reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
-    """Why its other lines were rejected."""
+    """Why lines were rejected; the others went on."""
     problems: tuple[Problem, ...] = ()
     """Why it was set aside, if it was."""
 
@@ -131,6 +129,7 @@ def sort_together(
     files: Sequence[GatewayFile],
     validators: Validators,
     run_id: str,
+    slices: set[Slice],
 ) -> list[SortedFile | None]:
     """Sorts files of one table that correct nothing, each as `sort_file` would, with one transaction for all of them.
 
@@ -140,6 +139,7 @@ def sort_together(
         files: of it, in `raw/` or `transformed/`.
         validators: those of the run.
         run_id: what the ledger names as the run.
+        slices: gets those that lines went on to, also where this raises.
 
     Returns:
         What became of each; None where somebody else has the file.
@@ -156,12 +156,13 @@ def sort_together(
         for file in files:
             claimed = file
             try:
-                claimed = platform.gateway.claim(file)
+                claimed = _claim_again(platform, file)
                 sorter = SliceFiles(validator.compiled.slice_columns, Path(tempfile.mkdtemp(dir=folder)))
                 one = stage_file(platform.gateway, claimed, validator, folder, on_chunk=sorter.add)
+                slices.update(sorter.files)
                 _hand_on(platform, claimed, sorter)
                 staged.append(one)
-                outcomes.append(SortedFile(frozenset(sorter.files), one.reasons))
+                outcomes.append(SortedFile(one.reasons))
             except ObjectChanged:
                 outcomes.append(None)
             except GaelpError as error:
@@ -176,6 +177,17 @@ def sort_together(
         with suppress(ObjectChanged):
             platform.gateway.archive_raw(one.file, one.batch.batch_id)
     return outcomes
+
+
+def _claim_again(platform: Platform, file: GatewayFile) -> GatewayFile:
+    """Claims a file, also one that an attempt before this one has claimed and not finished."""
+    try:
+        return platform.gateway.claim(file)
+    except ObjectChanged:
+        claimed = platform.gateway.claimed(file)
+        if claimed is None:
+            raise
+        return claimed
 
 
 def _take_out(platform: Platform, file: GatewayFile, slices: frozenset[Slice]) -> None:

@@ -1,63 +1,36 @@
-"""The HTTP interface as an ASGI application: who asks, what is answered, and how errors look.
+"""The HTTP interface as an ASGI application: what is asked, and what is answered.
 
-Relations, rows and forms are worked out elsewhere; here they meet HTTP. Answers about what is wrong are `application/problem+json`
-(RFC 9457), with the platform's problems as they are. The log has no value and no key: neither addresses nor headers go into it.
+Relations, rows and forms are worked out elsewhere; here they meet HTTP.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-import math
 import secrets
 import threading
-import time
-import traceback
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from importlib.metadata import version
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 from fastapi import FastAPI, Request, Response
-from starlette.exceptions import HTTPException
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.operations.lineage import hidden_columns, lineage_folder
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.serve import description
+from gaelp_assets.serve.answers import RefusedError, answer_problems
 from gaelp_assets.serve.asking import Asked, asked
+from gaelp_assets.serve.door import Asker, Door
 from gaelp_assets.serve.forms import as_json
 from gaelp_assets.serve.keys import Keys
-from gaelp_assets.serve.limits import BusyError, Gate, Limits
+from gaelp_assets.serve.limits import Gate, Limits
 from gaelp_assets.serve.pages import next_page, token
 from gaelp_assets.serve.statement import key_of, statement
-from gaelp_assets.warehouse.reader import TooSlowError
 
 _log: Final = logging.getLogger("gaelp_assets.serve")
-_PROBLEM: Final = "application/problem+json"
-_LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
-_TRY_AGAIN_SECONDS: Final = 5.0
-
-
-class RefusedError(GaelpError):
-    """A request that is answered with that status of HTTP."""
-
-    def __init__(self, status: int, *problems: Problem, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(*problems)
-        self.status: Final = status
-        self.headers: Final = dict(headers or {})
-
-
-@dataclass(frozen=True)
-class Asker:
-    """Who asks: a key's name, or an address; and whether sensitive columns are served."""
-
-    name: str
-    sensitive: bool
 
 
 class Service:
@@ -72,70 +45,29 @@ class Service:
 
     def __init__(self, platform: PlatformReader, keys: Keys, limits: Limits, *, local: bool) -> None:
         self._platform: Final = platform
-        self._keys: Final = keys
         self._limits: Final = limits
-        self._local: Final = local
         self._gate: Final = Gate(limits)
+        self._door: Final = Door(keys, self._gate, local=local)
         self._salt: Final = secrets.token_hex(8)
         self._hidden: dict[str, frozenset[str]] = {}
         self._lineage: Final = threading.Lock()
 
-    def asker(self, request: Request) -> Asker:
-        """Who sent the request.
-
-        Raises:
-            RefusedError: there are keys, and it has none of them; or it names a host that this machine is not.
-            BusyError: too many of late.
-        """
-        address = request.client.host if request.client is not None else "?"
-        keys = self._keys.all()
-        if not keys and self._local:
-            # A page of another site that a browser shows could have its own name stand for this machine.
-            if (
-                request.url.hostname is None
-                or request.headers.get("host", "").rsplit(":", 1)[0] not in _LOCAL_NAMES
-            ):
-                raise RefusedError(
-                    HTTPStatus.FORBIDDEN,
-                    Problem("asks another host than this machine", "Host", "localhost or 127.0.0.1"),
-                )
-            found = Asker(address, sensitive=False)
-        else:
-            scheme, _, text = request.headers.get("authorization", "").partition(" ")
-            key = self._keys.find(text.strip()) if scheme.lower() == "bearer" else None
-            if key is None:
-                self._gate.request(f"address {address}")
-                raise RefusedError(
-                    HTTPStatus.UNAUTHORIZED,
-                    Problem(
-                        "no key, or none that is known",
-                        "Authorization",
-                        "Bearer KEY",
-                        "The operator makes one with `gaelp serve keys add NAME`.",
-                    ),
-                    headers={"WWW-Authenticate": "Bearer"},
-                )
-            found = Asker(key.name, key.sensitive)
-        request.state.who = found.name
-        self._gate.request(f"key {found.name}")
-        return found
-
     def relations(self, request: Request) -> Response:
         """Each relation with its columns."""
-        asker = self.asker(request)
+        asker = self._door.asker(request)
         told = [self._described(relation, asker) for relation in self._platform.catalog]
         return Response(as_json({"relations": told}), media_type="application/json")
 
     def relation(self, relation_id: str, request: Request) -> Response:
         """One relation with its columns."""
-        asker = self.asker(request)
+        asker = self._door.asker(request)
         return Response(
             as_json(self._described(self._find(relation_id), asker)), media_type="application/json"
         )
 
     def rows(self, relation_id: str, request: Request) -> Response:
         """A page of rows."""
-        asker = self.asker(request)
+        asker = self._door.asker(request)
         relation = self._find(relation_id)
         withheld = self._withheld(relation, asker)
         state = self._platform.warehouse.version()
@@ -270,71 +202,5 @@ def make_app(platform: PlatformReader, keys: Keys, limits: Limits, *, local: boo
         )(answer)
         # As GET; the server leaves the body away.
         app.head(path, include_in_schema=False, response_class=Response)(answer)
-    app.exception_handler(GaelpError)(_refused)
-    app.exception_handler(HTTPException)(_no_such)
-    app.middleware("http")(_logged)
+    answer_problems(app, _log)
     return app
-
-
-async def _refused(_: Request, error: Exception) -> Response:
-    assert isinstance(error, GaelpError)
-    status, headers = HTTPStatus.INTERNAL_SERVER_ERROR, {}
-    wait = _TRY_AGAIN_SECONDS
-    match error:
-        case RefusedError():
-            status, headers = HTTPStatus(error.status), error.headers
-        case BusyError():
-            status, wait = HTTPStatus(error.status), error.seconds
-        case TooSlowError():
-            status = HTTPStatus.GATEWAY_TIMEOUT
-        case _ if not error.permanent:
-            status = HTTPStatus.SERVICE_UNAVAILABLE
-    if not error.permanent:
-        headers = {**headers, "Retry-After": str(math.ceil(wait))}
-    return _problem(status, error.problems, headers)
-
-
-async def _no_such(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    what = "there is nothing here" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail).lower()
-    problem = Problem(what, remedy="See / for what can be asked.")
-    return _problem(HTTPStatus(error.status_code), (problem,), dict(error.headers or {}))
-
-
-def _problem(status: HTTPStatus, problems: tuple[Problem, ...], headers: Mapping[str, str]) -> Response:
-    told: dict[str, Any] = {
-        "type": "about:blank",
-        "title": status.phrase,
-        "status": status.value,
-        "detail": "\n".join(map(str, problems)),
-        "problems": problems,
-    }
-    return Response(as_json(told), status_code=status, media_type=_PROBLEM, headers=dict(headers))
-
-
-async def _logged(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Notes who asked, for which relation, and how it ended."""
-    began = time.monotonic()
-    request.state.who = "-"
-    try:
-        response = await answer(request)
-    except Exception as error:
-        # Its text may quote a row.
-        places = traceback.extract_tb(error.__traceback__)[-6:]
-        _log.error(
-            "%s at %s", type(error).__name__, ", ".join(f"{Path(f.filename).name}:{f.lineno}" for f in places)
-        )
-        problem = Problem("the server has a defect", remedy="The operator finds where in its log.")
-        response = _problem(HTTPStatus.INTERNAL_SERVER_ERROR, (problem,), {})
-    route = getattr(request.scope.get("route"), "path", "-")
-    _log.info(
-        "%s %s %s %d %d ms, %s",
-        request.method,
-        route,
-        "-" if response.status_code == HTTPStatus.NOT_FOUND else request.path_params.get("relation_id", "-"),
-        response.status_code,
-        round((time.monotonic() - began) * 1000),
-        request.state.who,
-    )
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    return response

@@ -21,7 +21,6 @@ from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
 
-FILE_NAME: Final = "serve_keys.json"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WAIT_SECONDS: Final = 10
 
@@ -44,10 +43,16 @@ class Key:
 
 
 class Keys:
-    """The keys of a home, read again whenever their file has changed."""
+    """The keys of a home, read again whenever their file has changed.
 
-    def __init__(self, home: Path) -> None:
-        self.file: Final = home / FILE_NAME
+    Args:
+        home: where their file is.
+        kind: the command that they are for: `serve` or `stream`.
+    """
+
+    def __init__(self, home: Path, kind: str = "serve") -> None:
+        self.kind: Final = kind
+        self.file: Final = home / f"{kind}_keys.json"
         self._read: tuple[object, tuple[Key, ...]] = (None, ())
 
     def all(self) -> tuple[Key, ...]:
@@ -112,7 +117,7 @@ class Keys:
 
     def _write(self, keys: Sequence[Key]) -> None:
         text = msgspec.json.format(msgspec.json.encode(_File(tuple(keys)))) + b"\n"
-        unfinished = self.file.with_name(f".{FILE_NAME}.tmp")
+        unfinished = self.file.with_name(f".{self.file.name}.tmp")
         unfinished.unlink(missing_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text)
@@ -125,7 +130,7 @@ class Keys:
             problem = Problem(
                 "is not a file of keys",
                 str(self.file),
-                "what `gaelp serve keys add` writes",
+                f"what `gaelp {self.kind} keys add` writes",
                 "Move it aside, and make the keys again.",
             )
             raise GaelpError(problem) from None
@@ -141,7 +146,7 @@ class _Changing:
 
     def __init__(self, keys: Keys) -> None:
         self._keys = keys
-        self._lock = FileLock(keys.file.with_name(f"{FILE_NAME}.lock"), timeout=_WAIT_SECONDS)
+        self._lock = FileLock(keys.file.with_name(f"{keys.file.name}.lock"), timeout=_WAIT_SECONDS)
 
     def __enter__(self) -> tuple[Key, ...]:
         self._keys.file.parent.mkdir(parents=True, exist_ok=True)

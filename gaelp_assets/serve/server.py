@@ -14,12 +14,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.serve.keys import Keys
-from gaelp_assets.serve.limits import Limits
 
 if TYPE_CHECKING:
     import uvicorn
+    from fastapi import FastAPI
 
 CLOSING_SECONDS: Final = 2
 """How long answers are waited for that are under way."""
@@ -43,18 +42,29 @@ def is_loopback(host: str) -> bool:
 
 
 def run(
-    platform: PlatformReader, host: str, port: int, limits: Limits, on_ready: Callable[[str, bool], None]
+    make_app: Callable[[bool], FastAPI],
+    keys: Keys,
+    host: str,
+    port: int,
+    on_ready: Callable[[str, bool], None],
+    *,
+    last_seconds: float = LAST_SECONDS,
 ) -> None:
-    """Serves until SIGINT or SIGTERM; `on_ready` is told the address, and whether keys are asked for.
+    """Serves until SIGINT or SIGTERM.
+
+    Args:
+        make_app: makes what is served; told whether this machine alone can ask.
+        keys: of those who may ask.
+        host: where it listens.
+        port: likewise; 0 takes a free one.
+        on_ready: told the address, and whether keys are asked for.
+        last_seconds: when the process ends that was told to, whatever it still does.
 
     Raises:
         GaelpError: without any key it would be open to others than this machine, or nothing can listen there.
     """
     import uvicorn
 
-    from gaelp_assets.serve.app import make_app
-
-    keys = Keys(platform.settings.home)
     local = is_loopback(host)
     if not keys.all() and not local:
         raise GaelpError(
@@ -62,12 +72,12 @@ def run(
                 "there is no key, and other machines could ask",
                 f"--host {host}",
                 "127.0.0.1, or a key",
-                "Make one: gaelp serve keys add NAME",
+                f"Make one: gaelp {keys.kind} keys add NAME",
             )
         )
     listening = _listen(host, port)
     config = uvicorn.Config(
-        make_app(platform, keys, limits, local=local),
+        make_app(local),
         log_config=None,
         access_log=False,
         server_header=False,
@@ -81,18 +91,18 @@ def run(
         address = listening.getsockname()
         shown = f"[{address[0]}]" if ":" in address[0] else address[0]
         on_ready(f"http://{shown}:{address[1]}", bool(keys.all()))
-        with _ending(server), suppress(KeyboardInterrupt):
+        with _ending(server, last_seconds), suppress(KeyboardInterrupt):
             server.run(sockets=[listening])
 
 
 @contextmanager
-def _ending(server: uvicorn.Server) -> Iterator[None]:
-    """Ends the process some seconds after it was told to, even if a query still runs; and takes SIGTERM, which uvicorn tells again."""
+def _ending(server: uvicorn.Server, seconds: float) -> Iterator[None]:
+    """Ends the process some seconds after it was told to, even if something still runs; and takes SIGTERM, which uvicorn tells again."""
 
     def watch() -> None:
         while not server.should_exit:
             time.sleep(_POLL_SECONDS)
-        time.sleep(LAST_SECONDS)
+        time.sleep(seconds)
         os._exit(0)
 
     before = signal.signal(signal.SIGTERM, lambda *_: None)

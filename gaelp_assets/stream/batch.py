@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.gateway import GatewayFile
 from gaelp_assets.gateway.names import LIVE
 
 STEM_LENGTH: Final = 150
@@ -44,10 +44,21 @@ class Batch:
         """The file's name, with its ending."""
         return f"{self.stem}.{self.ending}"
 
+
+@dataclass(frozen=True)
+class Arrived:
+    """A batch whose file is in the gateway."""
+
+    relation: Relation
+    stem: str
+    digest: str
+    """What the ledger knows the file by: SHA-256 of its bytes, in hexadecimal."""
+    file: GatewayFile
+
     @property
-    def digest(self) -> str:
-        """What the ledger knows the file by: SHA-256 of its bytes, in hexadecimal."""
-        return hashlib.sha256(self.lines).hexdigest()
+    def size(self) -> int:
+        """Of the file, in bytes."""
+        return self.file.stored.size
 
 
 @dataclass(frozen=True)
@@ -65,11 +76,11 @@ class Fates:
 class KeyTakenError(GaelpError):
     """The name stands for other rows already: a producer gave the same key to two batches."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, relation: Relation) -> None:
         super().__init__(
             Problem(
                 "the key stands for other rows already, and these are not taken",
-                batch.relation.id,
+                relation.id,
                 "a key of its own for each batch, and the same bytes whenever it is sent again",
                 "Send them under a new key.",
             )

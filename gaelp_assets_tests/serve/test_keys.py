@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.platform import Platform
+from gaelp_assets.serve.app import make_app
 from gaelp_assets.serve.keys import Keys
 from gaelp_assets.serve.limits import Limits
 from gaelp_assets.serve.server import run
@@ -43,7 +44,9 @@ def test_without_a_key_this_machine_alone_is_served(platform: Platform, keys: Ke
     assert client(platform, keys).get("/relations").status_code == 200
     assert client(platform, keys, local=False).get("/relations").status_code == 401
     with pytest.raises(GaelpError, match="gaelp serve keys add"):
-        run(platform, "0.0.0.0", 0, Limits(), lambda *_: None)
+        run(
+            lambda local: make_app(platform, keys, Limits(), local=local), keys, "0.0.0.0", 0, lambda *_: None
+        )
 
 
 def test_a_page_of_another_site_cannot_ask_in_the_name_of_this_machine(

@@ -1,0 +1,149 @@
+"""Brings live files into the warehouse: many of a table at once, with a few transactions for all of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from gaelp_assets.catalog import Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem, TransientError
+from gaelp_assets.gateway import ObjectChanged
+from gaelp_assets.ingest.load_slices import load_slices
+from gaelp_assets.ingest.report import REASON_SCHEMA
+from gaelp_assets.ingest.sort import sort_together
+from gaelp_assets.ingest.validate import Validators
+from gaelp_assets.platform import Platform
+from gaelp_assets.stream.batch import Arrived, Fates, KeyTakenError
+from gaelp_assets.stream.fates import Sorts, stem_of
+from gaelp_assets.warehouse.ledger import LineCounts
+
+_log: Final = logging.getLogger("gaelp_assets.stream")
+RUN_PREFIX: Final = "stream-"
+"""What the ledger's `run_id` starts with where a receiver loaded the rows."""
+
+
+@dataclass
+class Outcome:
+    """What came of a batch so far."""
+
+    fates: Fates | None = None
+    """None where not all of its rows are loaded yet."""
+    reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
+    """Why lines were rejected while the file was sorted."""
+    error: GaelpError | None = None
+    """Why it was not taken, or what keeps it from being loaded."""
+    settled: bool = False
+    """Whether nothing is left to do: its rows are loaded, or it was not taken."""
+
+
+class LiveLoader:
+    """Loads live files of one platform. Belongs to one thread.
+
+    Args:
+        platform: the gateway and the warehouse.
+        open_slices: by table, slices with live files in the load queue that an earlier loader has left.
+    """
+
+    def __init__(self, platform: Platform, open_slices: dict[str, set[Slice]]) -> None:
+        self._platform = platform
+        self._day = platform.last_date
+        self._validators = Validators.for_run(platform)
+        self._open = open_slices
+        """What was handed on to the load queue, and is not known to be loaded."""
+
+    @property
+    def open_relations(self) -> list[Relation]:
+        """The tables with slices that are still to be loaded."""
+        return [self._platform.catalog[relation_id] for relation_id, slices in self._open.items() if slices]
+
+    def load(self, relation: Relation, arrived: Sequence[Arrived]) -> list[Outcome]:
+        """Sorts and loads files of one table; what came of each, in their order.
+
+        Raises:
+            TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
+            GaelpError: the warehouse refuses the table.
+        """
+        try:
+            return self._outcomes(relation, arrived)
+        except TransientError:
+            raise
+        except Exception:
+            self._open.pop(relation.id, None)  # Dagster's sensors say what is wrong with them
+            raise
+
+    def _outcomes(self, relation: Relation, arrived: Sequence[Arrived]) -> list[Outcome]:
+        if self._platform.last_date != self._day:  # another day may have rows from now on
+            self._day = self._platform.last_date
+            self._validators = Validators.for_run(self._platform)
+        self._validators.ensure(self._platform, relation)
+        outcomes = [Outcome() for _ in arrived]
+        before = self._sorts(relation, arrived)
+        new: list[tuple[Arrived, Outcome]] = []
+        for one, outcome in zip(arrived, outcomes, strict=True):
+            if before.is_other(one):
+                self._drop(one)
+                outcome.error, outcome.settled = KeyTakenError(relation), True
+            elif (fates := before.of(one)) is not None:
+                self._archive(one)
+                outcome.fates, outcome.settled = fates, True
+            else:
+                new.append((one, outcome))
+        if new or self._open.get(relation.id):
+            self._load(relation, new)
+        return outcomes
+
+    def _load(self, relation: Relation, new: Sequence[tuple[Arrived, Outcome]]) -> None:
+        run_id = f"{RUN_PREFIX}{uuid.uuid4()}"
+        slices = self._open.setdefault(relation.id, set())
+        files = [one.file for one, _ in new]
+        found = sort_together(self._platform, relation, files, self._validators, run_id, slices)
+        for (_, outcome), result in zip(new, found, strict=True):
+            if result is not None:  # else another process has it, and the ledger will tell
+                outcome.reasons = result.reasons
+                if result.problems:
+                    outcome.error, outcome.settled = GaelpError(*result.problems), True
+        problems: list[Problem] = []
+        counts: dict[str, list[LineCounts]] = {}
+        ordered = sorted(slices, key=lambda slice_: slice_.sort_key)
+        for slice_, loaded in load_slices(
+            self._platform, relation, ordered, run_id=run_id, validators=self._validators
+        ):
+            if isinstance(loaded, GaelpError):
+                if not loaded.permanent:
+                    raise loaded
+                _log.warning("%s, %s: %s", relation.id, slice_, loaded)
+                problems += loaded.problems
+            else:
+                problems += [problem for file in loaded.set_aside for problem in file.problems]
+                for file in loaded.files:
+                    if file.counts is not None:
+                        counts.setdefault(stem_of(file.file), []).append(file.counts)
+            slices.discard(slice_)
+        after = self._sorts(relation, [one for one, _ in new])
+        for one, outcome in new:
+            if not outcome.settled:
+                outcome.fates = after.of(one, counts.get(one.stem, []))
+                outcome.settled = outcome.fates is not None
+                outcome.error = GaelpError(*problems) if problems and not outcome.settled else None
+
+    def _sorts(self, relation: Relation, arrived: Sequence[Arrived]) -> Sorts:
+        return Sorts(self._platform.warehouse, relation, arrived, dt.datetime.now(dt.UTC))
+
+    def _drop(self, one: Arrived) -> None:
+        """Removes a file that was not taken: its producer is told."""
+        try:
+            self._platform.gateway.store.delete(one.file.stored)
+        except ObjectChanged:
+            _log.warning("%s was moved by another process before it was refused", one.file.path)
+
+    def _archive(self, one: Arrived) -> None:
+        try:
+            self._platform.gateway.archive_raw(one.file, one.digest)
+        except ObjectChanged:
+            return  # another process has done that

@@ -1,0 +1,311 @@
+"""The receiver: what every source hands its batches to. A batch is durable once it is accepted, and in the warehouse soon after.
+
+A file of the gateway is written for each batch, before its source is told anything; one thread brings files into the warehouse, all
+that wait at once. A receiver that is killed leaves files in the gateway: the next one takes them up, and so do Dagster's sensors
+after a minute.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from functools import partial
+from typing import Final
+
+import polars as pl
+
+from gaelp_assets.catalog import WHOLE, Relation, Slice
+from gaelp_assets.errors import GaelpError, Problem, TransientError, origin
+from gaelp_assets.gateway import GatewayFile, ObjectChanged, Stage, StoredObject
+from gaelp_assets.gateway.names import is_live
+from gaelp_assets.gateway.paths import folder, parse_name, split_name
+from gaelp_assets.platform import Platform
+from gaelp_assets.stream.batch import Arrived, Batch, Fates, KeyTakenError
+from gaelp_assets.stream.loading import LiveLoader, Outcome
+
+_log: Final = logging.getLogger("gaelp_assets.stream")
+WAITING_BYTES: Final = 64 << 20
+WAITING_BATCHES: Final = 1_000
+AT_ONCE: Final = 100
+"""Batches of one round: what comes meanwhile waits for the next."""
+FIRST_WAIT: Final = 0.2
+LONGEST_WAIT: Final = 15.0
+BLOCK_BYTES: Final = 1 << 20
+PATIENCE: Final = 60.0
+"""So long it is waited for another process that has taken a file; then it is left to that one."""
+
+
+class BusyError(TransientError):
+    """Too much waits for the warehouse; after `seconds` there may be room."""
+
+    seconds: Final = 2.0
+
+    def __init__(self) -> None:
+        super().__init__(
+            Problem(
+                "too many rows wait for the warehouse",
+                expected=f"at most {WAITING_BYTES >> 20} MB in {WAITING_BATCHES:,} batches",
+                remedy="Send them again in some seconds.",
+            )
+        )
+
+
+class Waiting:
+    """A batch that was accepted."""
+
+    def __init__(self, arrived: Arrived) -> None:
+        self.arrived: Final = arrived
+        self.since: Final = time.monotonic()
+        self.ended: Final[Future[None]] = Future()
+        """Done once nothing more will come of it here."""
+        self._outcome = Outcome()
+
+    def tell(self, outcome: Outcome, *, left: bool = False) -> None:
+        """Notes what came of it; `left`: nothing more will come of it here."""
+        self._outcome = outcome
+        if (outcome.settled or left) and not self.ended.done():
+            self.ended.set_result(None)
+
+    @property
+    def reasons(self) -> pl.DataFrame:
+        """Why lines were rejected (`REASON_SCHEMA`), where this receiver has sorted them."""
+        return self._outcome.reasons
+
+    @property
+    def trouble(self) -> GaelpError | None:
+        """What keeps it from being loaded."""
+        return self._outcome.error
+
+    def result(self, seconds: float) -> Fates | None:
+        """What became of its lines; None if they are not loaded after so many seconds. The file is durable all the same.
+
+        Raises:
+            GaelpError: it was not taken, or its file was set aside.
+        """
+        with suppress(TimeoutError):
+            self.ended.result(seconds)
+        if self._outcome.settled and self._outcome.error is not None:
+            raise self._outcome.error
+        return self._outcome.fates
+
+
+class Receiver:
+    """Takes batches from sources, and loads them until it is closed.
+
+    Args:
+        platform: what they are loaded into.
+    """
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform: Final = platform
+        self._changed = threading.Condition()
+        self._queue: deque[Waiting] = deque()
+        self._known: dict[str, Waiting] = {}
+        """What waits, by the name of its file in `raw/`."""
+        self._bytes = 0
+        self._closing = False
+        self._loader = LiveLoader(platform, {})
+        self._told = ""
+        self._thread = threading.Thread(target=self._run, name="gaelp-receiver", daemon=True)
+
+    def start(self) -> None:
+        """Begins to load, with what an earlier receiver has left in the gateway.
+
+        Raises:
+            TransientError: the gateway is out of reach.
+        """
+        left = [file for file in self.platform.gateway.unsorted_raw().files if is_live(file.name)]
+        for file in left:
+            try:
+                self._enqueue(Waiting(_arrived(file, self._digest(file.stored))))
+            except ObjectChanged:
+                continue  # somebody else has it
+        slices: dict[str, set[Slice]] = {}
+        for file in self.platform.gateway.pending().files:
+            if is_live(file.name):
+                slices.setdefault(file.relation.id, set()).add(file.slice)
+        if left or slices:
+            _log.info(
+                "takes up what an earlier receiver has left: %d files, %d slices", len(left), len(slices)
+            )
+        self._loader = LiveLoader(self.platform, slices)
+        self._thread.start()
+
+    def accept(self, batch: Batch) -> Waiting:
+        """Writes a batch into the gateway: once this returns, its rows outlive whatever happens to this process.
+
+        Raises:
+            BusyError: too much waits.
+            TransientError: the gateway is out of reach, its disk is full, or the receiver ends.
+            KeyTakenError: the name stands for other rows, which wait still.
+        """
+        size = len(batch.lines)
+        with self._changed:
+            if self._closing:
+                raise TransientError(Problem("the receiver ends", remedy="Send them again in some seconds."))
+            if self._bytes + size > WAITING_BYTES or len(self._queue) >= WAITING_BATCHES:
+                raise BusyError
+            self._bytes += size  # until it is known as a file
+        try:
+            waiting = self._written(batch)
+        finally:
+            with self._changed:
+                self._bytes -= size
+        return self._enqueue(waiting)
+
+    def close(self, seconds: float) -> bool:
+        """Takes nothing more, and loads what waits; whether all of it is loaded after so many seconds."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    def waits(self) -> tuple[int, int]:
+        """How many batches wait for the warehouse, and their bytes."""
+        with self._changed:
+            return len(self._known), self._bytes
+
+    def _written(self, batch: Batch) -> Waiting:
+        name = f"{Stage.RAW}/{folder(batch.relation, WHOLE)}/{batch.name}"
+        digest = hashlib.sha256(batch.lines).hexdigest()
+        while True:
+            with self._changed:
+                twin = self._known.get(name)
+            if twin is not None:
+                if twin.arrived.digest != digest:
+                    raise KeyTakenError(batch.relation)
+                return twin
+            stored = self.platform.gateway.store.create(name, [batch.lines])
+            if stored is None:
+                stored = self.platform.gateway.store.find(name)
+                try:
+                    if stored is not None and self._digest(stored) != digest:
+                        raise KeyTakenError(batch.relation)
+                except ObjectChanged:
+                    continue
+            if stored is not None:
+                found = parse_name(stored, self.platform.catalog)
+                assert isinstance(found, GatewayFile), found
+                return Waiting(_arrived(found, digest))
+
+    def _digest(self, stored: StoredObject) -> str:
+        with self.platform.gateway.store.open(stored) as stream:
+            digest = hashlib.sha256()
+            for block in iter(partial(stream.read, BLOCK_BYTES), b""):
+                digest.update(block)
+            return digest.hexdigest()
+
+    def _enqueue(self, waiting: Waiting) -> Waiting:
+        """The one that waits: another one, where the same file waits already."""
+        name = waiting.arrived.file.stored.name
+        with self._changed:
+            twin = self._known.setdefault(name, waiting)
+            if twin is waiting:
+                self._bytes += waiting.arrived.size
+                self._queue.append(waiting)
+                self._changed.notify_all()
+            return twin
+
+    def _run(self) -> None:
+        wait = FIRST_WAIT
+        while True:
+            with self._changed:
+                while not self._queue and not self._closing and not self._loader.open_relations:
+                    self._changed.wait()
+                if self._closing and not self._queue and not self._loader.open_relations:
+                    return
+                group = [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
+            again, trouble = self._round(group)
+            self._tell(trouble)
+            if self._closing and (again or trouble is not None):
+                return  # what is left is durable
+            wait = min(2 * wait, LONGEST_WAIT) if trouble is not None else FIRST_WAIT
+            with self._changed:
+                self._queue.extendleft(reversed(again))
+            if again or trouble is not None:
+                self._rest(wait)
+
+    def _rest(self, seconds: float) -> None:
+        """Waits, however much arrives; not when the receiver ends."""
+        until = time.monotonic() + seconds
+        with self._changed:
+            while not self._closing and (left := until - time.monotonic()) > 0:
+                self._changed.wait(left)
+
+    def _round(self, group: Sequence[Waiting]) -> tuple[list[Waiting], Exception | None]:
+        """Loads a group; those that are to be tried again, and why loading is in trouble, if it is."""
+        of: dict[str, tuple[Relation, list[Waiting]]] = {}
+        for relation in self._loader.open_relations:
+            of[relation.id] = (relation, [])
+        for waiting in group:
+            relation = waiting.arrived.relation
+            of.setdefault(relation.id, (relation, []))[1].append(waiting)
+        again: list[Waiting] = []
+        trouble: Exception | None = None
+        for relation, members in of.values():
+            for part, outcomes in self._loaded(relation, members):
+                if isinstance(outcomes, Exception):
+                    trouble = outcomes
+                    error = outcomes if isinstance(outcomes, GaelpError) else None
+                    outcomes = [Outcome(error=error)] * len(part)
+                for member, outcome in zip(part, outcomes, strict=True):
+                    if not self._settled(member, outcome, trouble):
+                        again.append(member)
+        return again, trouble
+
+    def _loaded(
+        self, relation: Relation, members: Sequence[Waiting]
+    ) -> Iterator[tuple[Sequence[Waiting], list[Outcome] | Exception]]:
+        """What came of batches of one table: of all together or, where a defect keeps that from being known, of each."""
+        try:
+            yield members, self._loader.load(relation, [member.arrived for member in members])
+        except GaelpError as error:
+            yield members, error
+        except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, other rows must go on
+            if len(members) > 1:
+                for member in members:
+                    yield from self._loaded(relation, [member])
+                return
+            _log.error("%s cannot be loaded: %s", relation.id, origin(error))
+            yield members, error
+
+    def _settled(self, waiting: Waiting, outcome: Outcome, trouble: Exception | None) -> bool:
+        """Notes what came of a batch; whether it is done with here."""
+        waits = isinstance(trouble, TransientError) or time.monotonic() - waiting.since < PATIENCE
+        permanent = outcome.error is not None and outcome.error.permanent
+        left = not outcome.settled and (permanent or not waits)
+        if left:
+            _log.warning("%s is left in the gateway", waiting.arrived.file.path)
+        if outcome.settled or left:
+            self._end(waiting, outcome, left=left)
+            return True
+        waiting.tell(outcome)
+        return False
+
+    def _end(self, waiting: Waiting, outcome: Outcome, *, left: bool = False) -> None:
+        with self._changed:
+            if self._known.pop(waiting.arrived.file.stored.name, None) is not None:
+                self._bytes -= waiting.arrived.size
+        waiting.tell(outcome, left=left)
+
+    def _tell(self, error: Exception | None) -> None:
+        """Says what is wrong once, not in each round."""
+        text = "" if error is None else str(error) if isinstance(error, GaelpError) else type(error).__name__
+        if text and text != self._told:
+            _log.warning("rows wait in the gateway: %s", text)
+        elif self._told and not text:
+            _log.warning("rows are loaded again")
+        self._told = text
+
+
+def _arrived(file: GatewayFile, digest: str) -> Arrived:
+    stem, _ = split_name(file.name)
+    # A file that was claimed before has a suffix in its name.
+    return Arrived(file.relation, stem.partition("~")[0], digest, file)

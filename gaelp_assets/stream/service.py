@@ -1,0 +1,89 @@
+"""A receiver for as long as it is asked for: with the catalogue as it is now, and the sources that feed it.
+
+A receiver belongs to one catalogue. When a file of the catalogue changes, another receiver takes the place of the one that runs, so that no
+row is loaded under a definition that is gone; a catalogue that cannot be read leaves the last one in force, and is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import Final
+
+from gaelp_assets.catalog.folders import FOLDER, catalog_folders
+from gaelp_assets.errors import GaelpError
+from gaelp_assets.platform import Platform, open_platform
+from gaelp_assets.settings import Settings
+from gaelp_assets.stream.receiver import Receiver
+
+_log: Final = logging.getLogger("gaelp_assets.stream")
+LOOK_SECONDS: Final = 2.0
+"""How often the catalogue is looked at."""
+DRAIN_SECONDS: Final = 10.0
+
+
+class ReceiverService:
+    """Runs a receiver, and another one when the catalogue has changed.
+
+    Args:
+        platform: with which it begins.
+        reopen: makes the platform of a changed catalogue.
+    """
+
+    def __init__(self, platform: Platform, reopen: Callable[[Settings], Platform] = open_platform) -> None:
+        self._reopen: Final = reopen
+        self._settings: Final = platform.settings
+        self._state = catalog_state(platform.settings)
+        self._receiver = Receiver(platform)
+        self._ends: Final = threading.Event()
+        self._watch: Final = threading.Thread(target=self._look, name="gaelp-catalogue", daemon=True)
+
+    def start(self) -> None:
+        """Begins to load. Raises as `Receiver.start` does."""
+        self._receiver.start()
+        self._watch.start()
+
+    def receiver(self) -> Receiver:
+        """The one that takes batches now."""
+        return self._receiver
+
+    def close(self, seconds: float = DRAIN_SECONDS) -> bool:
+        """Ends it; whether all that was taken is loaded. The rest is in the gateway."""
+        self._ends.set()
+        self._watch.join(seconds)
+        return self._receiver.close(seconds)
+
+    def _look(self) -> None:
+        while not self._ends.wait(LOOK_SECONDS):
+            state = catalog_state(self._settings)
+            if state != self._state:
+                self._state = state
+                self._change()
+
+    def _change(self) -> None:
+        try:
+            successor = Receiver(self._reopen(self._settings))
+            successor.start()
+        except GaelpError as error:
+            _log.warning(
+                "the catalogue has changed, and cannot be used; the last one stays in force: %s", error
+            )
+            return
+        before, self._receiver = self._receiver, successor
+        before.close(DRAIN_SECONDS)
+        _log.warning("the catalogue has changed, and rows are proved by it from now on")
+
+
+def catalog_state(settings: Settings) -> frozenset[tuple[str, int, int]]:
+    """Names, sizes and times of change of the catalogue's files: another set whenever one of them has changed."""
+    found = set()
+    for folder in (FOLDER, *catalog_folders(settings)):
+        for path in folder.rglob("*"):
+            if path.suffix in {".json", ".sql", ".py"}:
+                try:
+                    status = path.stat()
+                except OSError:  # removed meanwhile
+                    continue
+                found.add((str(path), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
