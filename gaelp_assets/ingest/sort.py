@@ -117,8 +117,12 @@ def _sort_claimed(
 class SortedFile:
     """What became of one of the files that were sorted together."""
 
+    lines: int = 0
+    rejected: int = 0
+    went_on: int = 0
+    """Of `lines`, those in files of one slice each."""
     reasons: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=REASON_SCHEMA))
-    """Why lines were rejected; the others went on."""
+    """Why lines were rejected."""
     problems: tuple[Problem, ...] = ()
     """Why it was set aside, if it was."""
 
@@ -162,7 +166,8 @@ def sort_together(
                 slices.update(sorter.files)
                 _hand_on(platform, claimed, sorter)
                 staged.append(one)
-                outcomes.append(SortedFile(one.reasons))
+                batch = one.batch
+                outcomes.append(SortedFile(batch.lines, batch.rejected, batch.sorted, one.reasons))
             except ObjectChanged:
                 outcomes.append(None)
             except GaelpError as error:

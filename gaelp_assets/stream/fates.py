@@ -57,30 +57,22 @@ class Sorts:
         row = self._sorted_as.get(one.stem)
         return row is not None and row["batch_id"] != one.digest
 
-    def of(self, one: Arrived, loaded: Sequence[LineCounts] = ()) -> Fates | None:
-        """What became of the batch; None as long as not all of its lines have a fate.
+    def told(self, one: Arrived) -> Fates | None:
+        """What was told of the batch under its own name; None if it is new."""
+        row = self._sorted_as.get(one.stem)
+        return None if row is None else self._fates(row)
 
-        Args:
-            one: the batch.
-            loaded: what a load has just told of the files that its lines went on in. Where these hold what other files held before, the
-                ledger knows them by the others' names.
-        """
-        row = self._by_digest.get(one.digest)
-        if row is None:
-            return None
-        loads = self._loads.get(_stem(row), [])
-        if _lines(loads) < row["sorted"]:
-            loads = [asdict(counts) for counts in loaded]
-        if _lines(loads) < row["sorted"]:
-            return None
-        return Fates(
-            lines=row["lines"],
-            rejected=row["rejected"] + sum(load["rejected"] for load in loads),
-            **{
-                name: sum(load[name] or 0 for load in loads)
-                for name in ("loaded", "duplicate", "superseded", "withdrawn")
-            },
-        )
+    def of(self, one: Arrived) -> Fates | None:
+        """What became of the batch, under whichever name it came first; None as long as not all of its lines have a fate."""
+        row = self._sorted_as.get(one.stem) or self._by_digest.get(one.digest)
+        return None if row is None else self._fates(row)
+
+    def load(self, path: str) -> Mapping[str, Any] | None:
+        """The row of a file of one slice, by its path; None if the ledger has none of that name."""
+        return next((row for row in self._loads.get(stem_of(path), []) if row["file"] == path), None)
+
+    def _fates(self, row: Mapping[str, Any]) -> Fates | None:
+        return fates(row["lines"], row["rejected"], row["sorted"], self._loads.get(_stem(row), []))
 
     def _ask(self, digests: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
         return self._warehouse.query(
@@ -96,8 +88,31 @@ class Sorts:
         ).frame.to_dicts()
 
 
-def _lines(loads: Sequence[Mapping[str, Any]]) -> int:
-    return sum(load["lines"] for load in loads)
+def fates(lines: int, rejected: int, went_on: int, loads: Sequence[Mapping[str, Any]]) -> Fates | None:
+    """The fates of a batch's lines; None where loads do not tell of each line that went on.
+
+    Args:
+        lines: of the batch.
+        rejected: of these, while they were sorted.
+        went_on: the others.
+        loads: the counts of the files in which they went on, as the ledger names them.
+    """
+    if sum(load["lines"] for load in loads) < went_on:
+        return None
+    return Fates(
+        lines=lines,
+        rejected=rejected + sum(load["rejected"] for load in loads),
+        **{
+            name: sum(load[name] or 0 for load in loads)
+            for name in ("loaded", "duplicate", "superseded", "withdrawn")
+        },
+    )
+
+
+def as_duplicates(counts: LineCounts) -> dict[str, int]:
+    """The counts of a file whose bytes came before under another name: what was loaded then is there already."""
+    told = asdict(counts)
+    return {**told, "loaded": 0, "duplicate": counts.loaded + counts.duplicate}
 
 
 def _names(stem: str) -> list[str]:

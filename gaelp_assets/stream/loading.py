@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
 
 import polars as pl
 
@@ -16,11 +16,11 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway import ObjectChanged
 from gaelp_assets.ingest.load_slices import load_slices
 from gaelp_assets.ingest.report import REASON_SCHEMA
-from gaelp_assets.ingest.sort import sort_together
+from gaelp_assets.ingest.sort import SortedFile, sort_together
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.platform import Platform
 from gaelp_assets.stream.batch import Arrived, Fates, KeyTakenError
-from gaelp_assets.stream.fates import Sorts, stem_of
+from gaelp_assets.stream.fates import Sorts, as_duplicates, fates, stem_of
 from gaelp_assets.warehouse.ledger import LineCounts
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
@@ -89,9 +89,9 @@ class LiveLoader:
             if before.is_other(one):
                 self._drop(one)
                 outcome.error, outcome.settled = KeyTakenError(relation), True
-            elif (fates := before.of(one)) is not None:
+            elif (told := before.told(one)) is not None:
                 self._archive(one)
-                outcome.fates, outcome.settled = fates, True
+                outcome.fates, outcome.settled = told, True
             else:
                 new.append((one, outcome))
         if new or self._open.get(relation.id):
@@ -109,7 +109,7 @@ class LiveLoader:
                 if result.problems:
                     outcome.error, outcome.settled = GaelpError(*result.problems), True
         problems: list[Problem] = []
-        counts: dict[str, list[LineCounts]] = {}
+        loads: dict[str, dict[str, LineCounts]] = {}
         ordered = sorted(slices, key=lambda slice_: slice_.sort_key)
         for slice_, loaded in load_slices(
             self._platform, relation, ordered, run_id=run_id, validators=self._validators
@@ -123,14 +123,42 @@ class LiveLoader:
                 problems += [problem for file in loaded.set_aside for problem in file.problems]
                 for file in loaded.files:
                     if file.counts is not None:
-                        counts.setdefault(stem_of(file.file), []).append(file.counts)
+                        loads.setdefault(stem_of(file.file), {})[file.file] = file.counts
             slices.discard(slice_)
-        after = self._sorts(relation, [one for one, _ in new])
-        for one, outcome in new:
-            if not outcome.settled:
-                outcome.fates = after.of(one, counts.get(one.stem, []))
-                outcome.settled = outcome.fates is not None
-                outcome.error = GaelpError(*problems) if problems and not outcome.settled else None
+        self._tell(relation, new, found, loads, problems)
+
+    def _tell(
+        self,
+        relation: Relation,
+        new: Sequence[tuple[Arrived, Outcome]],
+        found: Sequence[SortedFile | None],
+        loads: Mapping[str, Mapping[str, LineCounts]],
+        problems: Sequence[Problem],
+    ) -> None:
+        """Notes what became of batches that were sorted (or not: `found`) and loaded (`loads`, by stem and file)."""
+        asked: list[tuple[Arrived, Outcome, SortedFile | None]] = []
+        for (one, outcome), result in zip(new, found, strict=True):
+            if outcome.settled:
+                continue
+            told = loads.get(one.stem, {})
+            if result is None or any(counts.already_in_ledger for counts in told.values()):
+                asked.append((one, outcome, result))
+            else:
+                outcome.fates = _fates(result, [asdict(counts) for counts in told.values()])
+        if asked:
+            ledger = self._sorts(relation, [one for one, _, _ in asked])
+            for one, outcome, result in asked:
+                if result is None:
+                    outcome.fates = ledger.of(one)
+                else:
+                    told = loads.get(one.stem, {})
+                    rows = [ledger.load(file) or as_duplicates(counts) for file, counts in told.items()]
+                    outcome.fates = _fates(result, rows)
+        for _, outcome in new:
+            if outcome.fates is not None:
+                outcome.settled = True
+            elif problems and not outcome.settled:
+                outcome.error = GaelpError(*problems)
 
     def _sorts(self, relation: Relation, arrived: Sequence[Arrived]) -> Sorts:
         return Sorts(self._platform.warehouse, relation, arrived, dt.datetime.now(dt.UTC))
@@ -147,3 +175,7 @@ class LiveLoader:
             self._platform.gateway.archive_raw(one.file, one.digest)
         except ObjectChanged:
             return  # another process has done that
+
+
+def _fates(result: SortedFile, loads: Sequence[Mapping[str, Any]]) -> Fates | None:
+    return fates(result.lines, result.rejected, result.went_on, loads)

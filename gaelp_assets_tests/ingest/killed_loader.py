@@ -6,6 +6,7 @@ twice, before and after.
 
 from __future__ import annotations
 
+import gzip
 import os
 import signal
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from gaelp_assets.ingest import load, sort
 from gaelp_assets.operations.correct import revise, withdraw_batch, withdraw_key
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
+from gaelp_assets.stream.batch import Batch
+from gaelp_assets.stream.receiver import Receiver
 from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
 from gaelp_assets.warehouse.ledger import Note
 from gaelp_assets_tests.chaos.workers import mended
@@ -76,6 +79,37 @@ def correct_everything(platform: Platform) -> None:
     revise(platform, relation, file, note, batch="week")
     withdraw_key(platform, relation, {"checkpoint_id": "checkpoint-8"}, note)
     withdraw_batch(platform, relation, "month", note)
+
+
+def pushed(platform: Platform) -> list[Batch]:
+    """What a source hands a receiver: good, bad and doubled lines of two slices, and the same lines packed and under another name."""
+    elsewhere = [checkpoint(number, environment_id="Taxi-v4") for number in (2, 5)]
+    bodies = [
+        ndjson([checkpoint(1), checkpoint(2), "{", checkpoint(1)]),
+        ndjson([checkpoint(2), checkpoint(3, bytes=7), *elsewhere]),
+        ndjson(["nonsense"]),
+    ]
+    batches = [
+        Batch(platform.catalog[TABLE], f"live-test-{number}", body) for number, body in enumerate(bodies)
+    ]
+    again = Batch(platform.catalog[TABLE], "live-test-again", bodies[0])
+    packed = Batch(
+        platform.catalog[TABLE], "live-test-packed", gzip.compress(bodies[1], mtime=0), "ndjson.gz"
+    )
+    return [*batches, again, packed]
+
+
+def stream_everything(platform: Platform) -> None:
+    """A receiver takes up what an earlier one has left, then a source hands in everything, in two rounds."""
+    receiver = Receiver(platform)
+    receiver.start()
+    first, *rest = pushed(platform)
+    for batches in ([first], rest):
+        for waiting in [receiver.accept(batch) for batch in batches]:
+            with (platform.settings.home / "accepted").open("a") as accepted:
+                accepted.write(f"{waiting.arrived.digest}\n")
+            assert waiting.result(60) is not None
+    assert receiver.close(60)
 
 
 def run(home: Path, work: Callable[[Platform], None], fatal_step: int | None, steps: Path) -> None:

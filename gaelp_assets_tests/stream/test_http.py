@@ -1,0 +1,134 @@
+"""Rows that are pushed over HTTP: what is taken, what is answered, and what is refused with its reason."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from gaelp_assets.platform import Platform
+from gaelp_assets.serve.keys import Keys
+from gaelp_assets.stream import receiver as receiving
+from gaelp_assets.stream.http import PushLimits, make_app
+from gaelp_assets.stream.receiver import Receiver
+from gaelp_assets_tests.platforms import checkpoint, ndjson, platform_in, rows
+
+NDJSON = {"Content-Type": "application/x-ndjson"}
+PATH = "/v1/rows/training/checkpoints"
+
+
+@pytest.fixture(scope="module")
+def platform(tmp_path_factory: pytest.TempPathFactory) -> Platform:
+    return platform_in(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def receiver(platform: Platform) -> Iterator[Receiver]:
+    receiver = Receiver(platform)
+    receiver.start()
+    yield receiver
+    receiver.close(60)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys(tmp_path, "stream")
+
+
+def client(receiver: Receiver, keys: Keys, *, local: bool = True, **limits: Any) -> TestClient:
+    app = make_app(lambda: receiver, keys, PushLimits(**limits), local=local)
+    return TestClient(app, base_url="http://127.0.0.1:8600")
+
+
+@pytest.fixture
+def pushes(receiver: Receiver, keys: Keys) -> TestClient:
+    return client(receiver, keys)
+
+
+def test_rows_are_answered_with_what_became_of_them(platform: Platform, pushes: TestClient) -> None:
+    body = ndjson([checkpoint(1), checkpoint(1), "{"])
+    first = pushes.post(PATH, content=body, headers={**NDJSON, "Idempotency-Key": "one"})
+    assert first.status_code == 200
+    told = first.json()
+    assert [reason["rule"] for reason in told.pop("reasons")] == ["malformed_json"]
+    counts = {"lines": 3, "loaded": 1, "duplicate": 1, "rejected": 1, "superseded": 0, "withdrawn": 0}
+    assert told == {"table": "training.checkpoints", "state": "loaded", **counts}
+    again = pushes.post(PATH, content=body, headers={**NDJSON, "Idempotency-Key": "one"})
+    assert again.json() == told
+    packed = gzip.compress(ndjson([checkpoint(2)]))
+    answer = pushes.post(PATH, content=packed, headers={**NDJSON, "Content-Encoding": "gzip"})
+    assert answer.json()["loaded"] == 1
+    array = pushes.post(PATH, json=[checkpoint(3), checkpoint(4)])
+    assert array.json()["loaded"] == 2
+    sql = "SELECT COUNT(*) AS n FROM training.checkpoints"
+    assert rows(platform, sql) == [{"n": 4}]
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body", "status", "words"),
+    [
+        ("/v1/rows/training/checkpoint", NDJSON, b"{}", 404, "did you mean 'training.checkpoints'"),
+        ("/v1/rows/analytics/ab_tests", NDJSON, b"{}", 404, "table that takes rows"),
+        ("/v1/rows/nothing", NDJSON, b"{}", 404, "nothing here"),
+        (PATH, {"Content-Type": "text/plain"}, b"{}", 415, "application/x-ndjson"),
+        (PATH, {**NDJSON, "Content-Encoding": "br"}, b"{}", 415, "gzip or zstd"),
+        (PATH, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}", 415, "gzip or zstd"),
+        (PATH, NDJSON, b" \n\n", 400, "no rows"),
+        (PATH, {**NDJSON, "Idempotency-Key": ""}, b"{}", 400, "Idempotency-Key"),
+        (PATH, {**NDJSON, "Idempotency-Key": "k" * 256}, b"{}", 400, "Idempotency-Key"),
+        (PATH, {**NDJSON, "Origin": "http://evil.example"}, b"{}", 403, "page of a browser"),
+        (PATH, {**NDJSON, "Host": "evil.example"}, b"{}", 403, "another host"),
+        (PATH, NDJSON, b"x" * (1 << 20) + b"y", 413, "at most 1 MB"),
+        (PATH, {**NDJSON, "Content-Encoding": "gzip"}, b"no gzip at all", 422, "gzip"),
+    ],
+)
+def test_what_is_wrong_is_told(
+    path: str, headers: dict[str, str], body: bytes, status: int, words: str, receiver: Receiver, keys: Keys
+) -> None:
+    answer = client(receiver, keys, megabytes=1).post(path, content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+    assert words in answer.text
+
+
+def test_a_key_that_stands_for_other_rows_is_refused(platform: Platform, pushes: TestClient) -> None:
+    headers = {**NDJSON, "Idempotency-Key": "two"}
+    assert pushes.post(PATH, content=ndjson([checkpoint(11)]), headers=headers).status_code == 200
+    refused = pushes.post(PATH, content=ndjson([checkpoint(12)]), headers=headers)
+    assert refused.status_code == 422
+    assert "stands for other rows" in refused.text
+    sql = "SELECT COUNT(*) AS n FROM training.checkpoints WHERE checkpoint_id = 'checkpoint-12'"
+    assert rows(platform, sql) == [{"n": 0}]
+
+
+def test_keys_are_asked_for_where_others_can_reach_it(receiver: Receiver, keys: Keys) -> None:
+    text = keys.add("trainer", sensitive=False)
+    for local in (True, False):
+        pushes = client(receiver, keys, local=local)
+        assert pushes.post(PATH, content=b"{}", headers=NDJSON).status_code == 401
+        authorized = {**NDJSON, "Authorization": f"Bearer {text}"}
+        assert pushes.post(PATH, content=ndjson([checkpoint(21)]), headers=authorized).status_code == 200
+        assert pushes.get("/health").status_code == 200
+
+
+def test_under_pressure_it_is_said_when_to_come_again(
+    receiver: Receiver, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "WAITING_BATCHES", 0)
+    answer = client(receiver, keys).post(PATH, content=ndjson([checkpoint(31)]), headers=NDJSON)
+    assert answer.status_code == 429
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "wait for the warehouse" in answer.text
+
+
+def test_rows_that_are_safe_but_wait_are_accepted(receiver: Receiver, keys: Keys) -> None:
+    answer = client(receiver, keys, seconds=0.0).post(PATH, content=ndjson([checkpoint(41)]), headers=NDJSON)
+    assert answer.status_code == 202
+    assert answer.json()["state"] == "waiting"
+    assert (
+        client(receiver, keys).post(PATH, content=ndjson([checkpoint(41)]), headers=NDJSON).json()["loaded"]
+        == 1
+    )

@@ -1,0 +1,136 @@
+"""The receiver: what becomes of batches, and what happens when the warehouse or another process is in the way."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gaelp_assets.catalog import Slice
+from gaelp_assets.errors import Problem, TransientError
+from gaelp_assets.gateway.store import StoredObject
+from gaelp_assets.platform import Platform
+from gaelp_assets.runs.plans import LIVE_SECONDS, pending_work
+from gaelp_assets.stream import receiver as receiving
+from gaelp_assets.stream.batch import Batch, Fates, KeyTakenError
+from gaelp_assets.stream.receiver import BusyError, Receiver
+from gaelp_assets_tests.platforms import TABLE, checkpoint, ndjson, platform_in, rows
+
+WAIT = 60
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Platform:
+    return platform_in(tmp_path)
+
+
+@pytest.fixture
+def receiver(platform: Platform) -> Iterator[Receiver]:
+    receiver = Receiver(platform)
+    receiver.start()
+    yield receiver
+    receiver.close(WAIT)
+
+
+def batch(platform: Platform, stem: str, *lines: object) -> Batch:
+    return Batch(platform.catalog[TABLE], f"live-{stem}", ndjson(lines))
+
+
+def loaded(platform: Platform) -> list[str]:
+    sql = f"SELECT checkpoint_id FROM {TABLE} ORDER BY checkpoint_id"
+    return [row["checkpoint_id"] for row in rows(platform, sql)]
+
+
+def test_each_line_has_a_fate_and_a_batch_that_comes_again_the_same_ones(
+    platform: Platform, receiver: Receiver
+) -> None:
+    taxi = checkpoint(3, environment_id="Taxi-v4")
+    one = batch(platform, "a", checkpoint(1), checkpoint(1), "{", checkpoint(2, bytes=-1), taxi)
+    waiting = receiver.accept(one)
+    fates = Fates(lines=5, loaded=2, duplicate=1, rejected=2)
+    assert waiting.result(WAIT) == fates
+    assert {reason["rule"] for reason in waiting.reasons.to_dicts()} >= {"malformed_json"}
+    assert receiver.accept(one).result(WAIT) == fates
+    assert receiver.accept(batch(platform, "b", taxi, checkpoint(4))).result(WAIT) == Fates(2, 1, 1, 0)
+    assert loaded(platform) == ["checkpoint-1", "checkpoint-3", "checkpoint-4"]
+    [dead, _] = rows(platform, "SELECT file, line_number FROM ops.dead_letter ORDER BY line_number")
+    assert dead == {"file": "training/checkpoints/live-a.ndjson", "line_number": 3}
+
+
+def test_lines_that_are_all_bad_are_no_file_to_set_aside(platform: Platform, receiver: Receiver) -> None:
+    assert receiver.accept(batch(platform, "bad", "nonsense")).result(WAIT) == Fates(1, 0, 0, 1)
+    assert not platform.gateway.failed()
+
+
+def test_a_name_stands_for_the_same_lines_for_ever(platform: Platform, receiver: Receiver) -> None:
+    assert receiver.accept(batch(platform, "a", checkpoint(1))).result(WAIT)
+    with pytest.raises(KeyTakenError):
+        receiver.accept(batch(platform, "a", checkpoint(2))).result(WAIT)
+    assert loaded(platform) == ["checkpoint-1"]
+    assert not platform.gateway.unsorted().files
+
+
+def test_a_warehouse_that_is_locked_keeps_nothing_from_being_accepted(
+    platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(receiving, "LONGEST_WAIT", 0.05)
+    locked = [True]
+    write = type(platform.warehouse).write
+
+    def refuse(warehouse: object, *args: object) -> object:
+        if locked[0]:
+            raise TransientError(Problem("the file is locked", "warehouse.duckdb"))
+        return write(warehouse, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(platform.warehouse), "write", refuse)
+    with caplog.at_level(logging.WARNING, "gaelp_assets.stream"):
+        waiting = [receiver.accept(batch(platform, f"a{n}", checkpoint(n))) for n in range(3)]
+        while waiting[0].trouble is None:
+            assert waiting[0].result(0.05) is None
+        assert "locked" in str(waiting[0].trouble)
+        locked[0] = False
+        assert [one.result(WAIT) for one in waiting] == [Fates(1, 1, 0, 0)] * 3
+    assert len([line for line in caplog.messages if "is locked" in line]) == 1
+
+
+def test_too_much_that_waits_is_refused_and_not_half_taken(
+    platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receiving, "WAITING_BYTES", 10)
+    with pytest.raises(BusyError):
+        receiver.accept(batch(platform, "a", checkpoint(1)))
+    assert receiver.waits() == (0, 0)
+    assert not platform.gateway.unsorted().files
+
+
+def test_two_receivers_that_get_the_same_batches_load_each_once(
+    platform: Platform, receiver: Receiver
+) -> None:
+    other = Receiver(platform)
+    other.start()
+    batches = [batch(platform, f"a{n}", checkpoint(n), checkpoint(n + 100)) for n in range(5)]
+    waiting = [each.accept(one) for one in batches for each in (receiver, other)]
+    assert {one.result(WAIT) for one in waiting} == {Fates(2, 2, 0, 0)}
+    assert other.close(WAIT)
+    assert len(loaded(platform)) == 10
+    assert not platform.gateway.pending().files
+
+
+def test_dagster_started_a_run_for_each_second_of_a_stream(platform: Platform) -> None:
+    """A sensor leaves new live files to the receiver that wrote them, and takes those that one has left."""
+    live = f"training/checkpoints/{Slice(dt.date(2026, 11, 1), 'CartPole-v1').path}/live-a.ndjson"
+    stored = platform.gateway.store.create(f"cloud_ready/{live}", [ndjson([checkpoint(1)])])
+    assert isinstance(stored, StoredObject)
+    young = stored.modified - LIVE_SECONDS / 2
+    assert not pending_work(platform, live_until=young)
+    assert pending_work(platform)
+    assert pending_work(platform, live_until=stored.modified)
+
+
+@pytest.mark.parametrize("stem", ["part-0", "live-../x", "live-a/b", "live-", "live-" + "x" * 150])
+def test_a_batch_has_a_name_that_leads_nowhere_else(platform: Platform, stem: str) -> None:
+    with pytest.raises(ValueError, match="no name of a live file"):
+        Batch(platform.catalog[TABLE], stem, b"{}\n")
