@@ -45,10 +45,13 @@ VARIABLES: Final = {
     "GAELP_FIRST_DATE": "YYYY-MM-DD, the first day of which rows are taken",
     "GAELP_QUERY_SECONDS": "a number of seconds greater than 0, after which a query of yours is given up",
     "GAELP_SHARED": "group, to let the group of the folders read and write too",
+    "GAELP_KAFKA": "host:port of Kafka brokers, with ',' between them, that streams are read from",
+    "GAELP_KAFKA_CONFIG": "a file of librdkafka's settings, name=value in each line, such as those of the login",
+    "GAELP_PUBSUB": "the Google Cloud project that Pub/Sub subscriptions are of; BigQuery's project if left out",
     "GAELP_OPENLINEAGE": "http://collector:5000 or file:///folder/events.ndjson, where OpenLineage events of loads and refreshes go",
 }
-FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG"})
-"""The variables that name folders."""
+FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG", "GAELP_KAFKA_CONFIG"})
+"""The variables that name folders or files."""
 DEFAULT: Final = "default"
 ENVIRONMENT: Final = "environment"
 EMULATOR_VARIABLE: Final = "BIGQUERY_EMULATOR_HOST"
@@ -121,6 +124,12 @@ class Settings:
     """The folders that `GAELP_CATALOG` names, in which users keep relations beside the shipped ones."""
     query_seconds: float = DEFAULT_QUERY_SECONDS
     """How long a query of a user may take."""
+    kafka: str | None = None
+    """The Kafka brokers that streams are read from, as librdkafka's `bootstrap.servers` has them."""
+    kafka_config: Path | None = None
+    """A file of librdkafka's settings. It may hold secrets: nothing of it is ever told."""
+    pubsub: str | None = None
+    """The project of Pub/Sub's subscriptions."""
     openlineage: Target | None = None
     """Where OpenLineage events go; nowhere without it."""
     openlineage_namespace: str = DEFAULT_NAMESPACE
@@ -228,6 +237,9 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
         catalog=read("GAELP_CATALOG", _folders, ()),
         query_seconds=read("GAELP_QUERY_SECONDS", _seconds, DEFAULT_QUERY_SECONDS),
         shared=read("GAELP_SHARED", _shared, default=False),
+        kafka=read("GAELP_KAFKA", _brokers, None),
+        kafka_config=read("GAELP_KAFKA_CONFIG", _folder, None),
+        pubsub=read("GAELP_PUBSUB", _project, None),
         openlineage=_openlineage(env, read("GAELP_OPENLINEAGE", parse_target, None), origins, problems),
         openlineage_namespace=env.get("OPENLINEAGE_NAMESPACE") or DEFAULT_NAMESPACE,
         origins=MappingProxyType(origins),
@@ -333,6 +345,25 @@ def _seconds(value: str) -> float:
     if not 0 < seconds < threading.TIMEOUT_MAX:
         raise ValueError("is no time to wait")
     return seconds
+
+
+_BROKER: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+_PROJECT: Final = re.compile(
+    r"(?:[a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+)  # one of an organisation has its domain
+
+
+def _brokers(value: str) -> str:
+    brokers = [broker.strip() for broker in value.split(",")]
+    if not all(map(_BROKER.fullmatch, brokers)):
+        raise ValueError("is no list of brokers")
+    return ",".join(brokers)
+
+
+def _project(value: str) -> str:
+    if not _PROJECT.fullmatch(value):
+        raise ValueError("is not the name of a project")
+    return value
 
 
 def _shared(value: str) -> bool:

@@ -59,6 +59,9 @@ def test_addresses_of_production() -> None:
         ("GAELP_QUERY_SECONDS", "soon", "'soon' is not a number"),
         ("GAELP_QUERY_SECONDS", "nan", "is no time to wait"),
         ("GAELP_QUERY_SECONDS", "0", "is no time to wait"),
+        ("GAELP_KAFKA", "kafka://broker:9092", "host:port"),
+        ("GAELP_KAFKA", "broker:9092,", "is no list of brokers"),
+        ("GAELP_PUBSUB", "projects/me", "is not the name of a project"),
         ("GAELP_HOME", __file__, "is not a folder"),
         ("GAELP_HOME", "~nobody-here/home", "names the home of a user"),
         ("GAELP_CATALOG", f"/one{os.pathsep}{os.pathsep}/two", "has an empty name"),
@@ -106,6 +109,9 @@ def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_
         "GAELP_CATALOG": f"{settings.home}/gaelp.toml, line 4",
         "GAELP_WAREHOUSE": "default",
         "GAELP_SHARED": "default",
+        "GAELP_KAFKA": "default",
+        "GAELP_KAFKA_CONFIG": "default",
+        "GAELP_PUBSUB": "default",
         "GAELP_OPENLINEAGE": "default",
     }
     # What is started elsewhere does not find the file of this folder.

@@ -221,6 +221,26 @@ class Measure(CatalogModel):
     )
 
 
+class Stream(CatalogModel):
+    """The stream that rows of a loaded table arrive in, for `gaelp stream`. Where its source is, settings say."""
+
+    source: Literal["kafka", "pubsub"] = Described(description="what holds the messages")
+    topic: str = Described(min_length=1, description="the topic that producers write to")
+    subscription: str | None = Described(
+        default=None, description="of Pub/Sub: the subscription's name that messages are pulled by"
+    )
+    format: Literal["json", "msgpack", "arrow"] = Described(
+        default="json",
+        description="what a message is: a row as JSON or MessagePack, or rows as an Arrow stream",
+    )
+    max_batch_rows: int = Described(
+        default=10_000, ge=1, le=1_000_000, description="so many rows are handed in at once at most"
+    )
+    max_latency_s: float = Described(
+        default=1.0, gt=0, le=60, description="so many seconds is a row gathered with others at most"
+    )
+
+
 class Relation(CatalogModel):
     """A table, view, materialized view or derived table. `dataset`, `name`, `sql` and `file` come from the files' places."""
 
@@ -309,6 +329,9 @@ class Relation(CatalogModel):
     chart: Chart | None = Described(default=None, description="a picture of it on its asset's page")
     measures: tuple[Measure, ...] = Described(
         default=(), description="figures over rows of a derived relation, for people and for tools"
+    )
+    stream: Stream | None = Described(
+        default=None, description="the stream that its rows arrive in, besides files; it changes no row"
     )
     tags: Mapping[str, str] = Described(
         default_factory=dict, description="shown in Dagster and as labels of BigQuery; they change nothing"

@@ -42,7 +42,9 @@ def salvage(
             # The kinds that ask for least; what only loaded tables may say goes with the kind.
             parts["kind"] = "derived_table" if place.get("sql") is not None else "ledger"
             parts = {
-                k: v for k, v in parts.items() if k not in {"on_key_conflict", "require_partition_filter"}
+                key: value
+                for key, value in parts.items()
+                if key not in {"on_key_conflict", "require_partition_filter", "stream"}
             }
         if "partitioning" in unread:
             parts.pop("require_partition_filter", None)

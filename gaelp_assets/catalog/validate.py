@@ -9,6 +9,7 @@ from gaelp_assets.catalog.former_names import former_name_problems
 from gaelp_assets.catalog.keys import scope_problems
 from gaelp_assets.catalog.model import Check, Field, Kind, Latest, Relation, walk_fields
 from gaelp_assets.catalog.references import NotAQueryError, place_of_reference, topological_order
+from gaelp_assets.catalog.streams import shared_streams, stream_problems
 from gaelp_assets.catalog.texts import reads
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
@@ -37,6 +38,7 @@ def cross_file_problems(
     unread = {*unread, *map(_last_part, unread)}
     problems = [problem for relation in relations for problem in _relation_problems(relation, check_problems)]
     problems += _colliding_names(relations)
+    problems += shared_streams(relations)
     by_name = _by_name(relations)
     problems += [
         problem for relation in relations for problem in _foreign_key_problems(relation, by_name, unread)
@@ -73,6 +75,7 @@ def _relation_problems(relation: Relation, check_problems: CheckProblems | None)
     yield from _field_problems(relation)
     yield from former_name_problems(relation)
     yield from _sequence_problems(relation)
+    yield from stream_problems(relation)
     if check_problems is not None:
         for path, field in walk_fields(relation.fields):
             for check in field.checks:

@@ -47,5 +47,8 @@ def _values(settings: Settings) -> dict[str, str]:
         "GAELP_FIRST_DATE": settings.first_date.isoformat(),
         "GAELP_QUERY_SECONDS": f"{settings.query_seconds:g}",
         "GAELP_SHARED": "group" if settings.shared else "",
+        "GAELP_KAFKA": settings.kafka or "",
+        "GAELP_KAFKA_CONFIG": str(settings.kafka_config or ""),
+        "GAELP_PUBSUB": settings.pubsub or "",
         "GAELP_OPENLINEAGE": without_secrets(settings.openlineage.url) if settings.openlineage else "",
     }

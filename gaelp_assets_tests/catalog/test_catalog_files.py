@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from gaelp_assets.assets.partitions import GATEWAY
+from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.folders import FOLDER, PLATFORM_DATASETS, SCHEMA_FILE
 from gaelp_assets.catalog.json_schema import json_schema_text
 from gaelp_assets.catalog.new import new_relation
@@ -134,6 +135,21 @@ def test_one_file_adds_a_table_and_bigquerys_type_aliases_are_taken(tmp_path: Pa
             changed(sequences=[{"within": [], "order_by": "width", "ends_where": []}]),
             ["sequences.0.within", "sequences.0.ends_where", "at least 1 item"],
             id="empty sequence",
+        ),
+        pytest.param(
+            changed(stream={"source": "kafak", "topic": "", "formt": "json", "max_latency_s": 0}),
+            ["stream.source", "'kafka'", "stream.topic", "did you mean 'format'?", "stream.max_latency_s"],
+            id="stream keys",
+        ),
+        pytest.param(
+            changed(stream={"source": "kafka", "topic": "a b", "subscription": "s"}),
+            ["'a b' is no topic", "stream.subscription", "a subscription of Kafka"],
+            id="stream of Kafka",
+        ),
+        pytest.param(
+            changed(stream={"source": "pubsub", "topic": "projects/p/topics/t"}),
+            ["stream.topic", "no subscription", "stream.subscription"],
+            id="stream of Pub/Sub",
         ),
         pytest.param(
             changed(key_scope="slices"),
@@ -315,3 +331,18 @@ def test_pages_of_datasets_that_are_gone_go_and_a_users_own_page_stays(tmp_path:
     write_pages(read_catalog(), tmp_path)
     assert not (tmp_path / "media.md").exists()
     assert (tmp_path / "notes.md").read_text() == "mine"
+
+
+def test_a_stream_is_of_one_table_and_changes_no_row(tmp_path: Path) -> None:
+    """Two tables at one topic would each take the other's rows, all of them rejected."""
+    stream = {"source": "kafka", "topic": "frames"}
+    write(tmp_path, "media.frames", changed(stream=stream))
+    relation = read_catalog(folder=tmp_path)["media.frames"]
+    assert relation.stream is not None
+    assert relation.stream.max_batch_rows == 10_000
+    assert definition_of(relation) == definition_of(relation.model_copy(update={"stream": None}))
+    write(tmp_path, "media.pictures", changed(stream=stream))
+    with pytest.raises(
+        GaelpError, match=r"pictures.json, stream.topic: topic 'frames' is that of media.frames"
+    ):
+        read_catalog(folder=tmp_path)
