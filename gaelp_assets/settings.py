@@ -48,6 +48,7 @@ VARIABLES: Final = {
     "GAELP_KAFKA": "host:port of Kafka brokers, with ',' between them, that streams are read from",
     "GAELP_KAFKA_CONFIG": "a file of librdkafka's settings, name=value in each line, such as those of the login",
     "GAELP_PUBSUB": "the Google Cloud project that Pub/Sub subscriptions are of; BigQuery's project if left out",
+    "GAELP_STREAM_KEY": "the key that `gaelp stream keys add` has shown, for a recorder that pushes to a receiver",
     "GAELP_OPENLINEAGE": "http://collector:5000 or file:///folder/events.ndjson, where OpenLineage events of loads and refreshes go",
 }
 FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG", "GAELP_KAFKA_CONFIG"})
@@ -130,6 +131,8 @@ class Settings:
     """A file of librdkafka's settings. It may hold secrets: nothing of it is ever told."""
     pubsub: str | None = None
     """The project of Pub/Sub's subscriptions."""
+    stream_key: str | None = field(default=None, repr=False)
+    """What a recorder shows a receiver. A secret: nowhere told."""
     openlineage: Target | None = None
     """Where OpenLineage events go; nowhere without it."""
     openlineage_namespace: str = DEFAULT_NAMESPACE
@@ -240,6 +243,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
         kafka=read("GAELP_KAFKA", _brokers, None),
         kafka_config=read("GAELP_KAFKA_CONFIG", _folder, None),
         pubsub=read("GAELP_PUBSUB", _project, None),
+        stream_key=read("GAELP_STREAM_KEY", str.strip, None),
         openlineage=_openlineage(env, read("GAELP_OPENLINEAGE", parse_target, None), origins, problems),
         openlineage_namespace=env.get("OPENLINEAGE_NAMESPACE") or DEFAULT_NAMESPACE,
         origins=MappingProxyType(origins),

@@ -17,6 +17,7 @@ CHAPTERS: Final = {
         "docs/importing",
         "docs/exporting",
         "docs/serving",
+        "docs/streaming",
         "docs/examples",
         "docs/views",
         "docs/integrity",

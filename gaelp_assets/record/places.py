@@ -6,8 +6,10 @@ import hashlib
 import logging
 import os
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway.names import RECORDINGS
@@ -19,9 +21,26 @@ _STAGES: Final = ("raw", "transformed", "cloud_ready", "sent", "failed")
 GCS_SECONDS: Final = 30.0
 """How long a request to a bucket is tried again before the recorder's own waiting takes over."""
 STEM_LENGTH: Final = 120
+SPOOL: Final = "spool"
+"""The folder of the home where a recorder that pushes keeps what is not delivered."""
 
 
-def address(gateway: str | os.PathLike[str] | None) -> LocalGateway | GcsGateway:
+@dataclass(frozen=True)
+class PushGateway:
+    """The gateway behind a receiver (`gaelp stream`), to which rows are posted.
+
+    Args:
+        receiver: its address, such as `http://trainer:8600`.
+        spool: the folder where everything lies that is no row, or not delivered yet.
+        key: what the receiver lets this machine in with.
+    """
+
+    receiver: str
+    spool: Path
+    key: str | None = field(default=None, repr=False)
+
+
+def address(gateway: str | os.PathLike[str] | None) -> LocalGateway | GcsGateway | PushGateway:
     """The gateway that is meant: a URL, a path, or what the settings say.
 
     Raises:
@@ -32,20 +51,45 @@ def address(gateway: str | os.PathLike[str] | None) -> LocalGateway | GcsGateway
     text = os.fspath(gateway)
     if "://" not in text:
         return LocalGateway(Path(text).expanduser().absolute())
+    if urlsplit(text).scheme in {"http", "https"}:
+        return _receiver(text)
     try:
         return parse_gateway(text)
     except ValueError as error:
-        problem = Problem(f"{text!r} {error}", "gateway", f"{VARIABLES['GAELP_GATEWAY']}, or a folder")
-        raise GaelpError(problem) from None
+        expected = f"{VARIABLES['GAELP_GATEWAY']}, http://host:port of a receiver, or a folder"
+        raise GaelpError(Problem(f"{text!r} {error}", "gateway", expected)) from None
 
 
-def open_store(where: LocalGateway | GcsGateway) -> Store:
+def _receiver(text: str) -> PushGateway:
+    url = urlsplit(text)
+    try:
+        port = url.port
+    except ValueError:
+        port = -1
+    if not url.hostname or port == -1 or url.username or url.query or url.fragment or url.path.strip("/"):
+        problem = Problem("no address of a receiver", "gateway", "http://host:port, and nothing more")
+        raise GaelpError(problem)
+    settings = load_settings()
+    receiver = f"{url.scheme}://{url.netloc}"
+    digest = hashlib.sha256(receiver.encode()).hexdigest()[:8]
+    return PushGateway(receiver, settings.home / SPOOL / f"{url.hostname}-{digest}", settings.stream_key)
+
+
+def open_store(where: LocalGateway | GcsGateway | PushGateway) -> Store:
     """The gateway's store, ready for a recorder. A folder that is not there is made; one that is there must be a gateway.
 
     Raises:
         TransientError: it is out of reach, or a folder that is no gateway: the mount point of a share, most likely.
         GaelpError: no permission, no such bucket, no credentials.
     """
+    if isinstance(where, PushGateway):
+        from gaelp_assets.gateway.stores.local import LocalStore
+        from gaelp_assets.gateway.stores.push import PushStore
+
+        pushed = PushStore(where.receiver, where.key, LocalStore(where.spool))
+        pushed.prepare([*_STAGES, RECORDINGS])
+        pushed.start()
+        return pushed
     if isinstance(where, LocalGateway):
         from gaelp_assets.gateway.stores.local import LocalStore
 
@@ -61,6 +105,17 @@ def open_store(where: LocalGateway | GcsGateway) -> Store:
     bucket = GcsStore(make_client(None), where.bucket, where.prefix, retry_seconds=GCS_SECONDS)
     bucket.require([*_STAGES, RECORDINGS])
     return bucket
+
+
+def deliver(store: Store, seconds: float) -> None:
+    """Waits until a receiver has what was recorded for it; says what is left after so many seconds. Other stores have it already."""
+    from gaelp_assets.gateway.stores.push import PushStore
+
+    if not isinstance(store, PushStore):
+        return
+    left = store.drain(seconds)
+    if left:
+        _LOG.warning("%d files are not delivered, and wait in %s for the next recorder", left, store.url)
 
 
 def stem(run: str) -> str:

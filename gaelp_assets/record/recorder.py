@@ -31,7 +31,8 @@ class Recorder(Recording):
     Use it as a context manager, or call `close()`. It is not for several threads at once, nor for another process than its own.
 
     Args:
-        gateway: a URL (`file:///...`, `gs://bucket/prefix`) or a folder; None: what `GAELP_GATEWAY` or `GAELP_HOME` say.
+        gateway: a URL (`file:///...`, `gs://bucket/prefix`, or `http://host:8600` of a `gaelp stream`) or a folder; None: what
+            `GAELP_GATEWAY` or `GAELP_HOME` say.
         run: the run's id. The same id again goes on with the run.
         agent: the agent's id: algorithm, hyperparameters and code together. By default the algorithm and a digest of the hyperparameters.
         algorithm: such as `PPO`; written in small letters.
@@ -281,6 +282,7 @@ class Recorder(Recording):
             except Exception as failure:
                 self.failed(None, failure)
             self._writer.close(CLOSE_SECONDS)
+        places.deliver(self._store, CLOSE_SECONDS)
         recovery.LIVE.discard((self._store.url, self._files_of.stem))
         if self._dropped:
             _LOG.warning("run %s: not everything was recorded; missing: %s", self.run, dict(self._dropped))

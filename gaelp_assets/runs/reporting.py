@@ -18,6 +18,7 @@ from dagster import AssetRecordsFilter, DagsterEventType, RunsFilter
 from gaelp_assets.assets.partitions import ENVIRONMENTS, asset_key
 from gaelp_assets.catalog import Relation, Slice
 from gaelp_assets.operations.stale import is_slice_of
+from gaelp_assets.stream.batch import RUN_PREFIX
 from gaelp_assets.warehouse.refreshes import WRITERS_QUERY
 
 if TYPE_CHECKING:
@@ -49,10 +50,13 @@ class Write:
         """The event that tells of it."""
         name = "dagster/partition_row_count" if self.slice.partition_key else "dagster/row_count"
         run = f"Run {self.run_id[:8]}" if self.run_id else "A process without a run"
+        words = f"{run} wrote this and did not report it. Found in the warehouse, and reported afterwards."
+        if self.run_id.startswith(RUN_PREFIX):
+            words = "Rows of a stream, loaded by a receiver (`gaelp stream`)."
         return dg.AssetMaterialization(
             asset_key(self.relation),
             partition=self.slice.partition_key,
-            description=f"{run} wrote this and did not report it. Found in the warehouse, and reported afterwards.",
+            description=words,
             metadata={
                 "written at": dg.MetadataValue.timestamp(self.written_at),
                 **({} if self.rows is None else {name: self.rows}),

@@ -13,6 +13,8 @@ from gaelp_assets.gateway.names import LIVE
 
 STEM_LENGTH: Final = 150
 """What leaves room for all that moves and replays add to a file's name."""
+RUN_PREFIX: Final = "stream-"
+"""What the ledger's `run_id` starts with where a receiver loaded the rows."""
 _STEM: Final = re.compile(rf"{LIVE}[A-Za-z0-9._-]+")
 
 

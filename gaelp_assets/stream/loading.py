@@ -19,13 +19,11 @@ from gaelp_assets.ingest.report import REASON_SCHEMA
 from gaelp_assets.ingest.sort import SortedFile, sort_together
 from gaelp_assets.ingest.validate import Validators
 from gaelp_assets.platform import Platform
-from gaelp_assets.stream.batch import Arrived, Fates, KeyTakenError
+from gaelp_assets.stream.batch import RUN_PREFIX, Arrived, Fates, KeyTakenError
 from gaelp_assets.stream.fates import Sorts, as_duplicates, fates, stem_of
 from gaelp_assets.warehouse.ledger import LineCounts
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
-RUN_PREFIX: Final = "stream-"
-"""What the ledger's `run_id` starts with where a receiver loaded the rows."""
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 from gaelp_assets.settings import CHECKOUT
 
 # Pages of whole scripts, which a test of the part that they tell of runs.
-RUN_ELSEWHERE = {"docs/recording.md", "docs/serving.md", "docs/your-training-loop.md"}
+RUN_ELSEWHERE = {"docs/recording.md", "docs/serving.md", "docs/streaming.md", "docs/your-training-loop.md"}
 EXAMPLES = {
     path.relative_to(CHECKOUT).as_posix(): blocks
     for path in sorted((CHECKOUT / "docs").rglob("*.md"))
