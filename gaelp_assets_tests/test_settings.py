@@ -108,6 +108,7 @@ def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_
         "GAELP_GATEWAY": f"{settings.home}/gaelp.toml, line 2",
         "GAELP_CATALOG": f"{settings.home}/gaelp.toml, line 4",
         "GAELP_WAREHOUSE": "default",
+        "GAELP_STREAM_KEY": "default",
         "GAELP_SHARED": "default",
         "GAELP_KAFKA": "default",
         "GAELP_KAFKA_CONFIG": "default",

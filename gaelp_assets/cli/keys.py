@@ -8,7 +8,6 @@ import typer
 
 from gaelp_assets.cli import render, render_json
 from gaelp_assets.cli.session import current_settings
-from gaelp_assets.serve.keys import Keys
 
 
 def keys_commands(kind: str, *, sensitive: bool) -> typer.Typer:
@@ -17,6 +16,7 @@ def keys_commands(kind: str, *, sensitive: bool) -> typer.Typer:
 
     def make(name: str, *, for_sensitive: bool) -> None:
         from gaelp_assets.private import restrict_umask
+        from gaelp_assets.serve.keys import Keys
 
         settings = current_settings()
         restrict_umask(settings)
@@ -46,6 +46,8 @@ def keys_commands(kind: str, *, sensitive: bool) -> typer.Typer:
     @app.command("list")
     def list_(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
         """List the keys' names and since when they are."""
+        from gaelp_assets.serve.keys import Keys
+
         keys = Keys(current_settings().home, kind).all()
         if as_json:
             told = [{"name": key.name, "sensitive": key.sensitive, "made": key.made} for key in keys]
@@ -59,6 +61,8 @@ def keys_commands(kind: str, *, sensitive: bool) -> typer.Typer:
         name: Annotated[str, typer.Argument(help="as `keys list` shows it")],
     ) -> None:
         """Remove a key; a server that runs refuses it from now on."""
+        from gaelp_assets.serve.keys import Keys
+
         Keys(current_settings().home, kind).remove(name)
         render.print_line(f"The key {name} is removed")
 

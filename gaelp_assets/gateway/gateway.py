@@ -16,7 +16,7 @@ from gaelp_assets.catalog import WHOLE, Catalog, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem, TransientError, unknown
 from gaelp_assets.gateway import paths
 from gaelp_assets.gateway.explanation import Explanation, RejectedLines, explanation, read_explanation
-from gaelp_assets.gateway.names import EXPORTS, RECORDINGS, is_live, shown
+from gaelp_assets.gateway.names import EXPORTS, RECORDINGS, is_left, shown
 from gaelp_assets.gateway.paths import ERROR_ENDING, GatewayFile, Stage
 from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
 
@@ -132,7 +132,7 @@ class Gateway:
         """The whole load queue, counted by slice; without live files that are younger than that moment."""
         queue = Queue()
         for stored, found in self._parsed(Stage.CLOUD_READY):
-            if is_left(stored, live_until):
+            if is_left(stored.name, stored.modified, live_until):
                 continue
             if isinstance(found, Problem):
                 queue.misplaced.append((stored, found))
@@ -444,8 +444,3 @@ def _is_meant(file: FailedFile, pattern: str) -> bool:
         shown(original),
     }
     return pattern in names or any(fnmatch.fnmatchcase(name, pattern) for name in names if name)
-
-
-def is_left(stored: StoredObject, live_until: dt.datetime | None) -> bool:
-    """Whether an object is left to the receiver that wrote it: a live file that is younger than that moment."""
-    return live_until is not None and stored.modified > live_until and is_live(stored.name)

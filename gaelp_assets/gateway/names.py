@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Final
 
 from gaelp_assets.errors import GaelpError, Problem
@@ -22,6 +23,11 @@ def is_live(name: str) -> bool:
     (True, False)
     """
     return name.rpartition("/")[2].startswith(LIVE)
+
+
+def is_left(name: str, modified: dt.datetime, live_until: dt.datetime | None) -> bool:
+    """Whether an object is left to the receiver that wrote it: a live file that is younger than that moment."""
+    return live_until is not None and modified > live_until and is_live(name)
 
 
 def is_unfinished(name: str) -> bool:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
 from gaelp_assets.catalog import WHOLE
-from gaelp_assets.gateway.gateway import is_left
+from gaelp_assets.gateway.names import is_left
 from gaelp_assets.runs.history import known_environments, past_runs
 from gaelp_assets.runs.planning import (
     NO_COOLDOWN,
@@ -53,7 +53,9 @@ def plan_sort(
     """
     raw, queue = platform.gateway.unsorted_raw(), platform.gateway.queue()
     until = now - LIVE_SECONDS if leave_live else None
-    times = [file.stored.modified for file in raw.files if not is_left(file.stored, until)]
+    times = [
+        file.stored.modified for file in raw.files if not is_left(file.name, file.stored.modified, until)
+    ]
     times += [stored.modified for stored, _ in raw.misplaced + queue.misplaced]
     times += [pending.oldest for pending in queue.unsorted.values()]
     waiting = [PendingWork(GATEWAY, WHOLE, min(times))] if times else []

@@ -1,4 +1,4 @@
-"""Who asks over HTTP: a key's owner or, as long as there are no keys, whoever works at this machine."""
+"""Who asks over HTTP: a key's owner or, as long as there are no keys, anybody at this machine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastapi import Request
 
 from gaelp_assets.errors import Problem
 from gaelp_assets.serve.answers import RefusedError
-from gaelp_assets.serve.keys import Keys
+from gaelp_assets.serve.keys import ADD, Keys
 from gaelp_assets.serve.limits import Gate
 
 _LOCAL_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
@@ -69,7 +69,7 @@ class Door:
                         "no key, or none that is known",
                         "Authorization",
                         "Bearer KEY",
-                        f"The operator makes one with `gaelp {self._keys.kind} keys add NAME`.",
+                        f"The operator makes one with `{ADD[self._keys.kind]}`.",
                     ),
                     headers={"WWW-Authenticate": "Bearer"},
                 )

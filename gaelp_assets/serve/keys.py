@@ -21,6 +21,8 @@ from filelock import FileLock
 
 from gaelp_assets.errors import GaelpError, Problem, of_the_system, unknown
 
+ADD: Final = {"serve": "gaelp serve keys add NAME", "stream": "gaelp stream keys add NAME"}
+"""What makes a key, by its kind."""
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _WAIT_SECONDS: Final = 10
 
@@ -130,7 +132,7 @@ class Keys:
             problem = Problem(
                 "is not a file of keys",
                 str(self.file),
-                f"what `gaelp {self.kind} keys add` writes",
+                f"what `{ADD[self.kind]}` writes",
                 "Move it aside, and make the keys again.",
             )
             raise GaelpError(problem) from None

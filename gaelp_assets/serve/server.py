@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.errors import GaelpError, Problem
-from gaelp_assets.serve.keys import Keys
+from gaelp_assets.serve.keys import ADD, Keys
 
 if TYPE_CHECKING:
     import uvicorn
@@ -72,7 +72,7 @@ def run(
                 "there is no key, and other machines could ask",
                 f"--host {host}",
                 "127.0.0.1, or a key",
-                f"Make one: gaelp {keys.kind} keys add NAME",
+                f"Make one: {ADD[keys.kind]}",
             )
         )
     listening = _listen(host, port)

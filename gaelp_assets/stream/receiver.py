@@ -33,7 +33,7 @@ _log: Final = logging.getLogger("gaelp_assets.stream")
 WAITING_BYTES: Final = 64 << 20
 WAITING_BATCHES: Final = 1_000
 AT_ONCE: Final = 100
-"""Batches of one round: what comes meanwhile waits for the next."""
+"""Batches of one round: what comes during it waits for the next."""
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 15.0
 BLOCK_BYTES: Final = 1 << 20

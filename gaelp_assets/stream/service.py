@@ -83,7 +83,7 @@ def catalog_state(settings: Settings) -> frozenset[tuple[str, int, int]]:
             if path.suffix in {".json", ".sql", ".py"}:
                 try:
                     status = path.stat()
-                except OSError:  # removed meanwhile
+                except OSError:  # it was removed
                     continue
                 found.add((str(path), status.st_mtime_ns, status.st_size))
     return frozenset(found)
