@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
 from gaelp_assets.catalog.model import ReadsSlices
+from gaelp_assets.catalog.window_sql import query_of_days, text_literal
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
 from gaelp_assets.warehouse.slices import Rectangle, rectangles
@@ -102,6 +103,21 @@ def refuse_to_query(relation: Relation) -> None:
                 "See `operations.compute`.",
             )
         )
+
+
+def query_of_slices(catalog: Catalog, relation: Relation, slices: Sequence[Slice]) -> str:
+    """The GoogleSQL of a refresh of these slices: the relation's own, of which these are taken; that of windows reads their days alone.
+
+    Args:
+        catalog: what the relation is of.
+        relation: one that is computed by SQL.
+        slices: slices of it.
+    """
+    assert relation.sql is not None
+    dates = [found.date for found in slices if found.date is not None]
+    if relation.window is None or not dates:
+        return relation.sql
+    return query_of_days(relation, catalog[relation.window.source], min(dates), max(dates))
 
 
 def known_entries(entries: pl.DataFrame) -> str:
@@ -346,7 +362,4 @@ def _date(date: dt.date | None) -> str:
 
 def _text(value: str | None) -> str:
     """A STRING constant."""
-    if value is None:
-        return "CAST(NULL AS STRING)"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return "CAST(NULL AS STRING)" if value is None else text_literal(value)

@@ -47,7 +47,7 @@ from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, Write
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.losses import HeldRows, Ledger
 from gaelp_assets.warehouse.parameters import Parameters
-from gaelp_assets.warehouse.refreshes import known_entries, refuse_to_query
+from gaelp_assets.warehouse.refreshes import known_entries, query_of_slices, refuse_to_query
 from gaelp_assets.warehouse.slices import check_dimensions
 
 
@@ -124,7 +124,6 @@ class BigQueryLoader(BigQueryEngine):
         from gaelp_assets.sql.views import check_columns
 
         refuse_to_query(relation)
-        assert relation.sql is not None
         named = words(slices)
         labels = {"asset": relation.id, "slice": named}
         check_columns(relation, self._catalog)
@@ -134,7 +133,8 @@ class BigQueryLoader(BigQueryEngine):
             self._refresh_native(relation)
             self._run(entries, f"enter the refresh of {relation.id} {named}", {"run_id": run_id}, labels)
             return self._count(relation, condition)
-        query = self._names.qualify(selected(relation.sql), self._dataset_names)
+        sql = query_of_slices(self._catalog, relation, slices)
+        query = self._names.qualify(selected(sql), self._dataset_names)
         self._replace(relation, slices, query, entries, run_id, labels)
         return self._count(relation, condition)
 
