@@ -120,9 +120,7 @@ def _field_problems(window: Window, source: Relation, where: str) -> Iterator[Pr
         )
     for name, times in Counter(window.group_by).items():
         if times > 1:
-            yield Problem(
-                f"field {name!r} stands {times} times", f"{where}.group_by", "each field once"
-            )
+            yield Problem(f"field {name!r} stands {times} times", f"{where}.group_by", "each field once")
         yield from _typed(name, source, f"{where}.group_by", _GROUPS)
     for name, values in window.where.items():
         at = f"{where}.where.{name}"
@@ -142,13 +140,17 @@ def _field_problems(window: Window, source: Relation, where: str) -> Iterator[Pr
         found = aggregate(text)
         if found is None:
             yield Problem(
-                f"{text!r} is no function of a field", at, "COUNT(*), or one field, such as AVG(episode_return)"
+                f"{text!r} is no function of a field",
+                at,
+                "COUNT(*), or one field, such as AVG(episode_return)",
             )
         elif found.function not in AGGREGATES:
             yield unknown("function", found.function, AGGREGATES, where=at)
         elif found.field is None:
             if found.function != "COUNT":
-                yield Problem(f"{found.function}(*)", at, f"{found.function} of a field; COUNT(*) counts rows")
+                yield Problem(
+                    f"{found.function}(*)", at, f"{found.function} of a field; COUNT(*) counts rows"
+                )
         else:
             yield from _typed(found.field, source, at, AGGREGATES[found.function])
 
@@ -166,9 +168,7 @@ def _typed(name: str, source: Relation, where: str, types: frozenset[str]) -> It
         yield Problem(f"field {name!r} of {source.id} is {found}", where, " or ".join(sorted(types)))
 
 
-def _slice_problems(
-    relation: Relation, window: Window, source: Relation, where: str
-) -> Iterator[Problem]:
+def _slice_problems(relation: Relation, window: Window, source: Relation, where: str) -> Iterator[Problem]:
     by, theirs = relation.partitioning, source.partitioning
     if by is None or {"partitioning", "checks"} & source.unread:
         return
@@ -205,10 +205,11 @@ def _slice_problems(
 
 
 def _is_day_of(source: Relation, time_field: str) -> bool:
-    """Whether the slice of each row is that of the UTC day of its time."""
+    """Whether the slice of each row is that of the UTC day of its time, as windows of windows have it by their nature."""
     by = source.partitioning
     return by is not None and (
         by.date == time_field
+        or (source.window is not None and time_field == START)
         or any(
             check.name == "utc_day" and check.arguments == {"date": by.date, "of": time_field}
             for check in source.checks
@@ -244,9 +245,7 @@ def _columns(relation: Relation, window: Window, source: Relation) -> list[_Colu
     return found
 
 
-def _column_problems(
-    relation: Relation, window: Window, source: Relation, where: str
-) -> Iterator[Problem]:
+def _column_problems(relation: Relation, window: Window, source: Relation, where: str) -> Iterator[Problem]:
     if "fields" in source.unread:
         return
     columns = _columns(relation, window, source)
@@ -254,7 +253,10 @@ def _column_problems(
     for name, times in Counter(column.name.lower() for column in columns).items():
         if times > 1:
             yield Problem(
-                f"{times} columns would be called {name}", where, "a name for each", "Rename an aggregate, or group by other fields."
+                f"{times} columns would be called {name}",
+                where,
+                "a name for each",
+                "Rename an aggregate, or group by other fields.",
             )
     declared = {field.name: field for field in relation.fields}
     for column in dict((column.name, column) for column in columns).values():

@@ -1,24 +1,31 @@
 """Declared windows as a query in GoogleSQL. What keeps a declaration from being one is in `catalog.window_problems`.
 
 A window is a row of the slice of the day that it begins on. Which other days of its source such a slice reads follows from the sizes, so
-`reads_slices` is set here, and what is refreshed reads these days alone. Pure; how a query is computed is not known here.
+`reads_slices` is set here. Pure; how a query is computed is not known here.
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from gaelp_assets.catalog.model import ReadsSlices, Relation
-from gaelp_assets.catalog.window import END, FINAL, START, Window, aggregate, days_after, microseconds
+from gaelp_assets.catalog.window import (
+    END,
+    FINAL,
+    START,
+    Aggregate,
+    Window,
+    aggregate,
+    days_after,
+    microseconds,
+)
 from gaelp_assets.catalog.window_problems import window_problems
 from gaelp_assets.errors import Problem
 
 _BOUND: Final = "1e290"
 """What a FLOAT counts as at most in SUM and AVG, either way: a sum of greater ones is an error, which one row could bring about."""
-_ALL_DAYS: Final = (dt.date(1, 1, 1), dt.date(9999, 12, 31))
 
 
 def with_windows(relations: Sequence[Relation]) -> tuple[list[Relation], list[Problem]]:
@@ -40,52 +47,20 @@ def with_windows(relations: Sequence[Relation]) -> tuple[list[Relation], list[Pr
     return found, problems
 
 
-def query_of_days(relation: Relation, source: Relation, first: dt.date, last: dt.date) -> str:
-    """The query of windows that begin on the days from `first` to `last`, of the rows that are in them.
+def query_of_windows(relation: Relation, source: Relation, days: str = "") -> str:
+    """The query of a relation with windows.
 
     Args:
-        relation: one with windows, without problems.
-        source: what they are of.
-        first: the first day.
-        last: the last day.
+        relation: one whose declaration has no problems.
+        source: what its windows are of.
+        days: a condition on the slices of the source, as `s`: which rows are read. All are if left out, which the query then says by a
+            constant, since a table can insist on that.
     """
-    after = relation.reads_slices.after if relation.reads_slices is not None else 0
-    assert isinstance(after, int)
-    room = dt.date.max - last
-    return _query(relation, source, (first, last + min(dt.timedelta(days=after), room)))
-
-
-def text_literal(value: str) -> str:
-    """A STRING constant of GoogleSQL."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
-    return f"'{escaped}'"
-
-
-def _compiled(relation: Relation, source: Relation) -> Relation:
     window = relation.window
     assert window is not None
     size, every = _sizes(window)
-    after = days_after(size, every) if relation.partitioning is not None else 0
-    reads = ReadsSlices(after=after) if after else None
-    return relation.model_copy(
-        update={"sql": _query(relation, source, _ALL_DAYS), "reads_slices": reads}
-    )
-
-
-def _sizes(window: Window) -> tuple[int, int]:
-    size, every = microseconds(window.size), microseconds(window.every)
-    assert size is not None
-    assert every is not None
-    return size, every
-
-
-def _query(relation: Relation, source: Relation, days: tuple[dt.date, dt.date]) -> str:
-    """Rows with the start of each of their windows in the inner query, windows in the outer."""
-    window = relation.window
-    assert window is not None
-    size, every = _sizes(window)
-    aggregates = {name: aggregate(text) for name, text in window.aggregates.items()}
-    calls = {name: found for name, found in aggregates.items() if found is not None}
+    called = {name: aggregate(text) for name, text in window.aggregates.items()}
+    calls = {name: found for name, found in called.items() if found is not None}
     read = [*window.group_by, *(found.field for found in calls.values() if found.field is not None)]
     start = "_window"
     while start in read:
@@ -99,7 +74,7 @@ def _query(relation: Relation, source: Relation, days: tuple[dt.date, dt.date]) 
         floor += f" - {every} * step"
         tables.append(f"CROSS JOIN UNNEST(GENERATE_ARRAY(0, {size // every - 1})) AS step")
     inner.append(f"{floor} AS `{start}`")
-    conditions = [*_days_read(source, days), *_counted(window, source)]
+    conditions = [*([days] if days else _all_days(source)), *_counted(window)]
     begins = f"TIMESTAMP_MICROS(w.`{start}`)"
     outer = [f"{begins} AS {START}", f"TIMESTAMP_MICROS(w.`{start}` + {size}) AS {END}"]
     by = relation.partitioning
@@ -109,8 +84,7 @@ def _query(relation: Relation, source: Relation, days: tuple[dt.date, dt.date]) 
         late = microseconds(window.allowed_lateness) or 0
         outer.append(f"TIMESTAMP_MICROS(w.`{start}` + {size + late}) AS {FINAL}")
     outer += [f"w.`{name}`" for name in window.group_by]
-    for name, found in calls.items():
-        outer.append(f"{_call(found.function, found.field, source)} AS `{name}`")
+    outer += [f"{_call(found, source)} AS `{name}`" for name, found in calls.items()]
     keys = ", ".join(f"w.`{name}`" for name in (start, *window.group_by))
     where = f"\n  WHERE {' AND '.join(conditions)}" if conditions else ""
     return (
@@ -119,34 +93,50 @@ def _query(relation: Relation, source: Relation, days: tuple[dt.date, dt.date]) 
     )
 
 
+def text_literal(value: str) -> str:
+    """A STRING constant of GoogleSQL."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return f"'{escaped}'"
+
+
+def _compiled(relation: Relation, source: Relation) -> Relation:
+    window = relation.window
+    assert window is not None
+    after = days_after(*_sizes(window)) if relation.partitioning is not None else 0
+    reads = ReadsSlices(after=after) if after else None
+    return relation.model_copy(update={"sql": query_of_windows(relation, source), "reads_slices": reads})
+
+
+def _sizes(window: Window) -> tuple[int, int]:
+    size, every = microseconds(window.size), microseconds(window.every)
+    assert size is not None
+    assert every is not None
+    return size, every
+
+
 def _lines(items: Iterable[str], indent: str) -> str:
     return f",\n{indent}".join(items)
 
 
-def _call(function: str, field: str | None, source: Relation) -> str:
-    if field is None:
-        return f"{function}(*)"
-    value = f"w.`{field}`"
-    if function in {"SUM", "AVG"} and source.field(field).type == "FLOAT":
+def _call(found: Aggregate, source: Relation) -> str:
+    if found.field is None:
+        return f"{found.function}(*)"
+    value = f"w.`{found.field}`"
+    if found.function in {"SUM", "AVG"} and source.field(found.field).type == "FLOAT":
         value = f"LEAST(GREATEST({value}, -{_BOUND}), {_BOUND})"
-    return f"{function}({value})"
+    return f"{found.function}({value})"
 
 
-def _days_read(source: Relation, days: tuple[dt.date, dt.date]) -> Iterator[str]:
-    """Constants, by which an engine passes over the other days; of all days too, since a table can insist on them."""
+def _all_days(source: Relation) -> Iterator[str]:
     by = source.partitioning
-    if by is None:
-        return
-    column, (first, last) = f"s.`{by.date}`", days
-    if source.field(by.date).type == "DATE":
-        yield f"{column} BETWEEN DATE '{first.isoformat()}' AND DATE '{last.isoformat()}'"
-        return
-    yield f"{column} >= TIMESTAMP '{first.isoformat()} 00:00:00+00'"
-    if last < dt.date.max:
-        yield f"{column} < TIMESTAMP '{(last + dt.timedelta(days=1)).isoformat()} 00:00:00+00'"
+    if by is not None:
+        first = "DATE '0001-01-01'"
+        if source.field(by.date).type == "TIMESTAMP":
+            first = "TIMESTAMP '0001-01-01 00:00:00+00'"
+        yield f"s.`{by.date}` >= {first}"
 
 
-def _counted(window: Window, source: Relation) -> Iterator[str]:
+def _counted(window: Window) -> Iterator[str]:
     for name, values in window.where.items():
         literals = [_literal(value) for value in values if value is not None]
         either = [f"s.`{name}` IN ({', '.join(literals)})"] if literals else []

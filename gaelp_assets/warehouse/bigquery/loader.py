@@ -133,9 +133,9 @@ class BigQueryLoader(BigQueryEngine):
             self._refresh_native(relation)
             self._run(entries, f"enter the refresh of {relation.id} {named}", {"run_id": run_id}, labels)
             return self._count(relation, condition)
-        sql = query_of_slices(self._catalog, relation, slices)
+        sql, parameters = query_of_slices(self._catalog, relation, slices)
         query = self._names.qualify(selected(sql), self._dataset_names)
-        self._replace(relation, slices, query, entries, run_id, labels)
+        self._replace(relation, slices, query, entries, {"run_id": run_id, **parameters}, labels)
         return self._count(relation, condition)
 
     def replace_rows(
@@ -159,7 +159,9 @@ class BigQueryLoader(BigQueryEngine):
         )
         read = self._names.qualify(known_entries(entries), set())
         entered = transaction.entries_statement(self._names, self._catalog, read)
-        self._replace(relation, slices, f"SELECT {values} FROM {quote(table)}", entered, run_id, labels)
+        self._replace(
+            relation, slices, f"SELECT {values} FROM {quote(table)}", entered, {"run_id": run_id}, labels
+        )
         return rows.height
 
     def _replace(
@@ -168,17 +170,17 @@ class BigQueryLoader(BigQueryEngine):
         slices: Sequence[Slice],
         query: str,
         entries: str,
-        run_id: str,
+        parameters: Parameters,
         labels: Mapping[str, str],
     ) -> None:
-        """Puts what a query gives in the place of slices, and makes their entries, when it is this one's turn."""
+        """Puts what a query gives in the place of slices, and makes their entries, when it is this one's turn; parameters: of both."""
         statements = transaction.refresh_statements(
             self._names, relation, slices, self._locks.of(relation), query, entries
         )
         named = words(slices)
         action = f"refresh {relation.id} {named}"
         retry.until_undisturbed(
-            lambda: self._run(as_script(statements), action, {"holder": _holder(), "run_id": run_id}, labels),
+            lambda: self._run(as_script(statements), action, {"holder": _holder(), **parameters}, labels),
             Problem(
                 f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {named}", "a turn"
             ),

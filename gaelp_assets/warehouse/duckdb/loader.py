@@ -97,11 +97,14 @@ class DuckDBLoader(DuckDBEngine):
         check_columns(relation, self._catalog)
         table, columns = table_name(relation), names(relation.fields)
         predicate = slices_predicate(relation, slices)
-        sql = to_duckdb(query_of_slices(self._catalog, relation, slices), self._tables).strip().rstrip(";")
+        query, parameters = query_of_slices(self._catalog, relation, slices)
+        sql = to_duckdb(query, self._tables).strip().rstrip(";")
         entries = to_duckdb(refresh_entries(self._catalog, relation, slices))
         with self._file.writing(f"refresh {relation.id} {words(slices)}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
-            con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
+            con.execute(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}", parameters
+            )
             con.execute(
                 f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entries}", {"run_id": run_id}
             )
