@@ -19,6 +19,7 @@ CHAPTERS: Final = {
         "docs/serving",
         "docs/examples",
         "docs/views",
+        "docs/windows",
         "docs/integrity",
         "docs/lineage",
         "docs/statistics",

@@ -259,7 +259,7 @@ def _column_problems(relation: Relation, window: Window, source: Relation, where
                 "Rename an aggregate, or group by other fields.",
             )
     declared = {field.name: field for field in relation.fields}
-    for column in dict((column.name, column) for column in columns).values():
+    for column in {column.name: column for column in columns}.values():
         field = declared.get(column.name)
         mode = "" if column.nullable else ', "mode": "REQUIRED"'
         if field is None:

@@ -95,7 +95,9 @@ def by_hand(declared: Relation, rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     assert window is not None
     size, every = microseconds(window.size), microseconds(window.every)
     late = microseconds(window.allowed_lateness or "0s")
-    assert size and every and late is not None
+    assert size
+    assert every
+    assert late is not None
     counted = [row for row in rows if all(row[name] in values for name, values in window.where.items())]
     at = [(row[window.time_field] - EPOCH) // dt.timedelta(microseconds=1) for row in counted]
     found = []
@@ -133,7 +135,9 @@ def _figure(text: str, rows: Sequence[Row]) -> Any:
             return max(values, default=None)
 
 
-def happenings(chance: random.Random, environment: str, ids: Iterator[int], n: int = 40) -> list[Row]:
+def happenings(
+    chance: random.Random, environment: str, ids: Iterator[int], n: int = 40
+) -> list[dict[str, Any]]:
     """Events around a midnight, many of them on the edge of a window. Scores are quarters, whose sums are exact."""
     found = []
     for _ in range(n):
