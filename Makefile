@@ -4,7 +4,7 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-recipes test-chaos test-native fuzz check docs bench format lock
+.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-recipes setup-beam test-beam test-chaos test-native fuzz check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training (ARGS=\"--port 3117\")"
@@ -15,6 +15,8 @@ help:
 	@echo "make test-thorough  what the usual tests ask of some changes and steps, of all"
 	@echo "make test-wheel  build the wheel, install it elsewhere, and run it there"
 	@echo "make test-recipes  the recorder with Stable-Baselines3 and PettingZoo (downloads them)"
+	@echo "make setup-beam  make the environment of Apache Beam, for windows past one machine (400 MB)"
+	@echo "make test-beam  Beam's windows against the catalogue's SQL and a count by hand, for some minutes"
 	@echo "make test-chaos  kill, race, fill disks and damage files for some minutes (KILLS=1000: for longer)"
 	@echo "make test-native  the native decoder's own tests, under sanitizers (needs no Python)"
 	@echo "make fuzz    feed the native decoder changed lines under sanitizers (SECONDS=600: for longer)"
@@ -45,7 +47,7 @@ demo: setup
 	$(BIN)/gaelp demo $(ARGS)
 
 test: setup
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not chaos and not wheel and not thorough"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not beam and not chaos and not wheel and not thorough"
 
 test-thorough: setup
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m thorough
@@ -63,6 +65,18 @@ test-recipes: setup
 	$(BIN)/uv pip install --quiet --python .venv-recipes/bin/python --no-deps --no-build-isolation --editable .
 	$(BIN)/uv pip install --quiet --python .venv-recipes/bin/python -c requirements.lock -r requirements-recipes.in
 	.venv-recipes/bin/python -m pytest gaelp_assets_tests/record
+
+# Apache Beam's releases hold PyArrow back, so that it has an environment of its own; the platform's code is found there, and its packages are not.
+setup-beam: .venv-beam/.installed
+
+.venv-beam/.installed: .venv/.installed requirements-beam.lock
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-beam
+	$(BIN)/uv pip install --quiet --compile-bytecode --python .venv-beam/bin/python --require-hashes -r requirements-beam.lock
+	.venv-beam/bin/python -c "import sysconfig, pathlib; pathlib.Path(sysconfig.get_path('purelib'), 'gaelp_assets.pth').write_text('$(CURDIR)')"
+	touch $@
+
+test-beam: setup-beam
+	$(BIN)/pytest -m beam gaelp_assets_tests/beam
 
 test-chaos: setup
 	$(BIN)/pytest -n 2 --dist load -m chaos $(if $(KILLS),--kills=$(KILLS)) $(if $(SEED),--seed=$(SEED)) gaelp_assets_tests/chaos
@@ -129,3 +143,4 @@ lock:
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --extra dev --extra stream pyproject.toml -o requirements.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 -c requirements.lock requirements-benchmarks.in -o requirements-benchmarks.lock
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --group docs -o requirements-docs.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 requirements-beam.in -o requirements-beam.lock

@@ -20,6 +20,7 @@ CHAPTERS: Final = {
         "docs/streaming",
         "docs/examples",
         "docs/views",
+        "docs/windows",
         "docs/integrity",
         "docs/lineage",
         "docs/statistics",

@@ -19,6 +19,7 @@ from gaelp_assets.catalog.read import read_relation
 from gaelp_assets.catalog.references import topological_order
 from gaelp_assets.catalog.set_aside import SetAside, why_not
 from gaelp_assets.catalog.validate import CheckProblems, cross_file_problems, upstream_of
+from gaelp_assets.catalog.window_sql import with_windows
 from gaelp_assets.errors import GaelpError, Problem, unknown
 
 
@@ -151,7 +152,8 @@ def read_relations(
             continue
         seen.add(users_folder.resolve())
         layers.append(_without_the_platforms(_read_folder(users_folder, problems, unread), problems, unread))
-    relations = _merged(layers, problems, unread)
+    relations, of_windows = with_windows(_merged(layers, problems, unread))
+    problems += of_windows
     problems += cross_file_problems(relations, check_problems, unread=unread)
     return Reading(relations, problems, frozenset(unread))
 

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, StringConstraints, model_validator
+from pydantic import BeforeValidator, model_validator
 from pydantic import Field as Described
+
+from gaelp_assets.catalog.base import CatalogModel, FieldName, Identifier
+from gaelp_assets.catalog.window import Window
 
 FieldType = Literal[
     "STRING", "BYTES", "INTEGER", "FLOAT", "NUMERIC", "BOOLEAN", "TIMESTAMP", "DATE", "DATETIME", "TIME", "JSON", "RECORD"
 ]  # fmt: skip
 # GoogleSQL's names for the types that BigQuery's JSON schema words call otherwise.
 TYPE_ALIASES: Final = {"INT64": "INTEGER", "FLOAT64": "FLOAT", "BOOL": "BOOLEAN", "STRUCT": "RECORD"}
-Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,99}$")]
 Severity = Literal["ERROR", "WARN"]
 MeasureFormat = Literal[
     "decimal_0", "decimal_1", "decimal_2", "decimal_3", "decimal_4", "percent_0", "percent_1", "percent_2"
@@ -55,12 +57,6 @@ class AssetCheckName(StrEnum):
     NO_ROWS = "no_rows"
 
 
-class CatalogModel(BaseModel):
-    """Refuses unknown keys; never changes once read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 class Check(CatalogModel):
     """A rule that every row must keep: one of Pandera's built-in checks, or of the platform's own, by name."""
 
@@ -70,9 +66,6 @@ class Check(CatalogModel):
     arguments: Mapping[str, object] = Described(
         default_factory=dict, description="the arguments of that check, by name"
     )
-
-
-FieldName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,299}$")]
 
 
 class Field(CatalogModel):
@@ -247,6 +240,8 @@ class Relation(CatalogModel):
     dataset: Identifier = Described(exclude=True)
     name: Identifier = Described(exclude=True)
     sql: str | None = Described(default=None, exclude=True)
+    """Its query: of the file beside it, or what its windows are computed by (`catalog.window_sql`)."""
+
     code: str | None = Described(default=None, exclude=True, repr=False)
     """A digest of the Python that it is computed by (`catalog.code`), where it names some."""
 
@@ -297,6 +292,10 @@ class Relation(CatalogModel):
     inputs: tuple[str, ...] = Described(
         default=(),
         description="of a relation in Python: the relations that its function is given, as DATASET.NAME",
+    )
+    window: Window | None = Described(
+        default=None,
+        description="in place of SQL, the windows of time that a derived table has a row for, and what it says of each",
     )
     publish: bool = Described(
         default=False,
@@ -357,8 +356,8 @@ class Relation(CatalogModel):
 
     @property
     def is_derived(self) -> bool:
-        """Whether its rows come from its SQL, or from its function."""
-        return self.sql is not None or self.python is not None
+        """Whether its rows come from its SQL, its function or its windows."""
+        return self.sql is not None or self.python is not None or self.window is not None
 
     @property
     def is_stored(self) -> bool:
@@ -366,8 +365,10 @@ class Relation(CatalogModel):
         return self.kind is not Kind.VIEW
 
     def where(self, *, sql: bool = False) -> str:
-        """Its JSON file, or the SQL beside it, as messages name them."""
+        """Its JSON file, or the SQL beside it, as messages name them; the SQL of windows is made of what the JSON says."""
         file = self.file or f"{self.dataset}/{self.name}.json"
+        if sql and self.window is not None:
+            return f"{file}, window"
         return f"{file.removesuffix('.json')}.sql" if sql else file
 
     def field(self, name: str) -> Field:

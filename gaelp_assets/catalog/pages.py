@@ -68,6 +68,8 @@ def _relation_part(relation: Relation, catalog: Catalog) -> Iterator[str]:
         yield "- reads: " + ", ".join(_link(catalog[name]) for name in reads)
     if relation.python is not None:
         yield f"- computed by the function `{relation.python}`"
+    if relation.window is not None:
+        yield f"- {relation.window.words}"
     if relation.require_partition_filter:
         yield "- every query must name its dates"
     if relation.retention_days:

@@ -12,9 +12,9 @@ _INTRODUCTION: Final = """\
 
 Generated from the JSON Schema and the registry of rules by `gaelp catalog pages`; edit the model and the rules instead.
 
-A relation is a file `DATASET/NAME.json` in a catalogue folder; a derived one has `NAME.sql` beside it. `gaelp catalog new` writes the
-first lines of one, `gaelp catalog validate` tells every problem. [Changing a table](changing-a-table.md) says what a change means for the
-rows that are there.
+A relation is a file `DATASET/NAME.json` in a catalogue folder; a derived one has `NAME.sql` beside it, or names a function or windows.
+`gaelp catalog new` writes the first lines of one, `gaelp catalog validate` tells every problem. [Changing a table](changing-a-table.md)
+says what a change means for the rows that are there.
 """
 _RULES: Final = """\
 ## Check rules

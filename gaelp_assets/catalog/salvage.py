@@ -40,7 +40,7 @@ def salvage(
         parts = kept
         if "kind" in unread:
             # The kinds that ask for least; what only loaded tables may say goes with the kind.
-            parts["kind"] = "derived_table" if place.get("sql") is not None else "ledger"
+            parts["kind"] = "derived_table" if place.get("sql") is not None or "window" in parts else "ledger"
             parts = {
                 key: value
                 for key, value in parts.items()

@@ -49,13 +49,15 @@ def references(sql: str) -> frozenset[str]:
 
 
 def reads(relation: Relation) -> frozenset[str]:
-    """The relations that a derived one is computed from, as its SQL or its `inputs` name them; none of one that is not derived.
+    """The relations that a derived one is computed from, as its SQL, `inputs` or `window` name them; none of one that is not derived.
 
     Raises:
         NotAQueryError: its SQL is not one query.
     """
     if relation.python is not None:
         return frozenset(relation.inputs)
+    if relation.window is not None:
+        return frozenset({relation.window.source})
     return references(relation.sql) if relation.sql is not None else frozenset()
 
 

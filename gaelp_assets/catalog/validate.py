@@ -88,14 +88,14 @@ def _relation_problems(relation: Relation, check_problems: CheckProblems | None)
 
 def _kind_problems(relation: Relation) -> Iterable[Problem]:
     derived = relation.kind in {Kind.VIEW, Kind.MATERIALIZED_VIEW, Kind.DERIVED_TABLE}
-    if derived and not relation.is_derived and not {"sql", "python"} & relation.unread:
+    if derived and not relation.is_derived and not {"sql", "python", "window"} & relation.unread:
         yield Problem(
             f"a {relation.kind} without SQL",
             _where(relation),
-            f"{relation.name}.sql beside it, or the key python with a function",
+            f"{relation.name}.sql beside it, the key python with a function, or the key window",
         )
     yield from _python_problems(relation)
-    if not derived and relation.sql is not None:
+    if not derived and relation.sql is not None and relation.window is None:
         yield Problem(
             f"a {relation.kind} with SQL", _where(relation, sql=True), "no SQL, or the kind of a view"
         )
@@ -306,6 +306,8 @@ def _foreign_key_problems(
 
 
 def _read_at(relation: Relation, name: str) -> str:
+    if relation.window is not None:
+        return f"{relation.where(sql=True)}.source"
     if relation.sql is None:
         return _where(relation, "inputs")
     return _where(relation, place_of_reference(relation.sql or "", name), sql=True)

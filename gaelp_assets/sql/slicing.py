@@ -56,8 +56,8 @@ def slice_problems(relations: Iterable[Relation], relation: Relation) -> list[Pr
         relation: a derived relation whose SQL is valid (what is not is told by other means, and gives no problem here).
     """
     dimensions = slice_dimensions(relation)
-    if relation.sql is None or not any(dimensions):
-        return []
+    if relation.sql is None or not any(dimensions) or relation.window is not None:
+        return []  # The days that windows read follow from their sizes: see `catalog.window_sql`.
     known = {found.id: found for found in relations}
     wanted = frozenset(name for name, has in zip((DATE, ENVIRONMENT), dimensions, strict=True) if has)
     window = relation.reads_slices

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Final
 from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.derivation import code_version, slice_dimensions, slice_sources
 from gaelp_assets.catalog.model import ReadsSlices
+from gaelp_assets.catalog.window_sql import query_of_windows, text_literal
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.warehouse.ledger import LEDGER, REFRESHES
+from gaelp_assets.warehouse.parameters import ParameterValue
+from gaelp_assets.warehouse.ranges import PartitionRange
 from gaelp_assets.warehouse.slices import Rectangle, rectangles
 
 if TYPE_CHECKING:
@@ -102,6 +105,27 @@ def refuse_to_query(relation: Relation) -> None:
                 "See `operations.compute`.",
             )
         )
+
+
+def query_of_slices(
+    catalog: Catalog, relation: Relation, slices: Sequence[Slice]
+) -> tuple[str, dict[str, ParameterValue]]:
+    """The GoogleSQL of a refresh, of whose rows those of the slices are taken, and its parameters. That of windows reads their days alone.
+
+    Args:
+        catalog: what the relation is of.
+        relation: one that is computed by SQL.
+        slices: slices of it.
+    """
+    assert relation.sql is not None
+    dates = [found.date for found in slices if found.date is not None]
+    if relation.window is None or not dates:
+        return relation.sql, {}
+    source, last = catalog[relation.window.source], max(dates)
+    if relation.reads_slices is not None and relation.reads_slices.after != "all":
+        last += dt.timedelta(days=relation.reads_slices.after)
+    days, parameters = PartitionRange(min(dates), last).condition(source, "s", prefix="read_")
+    return query_of_windows(relation, source, days), parameters
 
 
 def known_entries(entries: pl.DataFrame) -> str:
@@ -346,7 +370,4 @@ def _date(date: dt.date | None) -> str:
 
 def _text(value: str | None) -> str:
     """A STRING constant."""
-    if value is None:
-        return "CAST(NULL AS STRING)"
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"
+    return "CAST(NULL AS STRING)" if value is None else text_literal(value)

@@ -47,7 +47,7 @@ from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, LineCounts, Write
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
 from gaelp_assets.warehouse.losses import HeldRows, Ledger
 from gaelp_assets.warehouse.parameters import Parameters
-from gaelp_assets.warehouse.refreshes import known_entries, refuse_to_query
+from gaelp_assets.warehouse.refreshes import known_entries, query_of_slices, refuse_to_query
 from gaelp_assets.warehouse.slices import check_dimensions
 
 
@@ -124,7 +124,6 @@ class BigQueryLoader(BigQueryEngine):
         from gaelp_assets.sql.views import check_columns
 
         refuse_to_query(relation)
-        assert relation.sql is not None
         named = words(slices)
         labels = {"asset": relation.id, "slice": named}
         check_columns(relation, self._catalog)
@@ -134,8 +133,9 @@ class BigQueryLoader(BigQueryEngine):
             self._refresh_native(relation)
             self._run(entries, f"enter the refresh of {relation.id} {named}", {"run_id": run_id}, labels)
             return self._count(relation, condition)
-        query = self._names.qualify(selected(relation.sql), self._dataset_names)
-        self._replace(relation, slices, query, entries, run_id, labels)
+        sql, parameters = query_of_slices(self._catalog, relation, slices)
+        query = self._names.qualify(selected(sql), self._dataset_names)
+        self._replace(relation, slices, query, entries, {"run_id": run_id, **parameters}, labels)
         return self._count(relation, condition)
 
     def replace_rows(
@@ -159,7 +159,9 @@ class BigQueryLoader(BigQueryEngine):
         )
         read = self._names.qualify(known_entries(entries), set())
         entered = transaction.entries_statement(self._names, self._catalog, read)
-        self._replace(relation, slices, f"SELECT {values} FROM {quote(table)}", entered, run_id, labels)
+        self._replace(
+            relation, slices, f"SELECT {values} FROM {quote(table)}", entered, {"run_id": run_id}, labels
+        )
         return rows.height
 
     def _replace(
@@ -168,17 +170,17 @@ class BigQueryLoader(BigQueryEngine):
         slices: Sequence[Slice],
         query: str,
         entries: str,
-        run_id: str,
+        parameters: Parameters,
         labels: Mapping[str, str],
     ) -> None:
-        """Puts what a query gives in the place of slices, and makes their entries, when it is this one's turn."""
+        """Puts what a query gives in the place of slices, and makes their entries, when it is this one's turn; parameters: of both."""
         statements = transaction.refresh_statements(
             self._names, relation, slices, self._locks.of(relation), query, entries
         )
         named = words(slices)
         action = f"refresh {relation.id} {named}"
         retry.until_undisturbed(
-            lambda: self._run(as_script(statements), action, {"holder": _holder(), "run_id": run_id}, labels),
+            lambda: self._run(as_script(statements), action, {"holder": _holder(), **parameters}, labels),
             Problem(
                 f"other refreshes came first {retry.WRITE_ROUNDS} times", f"{relation.id} {named}", "a turn"
             ),

@@ -15,7 +15,7 @@ from gaelp_assets.catalog.keys import spans_slices
 from gaelp_assets.catalog.slices import words
 from gaelp_assets.warehouse.batches import counts_by_batch, unique_batches
 from gaelp_assets.warehouse.duckdb.connection import scalar
-from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, slices_predicate, table_name, view_sql
+from gaelp_assets.warehouse.duckdb.ddl import names, slice_predicate, slices_predicate, table_name
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, literal, quote
 from gaelp_assets.warehouse.duckdb.engine import DuckDBEngine
 from gaelp_assets.warehouse.duckdb.ledger import SliceLedger
@@ -25,7 +25,12 @@ from gaelp_assets.warehouse.duckdb.plain_appends import append_plain
 from gaelp_assets.warehouse.keys import other_slices_condition
 from gaelp_assets.warehouse.ledger import DEAD_LETTER, LEDGER, REFRESHES, LineCounts, WriteMode
 from gaelp_assets.warehouse.loader import SliceChanged, SliceWrite, StagedBatch
-from gaelp_assets.warehouse.refreshes import known_entries, refresh_entries, refuse_to_query
+from gaelp_assets.warehouse.refreshes import (
+    known_entries,
+    query_of_slices,
+    refresh_entries,
+    refuse_to_query,
+)
 
 
 class DuckDBLoader(DuckDBEngine):
@@ -91,11 +96,15 @@ class DuckDBLoader(DuckDBEngine):
 
         check_columns(relation, self._catalog)
         table, columns = table_name(relation), names(relation.fields)
-        predicate, sql = slices_predicate(relation, slices), view_sql(relation, self._tables)
+        predicate = slices_predicate(relation, slices)
+        query, parameters = query_of_slices(self._catalog, relation, slices)
+        sql = to_duckdb(query, self._tables).strip().rstrip(";")
         entries = to_duckdb(refresh_entries(self._catalog, relation, slices))
         with self._file.writing(f"refresh {relation.id} {words(slices)}") as con:
             con.execute(f"DELETE FROM {table} WHERE {predicate}")
-            con.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}")
+            con.execute(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM ({sql}) WHERE {predicate}", parameters
+            )
             con.execute(
                 f"INSERT INTO {table_name(self._catalog[REFRESHES])} BY NAME {entries}", {"run_id": run_id}
             )
