@@ -19,8 +19,8 @@ class Broker:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        self.admin = AdminClient({"bootstrap.servers": address})
-        self._producer = Producer({"bootstrap.servers": address, "linger.ms": 0})
+        self.admin = AdminClient({"bootstrap.servers": address, "log_level": 0})
+        self._producer = Producer({"bootstrap.servers": address, "linger.ms": 0, "log_level": 0})
 
     def create(self, topic: str, partitions: int = 1) -> None:
         [made] = self.admin.create_topics([NewTopic(topic, partitions, 1)]).values()
@@ -41,7 +41,7 @@ class Broker:
 
     def renew(self) -> None:
         """Forgets what the producer knows of topics."""
-        self._producer = Producer({"bootstrap.servers": self.address, "linger.ms": 0})
+        self._producer = Producer({"bootstrap.servers": self.address, "linger.ms": 0, "log_level": 0})
 
 
 @contextmanager
