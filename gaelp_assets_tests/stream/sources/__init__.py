@@ -1,0 +1,1 @@
+"""Sources of streams, against real clients and servers in memory."""
