@@ -52,11 +52,13 @@ def build_definitions(settings: Settings, catalog: Catalog | None = None) -> dg.
 
 
 def _catalog(settings: Settings) -> Catalog:
+    from gaelp_assets.catalog.remembered import keep_cache
     from gaelp_assets.platform import read_sound_catalog
 
     # Every process of Dagster reads the catalogue: what the first one works out is kept for the others.
     with suppress(OSError):
-        (settings.home / "cache").mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(parents=True, exist_ok=True)
+    keep_cache(settings.home)
     return read_sound_catalog(settings)
 
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from gaelp_assets.catalog.load import Catalog
 from gaelp_assets.catalog.model import Field, stored_fields
-from gaelp_assets.sql.analyzer import Analyzer, options
+from gaelp_assets.sql.analyzer import Analyzer, name_of, options
 
 CACHE: Final = Path(os.environ.get("ZETASQL_CACHE", Path(__file__).parents[1] / ".zetasql-cache"))
 # What the wrapper cannot hand over, as something that it can.
@@ -44,18 +45,29 @@ class Gate(Analyzer):
         TIMESTAMP values are microseconds since 1970 UTC, structs are lists; NUMERIC, DATETIME, TIME and JSON are text, BYTES are
         hexadecimal. Every column needs a name, if one has such a type.
         """
-        columns = self.output_columns(sql)
-        wrapped = sql
-        if any(kind in _SHOWN for _, kind in columns):
-            picked = (_SHOWN.get(kind, "{0}").format(name) + f" AS {name}" for name, kind in columns)
-            wrapped = f"SELECT {', '.join(picked)} FROM ({sql})"
-        builder = self.api.PreparedQuery.builder().set_sql(wrapped)
-        with builder.set_analyzer_options(options(self.api, {})).set_catalog(self.catalog).prepare() as query:
-            table = query.execute().content.table_data
-            return columns, [
-                tuple(_value(cell, kind) for cell, (_, kind) in zip(row.cell, columns, strict=True))
-                for row in (table.row if table is not None else ())
+        with self._prepared(sql) as query:
+            # What has no name has an empty one here, and such a one from the analyzer.
+            columns = [
+                (column.name or f"$col{place}", name_of(column.type))
+                for place, column in enumerate(query.columns, 1)
             ]
+            if not any(kind in _SHOWN for _, kind in columns):
+                return columns, _rows(query, columns)
+        picked = (_SHOWN.get(kind, "{0}").format(name) + f" AS {name}" for name, kind in columns)
+        with self._prepared(f"SELECT {', '.join(picked)} FROM ({sql})") as query:
+            return columns, _rows(query, columns)
+
+    def _prepared(self, sql: str) -> Any:
+        builder = self.api.PreparedQuery.builder().set_sql(sql).set_analyzer_options(options(self.api, {}))
+        return builder.set_registered_catalog_id(self.registered_id).prepare()
+
+
+def _rows(query: Any, columns: Sequence[tuple[str, str]]) -> list[tuple[Any, ...]]:
+    table = query.execute().content.table_data
+    return [
+        tuple(_value(cell, kind) for cell, (_, kind) in zip(row.cell, columns, strict=True))
+        for row in (table.row if table is not None else ())
+    ]
 
 
 def _value(cell: Any, kind: str) -> Any:

@@ -10,6 +10,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,30 @@ from gaelp_assets.errors import Problem, unknown
 
 _EXPECTED: Final = "FUNCTION of NAME.py beside the JSON, or MODULE:FUNCTION"
 _DIGITS: Final = 16
+_AT_ONCE: Final = 256
+
+
+@dataclass(frozen=True)
+class _Module:
+    """What a module's text says, as a tree without places, and every name of its imports."""
+
+    tree: ast.Module
+    said: str
+    imported: tuple[str, ...]
+
+
+@lru_cache(maxsize=_AT_ONCE)
+def _read(text: str) -> _Module:
+    """Relations share their modules, and a process reads its catalogue again and again: that is most of what reading it takes."""
+    tree = ast.parse(text)
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            names.update((node.module or "", *(alias.name for alias in node.names)))
+    parts = {part for name in names for part in name.split(".") if part}
+    return _Module(tree, ast.dump(tree), tuple(sorted(parts)))
 
 
 @dataclass(frozen=True)
@@ -51,18 +76,18 @@ def find_code(path: Path, named: str) -> tuple[Code | None, list[Problem]]:
         remedy = "Install its package where the platform runs." if module else ""
         return None, [Problem(what, where, _EXPECTED, remedy)]
     try:
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        read = _read(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, SyntaxError) as error:
         line = getattr(error, "lineno", None)
         at = f"{shown(file)}, line {line}" if line else shown(file)
         what = f"{at} is no Python: {getattr(error, 'msg', None) or error}"
         return None, [Problem(what, where, "a module of Python")]
-    found = _definition(tree, function)
+    found = _definition(read.tree, function)
     if found is None:
-        names = [name for node in tree.body for name in _names(node) if not name.startswith("_")]
+        names = [name for node in read.tree.body for name in _names(node) if not name.startswith("_")]
         return None, [unknown(f"function of {shown(file)}", function, names, where=where)]
     problems = list(_signature_problems(found, file, where))
-    texts = _texts(file, tree) if module else [ast.dump(tree)]
+    texts = _texts(file, read) if module else [read.said]
     digest = hashlib.sha256("\0".join([named, *texts]).encode()).hexdigest()[:_DIGITS]
     return Code(file, function, module, digest), problems
 
@@ -115,35 +140,23 @@ def _signature_problems(node: ast.stmt, file: Path, where: str) -> Iterator[Prob
         )
 
 
-def _texts(file: Path, tree: ast.Module) -> Iterator[str]:
-    """What the code says, as trees without places: its own file's, then those of the files of its folder that it imports."""
+def _texts(file: Path, own: _Module) -> Iterator[str]:
+    """What the code says: its own file's text, then those of the files of its folder that it imports."""
     seen: set[Path] = {file}
-    open_trees = [tree]
-    texts: dict[Path, str] = {file: ast.dump(tree)}
-    while open_trees:
-        for other in _siblings(open_trees.pop(), file.parent):
-            if other in seen:
+    waiting = [own]
+    texts: dict[Path, str] = {}
+    while waiting:
+        for part in waiting.pop().imported:
+            other = file.parent / f"{part}.py"
+            if other in seen or not other.is_file():
                 continue
             seen.add(other)
             try:
-                imported = ast.parse(other.read_text(encoding="utf-8"))
+                imported = _read(other.read_text(encoding="utf-8"))
             except (OSError, ValueError, SyntaxError):
                 continue  # importing it says so
-            texts[other] = ast.dump(imported)
-            open_trees.append(imported)
-    yield texts.pop(file)
+            texts[other] = imported.said
+            waiting.append(imported)
+    yield own.said
     for other in sorted(texts):
         yield f"{other.name}\0{texts[other]}"
-
-
-def _siblings(tree: ast.Module, folder: Path) -> Iterator[Path]:
-    """The files of the folder that a module may import: each name of an import that one of them has."""
-    for node in ast.walk(tree):
-        names: list[str] = []
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            names = [node.module or "", *(alias.name for alias in node.names)]
-        for part in {part for name in names for part in name.split(".") if part}:
-            if (path := folder / f"{part}.py").is_file():
-                yield path

@@ -10,6 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 
+def keep_cache(home: Path) -> None:
+    """Makes the folder of what is remembered in a home that is there: without it, every start works all of it out again."""
+    if home.is_dir():
+        with suppress(OSError):
+            (home / "cache").mkdir(exist_ok=True)
+
+
 def read_json(file: Path) -> object:
     """What the file holds; None if it is not there, or is not JSON."""
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import version
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from gaelp_assets.cli import (
     catalog,
@@ -40,14 +42,23 @@ app = typer.Typer(
 )
 
 
+@cache
+def command_tree() -> TyperGroup:
+    """All commands. `app` would make them anew each time that it is called, from the signatures of a hundred functions."""
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    return root
+
+
 def main() -> None:
     """Runs the command line; a user's mistake ends with its problems on stderr and no traceback."""
     render.show_notices()
     started = time.monotonic()
-    command = session.command_words(typer.main.get_command(app), sys.argv[1:])
+    root = command_tree()
+    command = session.command_words(root, sys.argv[1:])
     code: int | str | None = EXIT_PROBLEM
     try:
-        app(prog_name="gaelp")
+        root(prog_name="gaelp")
     except GaelpError as error:
         render.print_problems(error.problems)
         with suppress(GaelpError):  # it may be the settings that are wrong

@@ -19,11 +19,13 @@ def open_for_work(*, make: bool = False, gateway: bool = True) -> Platform:
     Raises:
         GaelpError: the settings or the catalogue are wrong, or the gateway is out of reach.
     """
+    from gaelp_assets.catalog.remembered import keep_cache
     from gaelp_assets.platform import open_platform
     from gaelp_assets.private import keep_private
 
     settings = current_settings()
     keep_private(settings)
+    keep_cache(settings.home)
     platform = open_platform(settings)
     if make and settings.gateway == LocalGateway(settings.home / "export_gateway"):
         platform.gateway.prepare()

@@ -10,8 +10,8 @@ import ctypes
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -34,6 +34,20 @@ def is_installed() -> bool:
     return importlib.util.find_spec("zetasql") is not None
 
 
+def made_once(file: Path, make: Callable[[], bytes]) -> Path:
+    """The file; one that is missing is made first, by one of the processes that miss it at the same time, while the others wait."""
+    from filelock import FileLock
+
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(file.with_suffix(".lock")):
+            if not file.exists():
+                partial = file.with_suffix(".tmp")
+                partial.write_bytes(make())
+                partial.replace(file)
+    return file
+
+
 @lru_cache(maxsize=1)
 def library(cache: Path) -> Any:
     """The package, made to start from the compiled code that the folder `cache` keeps, and to copy memory in one piece."""
@@ -47,15 +61,10 @@ def library(cache: Path) -> Any:
         key = hashlib.sha256(
             f"{importlib.metadata.version('wasmtime')}:{path}:{stat.st_size}:{stat.st_mtime_ns}".encode()
         ).hexdigest()[:16]
-        compiled = cache / f"zetasql-{key}.cwasm"
-        if compiled.exists():
-            return wasmtime.Module.deserialize_file(engine, str(compiled))
-        cache.mkdir(parents=True, exist_ok=True)
-        module = compile_file(engine, path)
-        partial = compiled.with_suffix(f".{os.getpid()}.tmp")
-        partial.write_bytes(module.serialize())
-        partial.replace(compiled)
-        return module
+        compiled = made_once(
+            cache / f"zetasql-{key}.cwasm", lambda: bytes(compile_file(engine, path).serialize())
+        )
+        return wasmtime.Module.deserialize_file(engine, str(compiled))
 
     def write_bytes(self: Any, address: int, data: bytes) -> None:
         start = ctypes.addressof(self.memory.data_ptr().contents)
@@ -114,17 +123,17 @@ def _type(api: Any, field: Field) -> Any:
     return factory.create_array_type(element) if field.repeated else element
 
 
-def _name_of(type_: Any) -> str:
+def name_of(type_: Any) -> str:
     """A type in the catalogue's words: `INTEGER`, `ARRAY<FLOAT>`, `RECORD<a STRING, b DATE>`."""
     from zetasql.types import TypeKind
 
     kind: str = TypeKind(type_.type_kind).name.removeprefix("TYPE_")
     if kind == "ARRAY":
-        return f"ARRAY<{_name_of(type_.array_type.element_type)}>"
+        return f"ARRAY<{name_of(type_.array_type.element_type)}>"
     if kind == "STRUCT":
         return (
             "RECORD<"
-            + ", ".join(f"{f.field_name} {_name_of(f.field_type)}" for f in type_.struct_type.field)
+            + ", ".join(f"{f.field_name} {name_of(f.field_type)}" for f in type_.struct_type.field)
             + ">"
         )
     return _NAMES.get(kind, kind)
@@ -151,8 +160,15 @@ class Analyzer:
             builder = datasets.setdefault(dataset, self.api.CatalogBuilder(dataset))
             builder.add_table(table.build())
         functions = ZetaSQLBuiltinFunctionOptions(language_options=_language())
-        self.catalog = self.api.CatalogBuilder("bigquery").with_builtin_functions(functions).build()
-        self.catalog.catalog = [builder.build() for builder in datasets.values()]
+        catalog = self.api.CatalogBuilder("bigquery").with_builtin_functions(functions).build()
+        catalog.catalog = [builder.build() for builder in datasets.values()]
+        from zetasql.core import ZetaSqlLocalService
+
+        # Handed over with each statement instead, the catalogue and every function would be built anew for each.
+        self.service = ZetaSqlLocalService.get_instance()
+        self.registered_id: int = self.service.register_catalog(simple_catalog=catalog).registered_id
+        unregister = weakref.finalize(self, self.service.unregister_catalog, registered_id=self.registered_id)
+        unregister.atexit = False
 
     def output_columns(self, sql: str, parameters: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
         """Name and type (`INTEGER`, `FLOAT`, ..., `ARRAY<STRING>`) of each column of a query's result.
@@ -160,11 +176,25 @@ class Analyzer:
         `parameters` holds the types of the query's parameters. Raises what the analyzer raises, in BigQuery's words.
         """
         statement = self.analyze(sql, parameters)
-        return [(column.name, _name_of(column.column.type)) for column in statement.output_column_list]
+        return [(column.name, name_of(column.column.type)) for column in statement.output_column_list]
 
     def analyze(self, sql: str, parameters: Mapping[str, str] | None = None) -> Any:
         """The resolved statement, of any kind. Raises what the analyzer raises, in BigQuery's words."""
-        return self.api.Analyzer(options(self.api, parameters or {}), self.catalog).analyze_statement(sql)
+        return self.service.analyze(**self._request(sql, parameters)).resolved_statement
+
+    def accept(self, sql: str, parameters: Mapping[str, str] | None = None) -> None:
+        """Analyzes a statement as `analyze` does, without making objects of all that it resolves, which takes longer than to analyze."""
+        from zetasql.types import AnalyzeRequest
+
+        request = AnalyzeRequest(**self._request(sql, parameters)).to_proto()
+        self.service.wasm_client.call_grpc_func("ZetaSqlLocalService_Analyze", request)
+
+    def _request(self, sql: str, parameters: Mapping[str, str] | None) -> dict[str, Any]:
+        return {
+            "sql_statement": sql,
+            "options": options(self.api, parameters or {}),
+            "registered_catalog_id": self.registered_id,
+        }
 
 
 def analyzer_problems(
@@ -177,18 +207,21 @@ def analyzer_problems(
         views: derived relations whose queries name no others.
         cache: the folder that keeps the analyzer's compiled code.
     """
+    asked = {view.id: view for view in views}
+    if not asked:
+        return {}
+    # With those alone that they read, a large catalogue costs little.
+    read = {id_: relations[id_] for view in asked.values() for id_ in references(view.sql or "") - {view.id}}
+    analyzer = Analyzer({id_: stored_fields(each) for id_, each in {**read, **asked}.items()}, cache)
+    from zetasql.core.exceptions import ServerError
+
     found: dict[str, list[Problem]] = {}
-    for view in views:
-        # With those alone that it reads, a large catalogue costs little.
-        read = [relations[id_] for id_ in sorted(references(view.sql or "") - {view.id})]
+    for view in asked.values():
         columns = ", ".join(f"`{field.name}`" for field in view.fields)
         query = (view.sql or "").strip().rstrip(";")
         statement = f"INSERT INTO {view.quoted_id} ({columns}) SELECT {columns} FROM (\n{query}\n)"
-        analyzer = Analyzer({each.id: stored_fields(each) for each in (*read, view)}, cache)
-        from zetasql.core.exceptions import ServerError
-
         try:
-            analyzer.analyze(statement)
+            analyzer.accept(statement)
         except ServerError as error:
             what = f"Google's analyzer: {str(error).removeprefix('[INVALID_ARGUMENT] ')}"
             found[view.id] = [Problem(what, view.where(sql=True), "a query that BigQuery takes")]

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from gaelp_assets.sql.scope import Tables
     from gaelp_assets.sql.types import Described
 
+_found_sound: set[str] = set()
+"""The digests of what this process has found to be sound: it needs no file to know them again."""
+
 
 def sound_catalog(reading: Reading, cache: Path | None = None, *, remember: bool = True) -> Catalog:
     """What can be used of the relations that were read; the derived ones that cannot are in its `set_aside`.
@@ -87,7 +90,7 @@ def _unsound(
                 found[relation.id] = problems
             continue
         key = digests.of(relation)
-        if key in known:
+        if key in known or key in _found_sound:
             sound.add(key)
             continue
         from gaelp_assets.sql.views import query_problems
@@ -98,6 +101,7 @@ def _unsound(
             found[relation.id] = problems
         else:
             sound.add(key)
+            _found_sound.add(key)
     if cache is not None and remember and sound != known:
         write_json(cache, sorted(sound))
     return found

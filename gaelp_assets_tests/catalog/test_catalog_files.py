@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from gaelp_assets.assets.partitions import GATEWAY
+from gaelp_assets.catalog import code
 from gaelp_assets.catalog.definition import definition_of
 from gaelp_assets.catalog.folders import FOLDER, PLATFORM_DATASETS, SCHEMA_FILE
 from gaelp_assets.catalog.json_schema import json_schema_text
@@ -346,3 +349,19 @@ def test_a_stream_is_of_one_table_and_changes_no_row(tmp_path: Path) -> None:
         GaelpError, match=r"pictures.json, stream.topic: topic 'frames' is that of media.frames"
     ):
         read_catalog(folder=tmp_path)
+
+
+def test_each_relation_and_each_reading_parsed_the_same_python_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+
+    def parse(text: str) -> ast.Module:
+        parsed.append(text)
+        return ast.parse(text)
+
+    code._read.cache_clear()
+    monkeypatch.setattr(code, "ast", SimpleNamespace(**{**vars(ast), "parse": parse}))
+    first, again = (
+        {relation.id: relation.code for relation in read_catalog() if relation.python} for _ in range(2)
+    )
+    assert len(parsed) == len(set(parsed)) > 0
+    assert first == again

@@ -22,6 +22,7 @@ from gaelp_assets.errors import GaelpError
 from gaelp_assets.runs.holders import holding
 from gaelp_assets.runs.orphans import process_lock
 from gaelp_assets.settings import CHECKOUT, load_settings
+from gaelp_assets.sql import sound
 from gaelp_assets.validation.rule_entries import catalogue_reference
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
 
@@ -258,3 +259,14 @@ def test_the_pages_say_what_the_commands_and_the_schema_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == manual(typer.main.get_command(app))
     page = CHECKOUT / "docs" / REFERENCE_FILE
     assert page.read_text(encoding="utf-8") == catalogue_reference()
+
+
+def test_every_start_in_a_home_without_dagster_bound_all_views_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    platform_in(tmp_path)
+    monkeypatch.setattr(sound, "_found_sound", set())
+    assert run(tmp_path, "ingest").exit_code == 0
+    monkeypatch.setattr(sound, "_found_sound", set())
+    monkeypatch.setattr("gaelp_assets.sql.views.query_problems", lambda *_: pytest.fail("bound again"))
+    assert run(tmp_path, "query", "SELECT 1 AS one").exit_code == 0

@@ -8,6 +8,7 @@ import io
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,17 @@ def test_another_seed_or_date_is_other_files_and_other_keys(demo: Demo) -> None:
     assert not keys & {row["episode_id"] for row in later.rows("episodes")}
 
 
+CATALOG = load_catalog()
+
+
+@cache
+def compiled(relation_id: str) -> CompiledRelation:
+    return CompiledRelation(CATALOG[relation_id])
+
+
 def rejected(file: ProducedFile) -> Iterator[tuple[int, list[tuple[str, str]]]]:
-    relation = load_catalog()[f"{file.dataset}.{file.table}"]
     validator = Validator(
-        CompiledRelation(relation),
+        compiled(f"{file.dataset}.{file.table}"),
         first_date=DATES[0],
         last_date=DATES[-1],
         slice_=file.slice or WHOLE,

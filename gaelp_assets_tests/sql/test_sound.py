@@ -11,6 +11,7 @@ import pytest
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.catalog.load import read_relations
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.sql import sound
 from gaelp_assets.sql.sound import sound_catalog
 
 FACT: dict[str, Any] = {
@@ -35,6 +36,12 @@ def view(folder: Path, name: str, sql: str, **keys: Any) -> None:
 
 def read(folder: Path, **arguments: Any) -> Catalog:
     return sound_catalog(read_relations(folder), **arguments)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process that has read no catalogue yet."""
+    monkeypatch.setattr(sound, "_found_sound", set())
 
 
 @pytest.fixture
@@ -145,6 +152,7 @@ def test_sound_views_are_remembered_until_what_they_depend_on_changes(
     assert not cache.exists()
     read(folder, cache=cache)
     with monkeypatch.context() as patched:
+        patched.setattr(sound, "_found_sound", set())
         patched.setattr("gaelp_assets.sql.views.query_problems", lambda *_: pytest.fail("bound again"))
         assert "lab.good" in read(folder, cache=cache).relations
     view(folder, "good", "SELECT MAX(score) AS n FROM lab.scores")
@@ -155,3 +163,12 @@ def test_sound_views_are_remembered_until_what_they_depend_on_changes(
     assert "lab.good" in read(folder, cache=cache).relations, "a column that it reads is another one"
     cache.write_text("not JSON")
     assert "lab.good" in read(folder, cache=cache).relations
+
+
+def test_a_process_that_read_its_catalogue_again_bound_every_view_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read(folder)
+    with monkeypatch.context() as patched:
+        patched.setattr("gaelp_assets.sql.views.query_problems", lambda *_: pytest.fail("bound again"))
+        assert "lab.good" in read(folder).relations

@@ -222,7 +222,7 @@ def test_google_accepts_the_statement_that_makes_a_view(keeping: Materialization
         query = NAMES.qualify(selected(view.sql), frozenset(r.dataset for r in catalog))
         text = views.create_statement(NAMES, view, keeping, query)
         # The analyzer knows tables as dataset.name, not as one quoted path.
-        gate.analyze(text.replace("`project.pre_training`.episodes", "training.episodes"))
+        gate.accept(text.replace("`project.pre_training`.episodes", "training.episodes"))
         assert "PARTITION BY `date`\nCLUSTER BY `agent_id`, `training_run_id`" in text
         assert ("allow_non_incremental_definition=TRUE" in text) is (keeping is Materialization.MAX_STALENESS)
         assert "expiration" not in text

@@ -122,7 +122,7 @@ def _script(relation_: Relation, slice_: Slice, mode: WriteMode, **more: Any) ->
 def _analyze(gate: Gate, statement: str) -> None:
     # Names are quoted whole, as `project.dataset.table`; the analyzer's catalogue has them by parts.
     parts = re.sub(r"`project\.pre_(\w+)\.(\w+)`", r"`\1`.`\2`", statement).replace("`project.pre_", "`")
-    gate.analyze(parts, PARAMETERS)
+    gate.accept(parts, PARAMETERS)
 
 
 SLICES = [(EPISODES, CARTPOLE), (VERSIONS, WHOLE), (EVENTS, Slice(DAY)), (EVERY_TYPE, WHOLE)]
