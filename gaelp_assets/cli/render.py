@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gaelp_assets.catalog import Relation
     from gaelp_assets.catalog.set_aside import SetAside
     from gaelp_assets.gateway import FailedFile, GatewayFile, Listing
+    from gaelp_assets.operations.receivers import ReceiverState
     from gaelp_assets.operations.status import PlatformStatus
     from gaelp_assets.platform_reader import PlatformReader
     from gaelp_assets.runs.in_process import RunResult
@@ -273,6 +274,26 @@ def print_summary(platform: PlatformReader) -> None:
     print_line("Look at it with: gaelp dev, gaelp status, gaelp query, gaelp dead-letter list")
 
 
+def _print_receivers(receivers: Sequence[ReceiverState]) -> None:
+    """What waits at receivers of streams, and how far behind they are; nothing where none runs."""
+    if not receivers:
+        return
+    rows: list[tuple[object, ...]] = []
+    for one in receivers:
+        rows.append((one.address or f"process {one.pid}", "waits for the warehouse", one.batches, "", ""))
+        rows += [
+            (
+                "",
+                f"{lag.source} {lag.topic}, partition {lag.partition}",
+                "" if lag.newest is None else max(0, lag.newest - lag.position),
+                lag.position,
+                round(lag.seconds, 1),
+            )
+            for lag in one.streams
+        ]
+    table("receivers", ("receiver", "stream", "waiting", "position", "seconds behind"), rows)
+
+
 def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_json: bool) -> None:
     """Queue, failures, stuck files and tables."""
     if as_json:
@@ -288,6 +309,7 @@ def print_status(status: PlatformStatus, warehouse: str, gateway: str, *, as_jso
     print_out_of_range(status.out_of_range)
     if status.stuck:
         _print_files("stuck files", status.stuck)
+    _print_receivers(status.receivers)
     table(
         "tables",
         ("table", "rows", "slices", "files", *_COUNTS, "last import (UTC)", "stale"),

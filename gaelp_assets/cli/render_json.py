@@ -51,6 +51,7 @@ def status_values(status: PlatformStatus) -> dict[str, object]:
         "stuck": [file.stored.name for file in status.stuck],
         "tables": [dataclasses.asdict(table_status) for table_status in status.tables],
         "derived": [dataclasses.asdict(count) for count in status.derived],
+        "receivers": [dataclasses.asdict(receiver) for receiver in status.receivers],
         "quota_left": status.quota_left and _head_room_values(status.quota_left),
     }
 

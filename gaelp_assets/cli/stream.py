@@ -20,6 +20,10 @@ def stream(
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="where rows are pushed to; port 0 takes a free one")
     ] = "127.0.0.1:8600",
+    push: Annotated[
+        bool,
+        typer.Option("--push/--no-push", help="take rows that are pushed, or only the catalogue's streams"),
+    ] = True,
     megabytes: Annotated[int, typer.Option(min=1, help="of a body at most")] = 16,
     seconds: Annotated[
         float, typer.Option(min=0, help="that an answer waits for its rows to be loaded")
@@ -30,6 +34,8 @@ def stream(
 
     Rows are pushed as `POST /v1/rows/DATASET/TABLE`, a line of JSON each. Each body becomes a file of the gateway before it is answered,
     so that nothing is lost, however this command ends; sent again, it changes nothing.
+
+    The streams that tables of the catalogue declare (Kafka, Pub/Sub) are read as well.
 
     Exit codes: 0 it was stopped; 1 it cannot begin; 75 the gateway is out of reach: try again.
     """
@@ -46,15 +52,24 @@ def stream(
     keys = Keys(platform.settings.home, "stream")
     service = ReceiverService(platform)
     service.start()
+
+    def say(url: str, asks_for_keys: bool) -> None:
+        service.address = url
+        _say(url, asks_for_keys)
+
     try:
-        run(
-            lambda local: make_app(service.receiver, keys, limits, local=local),
-            keys,
-            host,
-            port,
-            _say,
-            last_seconds=2 * DRAIN_SECONDS,
-        )
+        if push:
+            run(
+                lambda local: make_app(service.receiver, keys, limits, local=local),
+                keys,
+                host,
+                port,
+                say,
+                last_seconds=3 * DRAIN_SECONDS,
+            )
+        else:
+            render.print_line("Receiving the streams of the catalogue (Ctrl-C stops it)")
+            service.wait()
     finally:
         if not service.close():
             render.print_notice("some rows are still to be loaded: they wait in the gateway")

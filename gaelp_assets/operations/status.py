@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from gaelp_assets.gateway import FailedFile, GatewayFile, Stage, StageCount
+from gaelp_assets.operations.receivers import ReceiverState, read_states
 from gaelp_assets.operations.stale import StaleCount, count_stale, stale_slices
 from gaelp_assets.platform_reader import PlatformReader
 from gaelp_assets.warehouse.ledger import LEDGER
@@ -45,6 +46,8 @@ class PlatformStatus:
     tables: list[TableStatus]
     derived: list[StaleCount]
     """The slices of derived relations that wait for a refresh."""
+    receivers: list[ReceiverState]
+    """The receivers of streams that run on this home."""
     quota_left: QuotaLeft | None
     """What is left of the day's limits of an engine that has such."""
 
@@ -69,6 +72,7 @@ def read_status(platform: PlatformReader) -> PlatformStatus:
         stuck=[file for file in queued if now - file.stored.modified > STUCK_AFTER],
         tables=_tables(platform, now),
         derived=count_stale(stale_slices(platform)),
+        receivers=read_states(platform.settings.home, now),
         quota_left=platform.warehouse.quota_left(),
     )
 

@@ -6,29 +6,38 @@ row is loaded under a definition that is gone; a catalogue that cannot be read l
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
+import os
+import signal
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Final
 
 from gaelp_assets.catalog.folders import FOLDER, catalog_folders
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.receivers import ReceiverState, StateFile, StreamLag
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import Settings
 from gaelp_assets.stream.receiver import Receiver
+from gaelp_assets.stream.sources.running import Sources
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
 LOOK_SECONDS: Final = 2.0
-"""How often the catalogue is looked at."""
+"""How often the catalogue is looked at, and `gaelp status` told."""
 DRAIN_SECONDS: Final = 10.0
 
 
 class ReceiverService:
-    """Runs a receiver, and another one when the catalogue has changed.
+    """Runs a receiver and the sources of the catalogue's streams, and others when the catalogue has changed.
 
     Args:
         platform: with which it begins.
         reopen: makes the platform of a changed catalogue.
+
+    Raises:
+        GaelpError: a stream is declared, and the settings do not say where it is.
     """
 
     def __init__(self, platform: Platform, reopen: Callable[[Settings], Platform] = open_platform) -> None:
@@ -36,12 +45,17 @@ class ReceiverService:
         self._settings: Final = platform.settings
         self._state = catalog_state(platform.settings)
         self._receiver = Receiver(platform)
+        self._sources = Sources(self._receiver)
+        self._file: Final = StateFile(platform.settings.home)
+        self.address = ""
+        """Where rows are pushed to, for `gaelp status`."""
         self._ends: Final = threading.Event()
         self._watch: Final = threading.Thread(target=self._look, name="gaelp-catalogue", daemon=True)
 
     def start(self) -> None:
         """Begins to load. Raises as `Receiver.start` does."""
         self._receiver.start()
+        self._sources.start()
         self._watch.start()
 
     def receiver(self) -> Receiver:
@@ -52,7 +66,15 @@ class ReceiverService:
         """Ends it; whether all that was taken is loaded. The rest is in the gateway."""
         self._ends.set()
         self._watch.join(seconds)
+        self._sources.close(seconds)
+        self._file.remove()
         return self._receiver.close(seconds)
+
+    def wait(self) -> None:
+        """Until SIGINT or SIGTERM, for a service that listens nowhere."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self._ends.set())
+        self._ends.wait()
 
     def _look(self) -> None:
         while not self._ends.wait(LOOK_SECONDS):
@@ -60,17 +82,28 @@ class ReceiverService:
             if state != self._state:
                 self._state = state
                 self._change()
+            self._tell()
+
+    def _tell(self) -> None:
+        batches, size = self._receiver.waits()
+        streams = [StreamLag(**asdict(lag)) for lag in self._sources.lag()]
+        now, host = dt.datetime.now(dt.UTC), os.uname().nodename
+        self._file.write(ReceiverState(now, host, os.getpid(), self.address, batches, size, streams))
 
     def _change(self) -> None:
         try:
             successor = Receiver(self._reopen(self._settings))
+            sources = Sources(successor)
             successor.start()
         except GaelpError as error:
             _log.warning(
                 "the catalogue has changed, and cannot be used; the last one stays in force: %s", error
             )
             return
-        before, self._receiver = self._receiver, successor
+        # What the sources have gathered is handed in to the receiver that they know.
+        self._sources.close(DRAIN_SECONDS)
+        before, self._receiver, self._sources = self._receiver, successor, sources
+        sources.start()
         before.close(DRAIN_SECONDS)
         _log.warning("the catalogue has changed, and rows are proved by it from now on")
 
