@@ -1,7 +1,7 @@
 """How far a source has been read, as the ledger and the gateway tell it: the names of live files hold it, and nothing else keeps it.
 
-The ledger's row of a file is written in the transaction of its rows; a file that waits is as durable. So what names a position is in the warehouse
-or will be, and what a broker was told, or has forgotten, is of no account.
+The ledger's row of a file is written in the transaction of its rows; a file that waits is as durable. So what names a position is in the
+warehouse or will be, and what a broker was told, or has forgotten, is of no account.
 """
 
 from __future__ import annotations

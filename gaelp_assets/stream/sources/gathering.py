@@ -1,6 +1,6 @@
 """Messages of one partition become batches: consecutive offsets, as many as a table's `stream` allows, under a name that says which. Pure.
 
-Line N of a batch's file is the message with the offset FIRST + N - 1, which is how a rejected line is found again at the broker; the rows of an
+Line N of a batch's file is the message with the offset FIRST + N - 1, by which a rejected line is found again at the broker; the rows of an
 Arrow message are a file of their own, whose name has its offset twice.
 """
 

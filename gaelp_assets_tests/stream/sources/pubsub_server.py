@@ -43,7 +43,9 @@ class Server:
             held = self._held[subscription]
             for value in values:
                 number = str(len(held) + len(self.acknowledged) + 1_000_000)
-                held[number] = types.PubsubMessage(data=value, message_id=number, publish_time={"seconds": int(time.time())})
+                held[number] = types.PubsubMessage(
+                    data=value, message_id=number, publish_time={"seconds": int(time.time())}
+                )
 
     def left(self, subscription: str) -> int:
         """How many messages are not acknowledged."""

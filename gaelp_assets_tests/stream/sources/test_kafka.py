@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,9 @@ def platform_of(home: Path, topic: str, address: str) -> Platform:
     home.mkdir(parents=True, exist_ok=True)
     config = home / "client.properties"
     # The broker lets a group wait for as long as its members may be silent.
-    config.write_text("# how long a member may be silent\nsession.timeout.ms = 6000\nheartbeat.interval.ms=500\n")
+    config.write_text(
+        "# how long a member may be silent\nsession.timeout.ms = 6000\nheartbeat.interval.ms=500\n"
+    )
     stream = {"source": "kafka", "topic": topic, "max_latency_s": 0.1}
     return platform_with(home, stream, GAELP_KAFKA=address, GAELP_KAFKA_CONFIG=str(config))
 
@@ -86,7 +89,10 @@ def test_a_partition_goes_on_where_its_files_end_and_a_topic_made_again_begins_a
     source = source_of(platform)
     with running(source):
         wait_for(lambda: len(arrived(platform)) == 54)
-        assert {(lag.partition, lag.position, lag.messages) for lag in source.lag()} == {(0, 50, 0), (1, 4, 0)}
+        assert {(lag.partition, lag.position, lag.messages) for lag in source.lag()} == {
+            (0, 50, 0),
+            (1, 4, 0),
+        }
     assert source.lag() == []
     assert {last for _, _, last in places(platform)} >= {49, 3}
 
@@ -117,7 +123,9 @@ def test_receivers_of_one_group_share_partitions_and_take_over(tmp_path: Path, b
         with running(second):
             wait_for(lambda: len(first.lag()) == len(second.lag()) == 1)
             for partition in (0, 1):
-                broker.produce("shared", [reading(10 * partition + number) for number in range(10)], partition)
+                broker.produce(
+                    "shared", [reading(10 * partition + number) for number in range(10)], partition
+                )
             wait_for(lambda: len(arrived(platform)) == 20)
         wait_for(lambda: len(first.lag()) == 2)
         broker.produce("shared", [reading(20)], 0)
@@ -237,7 +245,7 @@ class Faults:
         self._platform = platform
         self.chance = random.Random(seed)
         self.logs: list[list[Message]] = [[], []]
-        self.stop = kafka.threading.Event()
+        self.stop = threading.Event()
         self.killed = False
         self._rate = 0.0
         self.kills = self.zombies = 0
@@ -252,7 +260,7 @@ class Faults:
 
     def session(self, rate: float, *, nested: bool = False) -> None:
         """One receiver, until it has read all or is killed."""
-        outer, stop = (self.stop, self._rate), kafka.threading.Event()
+        outer, stop = (self.stop, self._rate), threading.Event()
         self.stop, self._rate, self.killed = stop, rate, False
         receiver = receiver_of(self._platform)
         accept = receiver.accept
@@ -307,7 +315,10 @@ def test_random_kills_redeliveries_and_overlaps_lose_double_and_alter_nothing(
     ("text", "expected"),
     [
         ("group.id", ["client.properties, line 1: is no setting; expected name=value"]),
-        ("a=1\na=2\nauto.offset.reset=latest", ["line 2: a stands twice", "line 3: auto.offset.reset is set by"]),
+        (
+            "a=1\na=2\nauto.offset.reset=latest",
+            ["line 2: a stands twice", "line 3: auto.offset.reset is set by"],
+        ),
         ("sasl.pasword=hunter2", ["librdkafka does not take sasl.pasword"]),
     ],
 )
@@ -317,7 +328,7 @@ def test_wrong_settings_of_librdkafka_are_named_without_their_values(
     platform = platform_of(tmp_path, "t", "nowhere:1")
     (tmp_path / "client.properties").write_text(text)
     with pytest.raises(GaelpError) as caught:
-        source_of(platform).run(kafka.threading.Event())
+        source_of(platform).run(threading.Event())
     for part in expected:
         assert part in str(caught.value)
     assert "hunter2" not in str(caught.value)
