@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import dagster as dg
 
 from gaelp_assets.runs.plans import plan_loads
@@ -16,5 +14,5 @@ def cloud_ready_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
         open_platform,
         name="cloud_ready",
         description="Loads what lies in cloud_ready/: a run for each date with files, the oldest first.",
-        plan=partial(plan_loads, leave_live=True),
+        plan=plan_loads,
     )

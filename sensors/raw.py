@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import dagster as dg
 
 from gaelp_assets.runs.plans import plan_sort
@@ -16,5 +14,5 @@ def raw_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
         open_platform,
         name="raw",
         description="Materializes the gateway while files in raw/ wait to be validated and sorted into slices.",
-        plan=partial(plan_sort, leave_live=True),
+        plan=plan_sort,
     )

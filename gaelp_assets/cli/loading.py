@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.cli import render
 from gaelp_assets.cli.exits import EXIT_PROBLEM, EXIT_REJECTED, EXIT_TRY_AGAIN
+from gaelp_assets.gateway.names import is_live
 
 if TYPE_CHECKING:
     from gaelp_assets.catalog import Relation
+    from gaelp_assets.gateway import GatewayFile
     from gaelp_assets.platform import Platform
     from gaelp_assets.runs.in_process import RunResult
 
@@ -68,6 +70,11 @@ def load_pending(
     render.print_rejects(rejected, set_aside, open_lines(platform))
     if failed:
         render.print_line(f"{len(failed)} files are set aside, with the reasons: gaelp gateway list")
+    live = [file for file in _waiting(platform) if is_live(file.name)]
+    if live:
+        render.print_line(
+            f"{len(live)} new files of streams are left to their receiver (gaelp stream) for a minute"
+        )
     not_taken = out_of_range(platform)
     render.print_out_of_range(not_taken)
     render.print_set_aside(platform.catalog.set_aside.values())
@@ -110,10 +117,12 @@ def _left_to_others(platform: Platform, runs: Mapping[str, str]) -> set[str]:
 
     if not runs:
         return set()
-    files = {
-        file.stored.name for file in (*platform.gateway.pending().files, *platform.gateway.unsorted().files)
-    }
+    files = {file.stored.name for file in _waiting(platform)}
     return files - {file.stored.name for file in out_of_range(platform)}
+
+
+def _waiting(platform: Platform) -> list[GatewayFile]:
+    return platform.gateway.pending().files + platform.gateway.unsorted().files
 
 
 def _daemon_words(platform: Platform) -> str:

@@ -100,18 +100,20 @@ class Gateway:
         listing = self._listing(Stage.CLOUD_READY)
         return Listing([file for file in listing.files if file.sorted], listing.misplaced)
 
-    def unsorted(self) -> Listing:
+    def unsorted(self, *, live_until: dt.datetime | None = None) -> Listing:
         """The files whose rows are still to be sorted into slices: `raw/`, `transformed/`, and those of the queue that name no whole slice.
 
-        What is misplaced in the queue is left to `pending`.
+        What is misplaced in the queue is left to `pending`, live files that are younger than `live_until` are left out.
         """
-        raw = self.unsorted_raw()
+        raw = self.unsorted_raw(live_until=live_until)
         queued = [file for file in self._listing(Stage.CLOUD_READY).files if not file.sorted]
         return Listing(raw.files + queued, raw.misplaced)
 
-    def unsorted_raw(self) -> Listing:
-        """What of `unsorted()` is in `raw/` or `transformed/`; the rest is in `queue().unsorted`, counted."""
-        return self._listing(Stage.RAW, Stage.TRANSFORMED)
+    def unsorted_raw(self, *, live_until: dt.datetime | None = None) -> Listing:
+        """What of `unsorted()` is in `raw/` or `transformed/`; the rest is in `queue().unsorted`, counted. Leaves out what `queue` does."""
+        listing = self._listing(Stage.RAW, Stage.TRANSFORMED)
+        files = [file for file in listing.files if not is_left(file.name, file.stored.modified, live_until)]
+        return Listing(files, listing.misplaced)
 
     def _listing(self, *stages: Stage) -> Listing:
         listing = Listing()

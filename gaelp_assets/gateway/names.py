@@ -14,6 +14,8 @@ RECORDINGS: Final = "recordings"
 
 LIVE: Final = "live-"
 """What the names of files start with that a receiver hands in and loads by itself."""
+LIVE_TIME: Final = dt.timedelta(seconds=60)
+"""So long is a live file left to the receiver that wrote it: a run of Dagster for each would be many, and late."""
 
 
 def is_live(name: str) -> bool:

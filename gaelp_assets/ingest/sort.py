@@ -23,6 +23,7 @@ from gaelp_assets.catalog import WHOLE, Relation, Slice
 from gaelp_assets.errors import GaelpError, Problem
 from gaelp_assets.gateway import GatewayFile, ObjectChanged
 from gaelp_assets.gateway.corrections import version, withdrawal_name
+from gaelp_assets.gateway.names import LIVE_TIME
 from gaelp_assets.gateway.paths import sorted_name
 from gaelp_assets.ingest.in_force import too_many_rejected
 from gaelp_assets.ingest.predecessors import Predecessors, Successor
@@ -42,12 +43,14 @@ def sort_raw(
 ) -> list[SliceReport]:
     """Sorts every file of `raw/`, and those of `cloud_ready/` that name no slice. A file that cannot be sorted goes to `failed/`.
 
+    New files of streams are left to the receivers that wrote them, for `LIVE_TIME`.
+
     Misplaced objects, whose names say nothing that the catalogue knows, go to `failed/` too.
 
     Raises:
         TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
     """
-    listing = platform.gateway.unsorted()
+    listing = platform.gateway.unsorted(live_until=dt.datetime.now(dt.UTC) - LIVE_TIME)
     for stored, problem in (*listing.misplaced, *platform.gateway.pending().misplaced):
         with suppress(ObjectChanged):  # somebody else has set it aside
             platform.gateway.fail(stored, [problem])

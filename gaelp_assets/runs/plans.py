@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
 from gaelp_assets.assets.partitions import GATEWAY, asset_key
 from gaelp_assets.catalog import WHOLE
-from gaelp_assets.gateway.names import is_left
+from gaelp_assets.gateway.names import LIVE_TIME
 from gaelp_assets.runs.history import known_environments, past_runs
 from gaelp_assets.runs.planning import (
     NO_COOLDOWN,
@@ -33,44 +33,28 @@ if TYPE_CHECKING:
     from gaelp_assets.platform import Platform
     from gaelp_assets.warehouse.quotas import Cadence
 
-LIVE_SECONDS: Final = dt.timedelta(seconds=60)
-"""So long is a file of a stream left to the receiver that wrote it: a run for each would be many, and late."""
 
-
-def plan_sort(
-    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, *, leave_live: bool = False
-) -> RunPlan:
-    """The gateway's materialization, if unsorted or misplaced files wait for it.
-
-    Args:
-        platform: the platform whose gateway is listed.
-        instance: Dagster's, with the history of runs.
-        now: the moment (UTC) by which failed runs have rested or not.
-        leave_live: whether new files of streams are left to the receivers that wrote them.
+def plan_sort(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
+    """The gateway's materialization, if unsorted or misplaced files wait for it; not for new files of streams.
 
     Raises:
         GaelpError: the gateway cannot be listed.
     """
-    raw, queue = platform.gateway.unsorted_raw(), platform.gateway.queue()
-    until = now - LIVE_SECONDS if leave_live else None
-    times = [
-        file.stored.modified for file in raw.files if not is_left(file.name, file.stored.modified, until)
-    ]
+    raw, queue = platform.gateway.unsorted_raw(live_until=now - LIVE_TIME), platform.gateway.queue()
+    times = [file.stored.modified for file in raw.files]
     times += [stored.modified for stored, _ in raw.misplaced + queue.misplaced]
     times += [pending.oldest for pending in queue.unsorted.values()]
     waiting = [PendingWork(GATEWAY, WHOLE, min(times))] if times else []
     return plan_work(platform, instance, waiting, only_these, now)
 
 
-def plan_loads(
-    platform: Platform, instance: dg.DagsterInstance, now: dt.datetime, *, leave_live: bool = False
-) -> RunPlan:
-    """The loads to start now. Takes what `plan_sort` takes.
+def plan_loads(platform: Platform, instance: dg.DagsterInstance, now: dt.datetime) -> RunPlan:
+    """The loads to start now; not for new files of streams.
 
     Raises:
         GaelpError: the gateway cannot be listed.
     """
-    waiting = pending_work(platform, live_until=now - LIVE_SECONDS if leave_live else None)
+    waiting = pending_work(platform, live_until=now - LIVE_TIME)
     select = with_derived(platform.catalog)
     return plan_work(platform, instance, waiting, select, now, _cadence(platform, len(waiting), now))
 

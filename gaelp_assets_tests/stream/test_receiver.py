@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,9 +12,11 @@ import pytest
 
 from gaelp_assets.catalog import Slice
 from gaelp_assets.errors import Problem, TransientError
+from gaelp_assets.gateway.names import LIVE_TIME
 from gaelp_assets.gateway.store import StoredObject
+from gaelp_assets.ingest.sort import sort_raw
 from gaelp_assets.platform import Platform
-from gaelp_assets.runs.plans import LIVE_SECONDS, pending_work
+from gaelp_assets.runs.plans import pending_work
 from gaelp_assets.stream import receiver as receiving
 from gaelp_assets.stream.batch import Batch, Fates, KeyTakenError
 from gaelp_assets.stream.receiver import BusyError, Receiver
@@ -124,10 +127,21 @@ def test_dagster_started_a_run_for_each_second_of_a_stream(platform: Platform) -
     live = f"training/checkpoints/{Slice(dt.date(2026, 11, 1), 'CartPole-v1').path}/live-a.ndjson"
     stored = platform.gateway.store.create(f"cloud_ready/{live}", [ndjson([checkpoint(1)])])
     assert isinstance(stored, StoredObject)
-    young = stored.modified - LIVE_SECONDS / 2
+    young = stored.modified - LIVE_TIME / 2
     assert not pending_work(platform, live_until=young)
     assert pending_work(platform)
     assert pending_work(platform, live_until=stored.modified)
+
+
+def test_an_ingest_took_what_a_receiver_was_about_to_load_and_loaded_it_last(platform: Platform) -> None:
+    stored = platform.gateway.store.create(
+        "raw/training/checkpoints/live-a.ndjson", [ndjson([checkpoint(1)])]
+    )
+    assert stored is not None
+    assert not sort_raw(platform, run_id="test")
+    old = (stored.modified - 2 * LIVE_TIME).timestamp()
+    os.utime(platform.settings.home / "export_gateway" / stored.name, (old, old))
+    assert len(sort_raw(platform, run_id="test")) == 1
 
 
 @pytest.mark.parametrize("stem", ["part-0", "live-../x", "live-a/b", "live-", "live-" + "x" * 150])
