@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
+from gaelp_assets.assets.beam import beam_assets
 from gaelp_assets.assets.checks import checked, warehouse_checks
 from gaelp_assets.assets.gateway import gateway_asset, ledger_assets
 from gaelp_assets.assets.portal import portal_assets
@@ -78,6 +79,7 @@ def _build(settings: Settings, catalog: Catalog) -> dg.Definitions:
         known = {*catalog.relations, *catalog.set_aside}
         portal = portal_assets(catalog, settings.first_date)
         assets += portal
+        assets += beam_assets(catalog, settings.beam, settings.first_date)
         assets += [
             set_aside_asset(found, known, engine, settings.first_date) for found in catalog.set_aside.values()
         ]

@@ -49,9 +49,10 @@ VARIABLES: Final = {
     "GAELP_KAFKA_CONFIG": "a file of librdkafka's settings, name=value in each line, such as those of the login",
     "GAELP_PUBSUB": "the Google Cloud project that Pub/Sub subscriptions are of; BigQuery's project if left out",
     "GAELP_STREAM_KEY": "the key that `gaelp stream keys add` has shown, for a recorder that pushes to a receiver",
+    "GAELP_BEAM": "the Python of an environment with Apache Beam, as `make setup-beam` makes one: .venv-beam/bin/python",
     "GAELP_OPENLINEAGE": "http://collector:5000 or file:///folder/events.ndjson, where OpenLineage events of loads and refreshes go",
 }
-FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG", "GAELP_KAFKA_CONFIG"})
+FOLDERS: Final = frozenset({"GAELP_HOME", "GAELP_CATALOG", "GAELP_KAFKA_CONFIG", "GAELP_BEAM"})
 """The variables that name folders or files."""
 DEFAULT: Final = "default"
 ENVIRONMENT: Final = "environment"
@@ -137,6 +138,8 @@ class Settings:
     """Where OpenLineage events go; nowhere without it."""
     openlineage_namespace: str = DEFAULT_NAMESPACE
     """The namespace of the jobs that these events name."""
+    beam: Path | None = None
+    """The Python of an environment with Apache Beam; no asset runs on Beam without it."""
     shared: bool = False
     """Whether what the platform makes on disk is for a group too, rather than for its owner alone."""
     origins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), compare=False)
@@ -239,6 +242,7 @@ def load_settings(environ: Mapping[str, str] | None = None, *, folder: Path | No
         first_date=read("GAELP_FIRST_DATE", dt.date.fromisoformat, DEFAULT_FIRST_DATE),
         catalog=read("GAELP_CATALOG", _folders, ()),
         query_seconds=read("GAELP_QUERY_SECONDS", _seconds, DEFAULT_QUERY_SECONDS),
+        beam=read("GAELP_BEAM", _program, None),
         shared=read("GAELP_SHARED", _shared, default=False),
         kafka=read("GAELP_KAFKA", _brokers, None),
         kafka_config=read("GAELP_KAFKA_CONFIG", _folder, None),
@@ -332,6 +336,13 @@ def _folder(value: str) -> Path:
         return Path(value).expanduser().absolute()
     except RuntimeError:
         raise ValueError("names the home of a user that there is none of") from None
+
+
+def _program(value: str) -> Path:
+    found = _folder(value)
+    if not os.access(found, os.X_OK) or found.is_dir():
+        raise ValueError("is no program that can be run")
+    return found
 
 
 def _folders(value: str) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 from dagster._core.workspace.load_target import WorkspaceFileTarget
 
+from gaelp_assets.assets.beam import beam_assets
 from gaelp_assets.assets.partitions import GATEWAY
 from gaelp_assets.catalog import load_catalog, texts
 from gaelp_assets.cli.dev import TEMPLATE, prepare_dagster_home, write_workspace
@@ -259,3 +260,12 @@ def test_the_instance_template_is_written_once_and_is_one_that_dagster_takes(tmp
     (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
     prepare_dagster_home(own)
     assert (home / "dagster.yaml").read_text() == "telemetry: {enabled: false}\n"
+
+
+def test_windows_run_on_beam_where_an_environment_has_it_and_nowhere_else(settings: Settings) -> None:
+    catalog = read_sound_catalog(settings)
+    assert beam_assets(catalog, None, settings.first_date) == []
+    keys = [
+        each.key.to_user_string() for each in beam_assets(catalog, Path(sys.executable), settings.first_date)
+    ]
+    assert keys == ["beam/analytics__hourly_learning"]

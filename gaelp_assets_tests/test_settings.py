@@ -56,6 +56,8 @@ def test_addresses_of_production() -> None:
         ("GAELP_WAREHOUSE", "bigquery://p?dataset_prefix=a-b", "letters, digits and underscores"),
         ("GAELP_FIRST_DATE", "2025-02-30", "YYYY-MM-DD"),
         ("GAELP_SHARED", "all", "group"),
+        ("GAELP_BEAM", "/nowhere/python", "is no program that can be run"),
+        ("GAELP_BEAM", "/", "is no program that can be run"),
         ("GAELP_QUERY_SECONDS", "soon", "'soon' is not a number"),
         ("GAELP_QUERY_SECONDS", "nan", "is no time to wait"),
         ("GAELP_QUERY_SECONDS", "0", "is no time to wait"),
@@ -113,6 +115,7 @@ def test_the_environment_comes_before_the_file_where_one_stands_and_that_before_
         "GAELP_KAFKA": "default",
         "GAELP_KAFKA_CONFIG": "default",
         "GAELP_PUBSUB": "default",
+        "GAELP_BEAM": "default",
         "GAELP_OPENLINEAGE": "default",
     }
     # What is started elsewhere does not find the file of this folder.

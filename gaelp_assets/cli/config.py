@@ -51,5 +51,6 @@ def _values(settings: Settings) -> dict[str, str]:
         "GAELP_KAFKA_CONFIG": str(settings.kafka_config or ""),
         "GAELP_PUBSUB": settings.pubsub or "",
         "GAELP_STREAM_KEY": "(a secret)" if settings.stream_key else "",
+        "GAELP_BEAM": str(settings.beam) if settings.beam is not None else "",
         "GAELP_OPENLINEAGE": without_secrets(settings.openlineage.url) if settings.openlineage else "",
     }

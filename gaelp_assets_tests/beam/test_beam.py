@@ -13,19 +13,23 @@ import math
 import os
 import random
 import subprocess
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import dagster as dg
 import duckdb
 import pytest
 
-from gaelp_assets.catalog import Catalog, Relation
+from gaelp_assets.assets.beam import beam_assets
+from gaelp_assets.catalog import Catalog, Relation, Slice
 from gaelp_assets.catalog.window import microseconds
 from gaelp_assets.settings import CHECKOUT
 from gaelp_assets.sql.transpile import to_duckdb
 from gaelp_assets.stream.beam.work import Work
 from gaelp_assets.warehouse.duckdb.dialect import duckdb_type, quote
+from gaelp_assets_tests.platforms import drop, load, ndjson, platform_in
 from gaelp_assets_tests.property.test_windows import (
     EPOCH,
     EVENTS,
@@ -36,6 +40,7 @@ from gaelp_assets_tests.property.test_windows import (
     happenings,
     windows_of,
 )
+from resources.platform import platform_resource
 
 pytestmark = [pytest.mark.beam, pytest.mark.slow]
 
@@ -253,3 +258,61 @@ def test_files_give_the_windows_of_all_their_rows(tmp_path: Path) -> None:
     assert counts["windows"] == len(wanted)
     assert counts["rejected"] == 4
     assert_same(wanted, by_sql(catalog_of(relation), relation, rows))
+
+
+def test_a_run_of_dagster_tells_the_windows_of_its_partitions_as_the_table_has_them(tmp_path: Path) -> None:
+    run("json.tool", "--help")
+    platform = platform_in(tmp_path)
+    relation = platform.catalog["analytics.hourly_learning"]
+    for day in (1, 2):
+        slice_ = Slice(dt.date(2026, 11, day), "CartPole-v1")
+        content = ndjson(_episode(day * 100 + n, f"2026-11-0{day}T{n % 24:02}:30:00Z") for n in range(40))
+        drop(platform, f"cloud_ready/training/episodes/{slice_.path}/{day}.ndjson.gz", content)
+        load(platform, "training.episodes", slice_)
+    platform.ensure(relation)
+    platform.warehouse.refresh(relation, Slice(dt.date(2026, 11, 2), "CartPole-v1"))
+    [asset] = beam_assets(platform.catalog, PYTHON, platform.settings.first_date)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+        result = dg.materialize(
+            [asset],
+            instance=instance,
+            partition_key=dg.MultiPartitionKey({"date": "2026-11-02", "environment": "CartPole-v1"}),
+            resources={"platform": platform_resource(platform.settings, platform.catalog)},
+        )
+    metadata = result.asset_materializations_for_node(asset.op.name)[0].metadata
+    assert {name: metadata[name].value for name in ("files", "rows", "rejected", "windows")} == {
+        "files": 1, "rows": 40, "rejected": 0, "windows": 24,
+    }  # fmt: skip
+    written = [
+        {"kind": "window", "found": (1, json.loads(text))}
+        for path in Path(str(metadata["folder"].value)).glob("windows*")
+        for text in path.read_text(encoding="utf-8").splitlines()
+    ]
+    names = ", ".join(relation.field_names)
+    held = platform.warehouse.query(f"SELECT {names} FROM {relation.id}").frame.rows()
+    assert_same(final(written, relation), in_order(held))
+
+
+def test_a_run_in_an_environment_without_beam_says_which_one_is_wanted(tmp_path: Path) -> None:
+    platform = platform_in(tmp_path)
+    [asset] = beam_assets(platform.catalog, Path(sys.executable), platform.settings.first_date)
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.add_dynamic_partitions("environments", ["CartPole-v1"])
+        result = dg.materialize(
+            [asset],
+            instance=instance,
+            partition_key=dg.MultiPartitionKey({"date": "2026-11-02", "environment": "CartPole-v1"}),
+            resources={"platform": platform_resource(platform.settings, platform.catalog)},
+            raise_on_error=False,
+        )
+    [failed] = result.get_step_failure_events()
+    assert "as `make setup-beam` makes it" in str(failed.event_specific_data)
+
+
+def _episode(number: int, at: str) -> dict[str, Any]:
+    return {
+        "episode_id": f"e{number}", "date": at[:10], "environment_id": "CartPole-v1", "agent_id": "q", "training_run_id": "r",
+        "purpose": "training", "episode_index": number, "global_step": number, "episode_return": number / 4,
+        "episode_length": 10, "terminated": True, "truncated": False, "transitions_recorded": False, "ended_at": at,
+    }  # fmt: skip

@@ -23,7 +23,7 @@ def main(arguments: list[str]) -> None:
         from dagster_pipes import open_dagster_pipes
 
         with open_dagster_pipes() as pipes:
-            pipes.report_asset_materialization(metadata=counts)
+            pipes.report_custom_message(counts)
 
 
 if __name__ == "__main__":

@@ -74,12 +74,14 @@ class _Keep(beam.CombineFn):  # type: ignore[misc]
         return {}
 
     def add_input(self, accumulator: Kept, element: Kept) -> Kept:
-        return {**element, **accumulator}
+        for key, values in element.items():
+            accumulator.setdefault(key, values)
+        return accumulator
 
     def merge_accumulators(self, accumulators: Iterable[Kept]) -> Kept:
         merged: Kept = {}
         for found in accumulators:
-            merged = {**found, **merged}
+            self.add_input(merged, found)
         return merged
 
     def extract_output(self, accumulator: Kept) -> Kept:
@@ -104,7 +106,8 @@ def windows(rows: Any, work: Work) -> Any:
         found: tuple[str, Kept], window: Any = beam.DoFn.WindowParam
     ) -> Iterator[tuple[int, dict[str, Any]]]:
         group, kept = found
-        yield len(kept), figures.told(group, window.start.micros, kept)
+        if not work.begin_on or window.start.to_utc_datetime().date() in work.begin_on:
+            yield len(kept), figures.told(group, window.start.micros, kept)
 
     return (
         rows

@@ -23,6 +23,7 @@ class Work:
         last_date: the last one.
         files: gateway files of the source, as paths or addresses; empty for what arrives as messages.
         output: a folder for the windows and for what was rejected.
+        begin_on: the days on which windows begin that are to be told; empty: all.
     """
 
     relation: Relation
@@ -31,6 +32,7 @@ class Work:
     last_date: dt.date
     files: Sequence[str] = ()
     output: str = ""
+    begin_on: frozenset[dt.date] = frozenset()
 
     def to_json(self) -> str:
         """The document.
@@ -50,6 +52,7 @@ class Work:
                 "last_date": self.last_date.isoformat(),
                 "files": list(self.files),
                 "output": self.output,
+                "begin_on": sorted(day.isoformat() for day in self.begin_on),
             }
         )
 
@@ -64,6 +67,7 @@ class Work:
             dt.date.fromisoformat(found["last_date"]),
             tuple(found["files"]),
             found["output"],
+            frozenset(map(dt.date.fromisoformat, found["begin_on"])),
         )
 
 
