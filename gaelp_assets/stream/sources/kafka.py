@@ -257,10 +257,11 @@ class KafkaSource:
         while not self._stop.is_set():
             try:
                 ids = self._topics.ids({topic for topic, _ in keys})
+                names = self._newest(keys, ids)
                 for key in keys:
                     if key not in found:
                         found[key] = self._resumed(
-                            consumer, key, ids.get(key[0], ""), out_of_range=out_of_range
+                            consumer, key, ids.get(key[0], ""), names, out_of_range=out_of_range
                         )
             except TransientError as error:
                 self._tell("positions", str(error))
@@ -278,15 +279,26 @@ class KafkaSource:
             self._partitions.update(found)
         return [TopicPartition(*key, each.gathering.position) for key, each in found.items()]
 
-    def _resumed(self, consumer: Consumer, key: _Key, topic_id: str, *, out_of_range: bool) -> _Partition:
+    def _newest(self, keys: Sequence[_Key], ids: Mapping[str, str]) -> dict[str, str]:
+        """The last file of each partition, by the prefix of its files."""
+        found: dict[str, str] = {}
+        for topic in sorted({topic for topic, _ in keys}):
+            prefixes = [
+                partition_prefix(topic, ids.get(topic, ""), key[1]) for key in keys if key[0] == topic
+            ]
+            found |= newest(self._receiver.platform, self._tables[topic], prefixes)
+        return found
+
+    def _resumed(
+        self, consumer: Consumer, key: _Key, topic_id: str, names: Mapping[str, str], *, out_of_range: bool
+    ) -> _Partition:
         """A partition as the ledger and the gateway know it: after the last message that is durable, or from the beginning."""
         from confluent_kafka import KafkaException, TopicPartition
 
         relation = self._tables[key[0]]
         assert relation.stream is not None
         prefix = partition_prefix(key[0], topic_id, key[1])
-        name = newest(self._receiver.platform, relation, prefix)
-        place = None if name is None else place_of(name, prefix)
+        place = place_of(names[prefix], prefix) if prefix in names else None
         generation, position = (place.generation, place.last + 1) if place else (0, 0)
         try:
             low, high = consumer.get_watermark_offsets(TopicPartition(*key), timeout=SECONDS)

@@ -43,7 +43,7 @@ def platform_with(home: Path, stream: dict[str, object], **variables: str) -> Pl
 def reading(number: int) -> bytes:
     """A row whose digits no float holds."""
     value = f"{number}.100000001"
-    return f'{{"reading_id": "r{number}", "date": "2026-11-{1 + number % 3:02d}", "value": {value}}}'.encode()
+    return f'{{"reading_id": "r{number}", "date": "2026-11-01", "value": {value}}}'.encode()
 
 
 def raw_lines(platform: Platform) -> list[tuple[str, list[bytes]]]:
@@ -86,12 +86,24 @@ def running(source: Source) -> Iterator[threading.Event]:
         raise raised[0]
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
-    """Waits until the condition holds."""
-    until = time.monotonic() + seconds
+def wait_for(condition: Callable[[], object], progress: Callable[[], object] = lambda: None) -> None:
+    """Waits until the condition holds, a minute after the last progress at most."""
+    before, until = progress(), time.monotonic() + 60
     while not condition():
+        now = progress()
+        if now != before:
+            before, until = now, time.monotonic() + 60
         assert time.monotonic() < until, "nothing goes on"
         time.sleep(0.02)
+
+
+def loaded(platform: Platform) -> dict[str, str]:
+    """What the table holds once all that waits in the gateway is loaded."""
+    receiver = receiver_of(platform)
+    receiver.start()
+    wait_for(lambda: receiver.waits() == (0, 0), receiver.waits)
+    assert receiver.close(30)
+    return held(platform)
 
 
 def receiver_of(platform: Platform) -> Receiver:
