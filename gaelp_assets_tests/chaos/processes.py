@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import random
 import signal
 import time
@@ -14,11 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from gaelp_assets_tests.chaos import workers
+from gaelp_assets_tests.processes import FORKED
 
-CONTEXT: Final = multiprocessing.get_context("forkserver")
-# Of all tests: there is one such server in a process of tests, and who asks first decides.
-BODIES: Final = ("workers", "killed_runs", "killed_changes")
-CONTEXT.set_forkserver_preload([f"{workers.__package__}.{name}" for name in BODIES])
 DEADLINE_SECONDS: Final = 240
 """How long anything may take before it counts as hanging: everything here takes seconds on a quiet machine."""
 
@@ -59,8 +55,8 @@ class Worker:
 
 def start(work: Work, home: Path, *arguments: Any) -> Worker:
     """Starts `work(home, *arguments)` in a process of its own."""
-    receiver, sender = CONTEXT.Pipe(duplex=False)
-    process = CONTEXT.Process(
+    receiver, sender = FORKED.Pipe(duplex=False)
+    process = FORKED.Process(
         target=workers.run, args=(work, sender, home, arguments), name=work.__name__, daemon=True
     )
     process.start()

@@ -17,10 +17,11 @@ import pytest
 from gaelp_assets_tests.assets.test_asset_runs import FIELDS, row, rows
 from gaelp_assets_tests.chaos import killed_changes
 from gaelp_assets_tests.chaos.killed_runs import small_platform
-from gaelp_assets_tests.chaos.processes import CONTEXT, DEADLINE_SECONDS
+from gaelp_assets_tests.chaos.processes import DEADLINE_SECONDS
 from gaelp_assets_tests.chaos.test_killed_runs import fill, ingest, outcome
 from gaelp_assets_tests.chaos.workloads import put
 from gaelp_assets_tests.platforms import ndjson
+from gaelp_assets_tests.processes import FORKED
 
 ENVIRONMENTS: Final = ("CartPole-v1", "Taxi-v3")
 LEDGER: Final = (
@@ -115,7 +116,7 @@ class Follower:
         """The steps of the process; None if it was killed: at that step, or after as many seconds."""
         told = home / "steps"
         told.unlink(missing_ok=True)
-        process = CONTEXT.Process(
+        process = FORKED.Process(
             target=killed_changes.follow,
             args=(home, fatal_step, told),
             kwargs={"rebuild": self.change.rebuild, "in_runs": in_runs},

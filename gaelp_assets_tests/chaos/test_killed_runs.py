@@ -17,9 +17,10 @@ from gaelp_assets.runs.staleness import find_stale
 from gaelp_assets_tests.assets.test_asset_runs import BOARD, CURVE, SCORES, rows, write_catalog
 from gaelp_assets_tests.chaos import killed_runs
 from gaelp_assets_tests.chaos.killed_runs import small_platform
-from gaelp_assets_tests.chaos.processes import CONTEXT, DEADLINE_SECONDS
+from gaelp_assets_tests.chaos.processes import DEADLINE_SECONDS
 from gaelp_assets_tests.chaos.workloads import put
 from gaelp_assets_tests.platforms import ndjson
+from gaelp_assets_tests.processes import FORKED
 
 BOUNDARIES: Final = (
     "after write",  # the rows are committed, the file is still in the queue
@@ -40,7 +41,7 @@ def ingest(home: Path, fatal_step: int | None = None) -> list[str]:
     """The steps of a process that ingests, after the number of its runs; none if it was killed."""
     steps = home / "steps"
     steps.unlink(missing_ok=True)
-    process = CONTEXT.Process(target=killed_runs.ingest, args=(home, fatal_step, steps))
+    process = FORKED.Process(target=killed_runs.ingest, args=(home, fatal_step, steps))
     process.start()
     process.join(DEADLINE_SECONDS)
     if process.is_alive():

@@ -13,7 +13,7 @@ from gaelp_assets.catalog.folders import FOLDER
 from gaelp_assets.cli.main import app
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.platform_reader import read_catalog
-from gaelp_assets_tests.cli.test_main import gaelp
+from gaelp_assets_tests.commands import gaelp
 
 
 def catalog(home: Path, *arguments: str, **variables: str) -> Result:

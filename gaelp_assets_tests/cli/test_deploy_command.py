@@ -13,7 +13,7 @@ import pytest
 from gaelp_assets.errors import GaelpError
 from gaelp_assets.operations.rebuildable import check_rebuildable
 from gaelp_assets.platform_reader import read_catalog
-from gaelp_assets_tests.cli.test_main import gaelp_here as gaelp
+from gaelp_assets_tests.commands import gaelp_here as gaelp
 from gaelp_assets_tests.platforms import (
     TABLE,
     checkpoint,

@@ -2,50 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import re
-import subprocess
-import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from unittest import mock
 
 import duckdb
 import pytest
 
-from gaelp_assets.cli import main, render
+from gaelp_assets.cli import render
 from gaelp_assets.warehouse.reader import Cost
+from gaelp_assets_tests.commands import gaelp, gaelp_here
 from gaelp_assets_tests.platforms import SLICE, TABLE, checkpoint, drop, load, ndjson, platform_in
-
-
-def gaelp(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-W", "error", "-m", "gaelp_assets.cli.main", *arguments],
-        env={**os.environ, "GAELP_HOME": str(home), **variables},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def gaelp_here(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """The same in this process, where its imports are paid for once."""
-    out, err = io.StringIO(), io.StringIO()
-    code: object = 0
-    with (
-        mock.patch.dict(os.environ, {"GAELP_HOME": str(home), **variables}),
-        mock.patch.object(sys, "argv", ["gaelp", *arguments]),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        try:
-            main.main()
-        except SystemExit as end:
-            code = end.code or 0
-    assert isinstance(code, int)
-    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.mark.parametrize(

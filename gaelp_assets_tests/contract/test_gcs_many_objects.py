@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import tracemalloc
 from collections.abc import Iterator
 from itertools import islice
@@ -9,6 +10,7 @@ from itertools import islice
 import pytest
 from google.cloud.storage import Client
 
+from gaelp_assets.catalog import Slice
 from gaelp_assets.gateway import Gateway, Stage
 from gaelp_assets.gateway.stores.gcs import PAGE_SIZE, GcsStore
 from gaelp_assets.platform import read_catalog
@@ -67,8 +69,7 @@ def test_listing_100_000_files_holds_a_page_at_a_time(server: GcsServer, store: 
 def test_the_files_of_one_slice_are_listed_without_the_others(server: GcsServer, store: GcsStore) -> None:
     catalog = read_catalog()
     gateway = Gateway(store, catalog)
-    (relation_id, slice_), _ = next(iter(gateway.pending_slices().items()))
-    server.requests.clear()
-    files = gateway.slice_files(catalog[relation_id], slice_, Stage.CLOUD_READY)
+    slice_ = Slice(dt.date(2026, 11, DATES), "CartPole-v1")
+    files = gateway.slice_files(catalog["training.checkpoints"], slice_, Stage.CLOUD_READY)
     assert len(files) == FILES // DATES
     assert len(server.requests) <= FILES // DATES // PAGE_SIZE + 1

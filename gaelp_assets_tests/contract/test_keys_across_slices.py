@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import multiprocessing
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -34,6 +33,7 @@ from gaelp_assets_tests.contract.warehouses import (
     Stager,
     counts,
     encode,
+    on_this_emulator,
     relation,
     rows_of,
     write,
@@ -300,7 +300,6 @@ def _load_slice(engine: str, place: Path, table: Relation, slice_: Slice, batche
 def test_slices_that_are_loaded_at_once_share_no_key(
     engine: str, warehouse: Warehouse, stage: Stager, tmp_path: Path, table: Relation
 ) -> None:
-    spawn = multiprocessing.get_context("spawn")
     loads = []
     for index, slice_ in enumerate((CARTPOLE, TOMORROW)):
         place = slice_ if table is FACTS else Slice(slice_.date)
@@ -310,8 +309,7 @@ def test_slices_that_are_loaded_at_once_share_no_key(
         ]
         loads.append((place, batches))
     writers = [
-        spawn.Process(target=_load_slice, args=(engine, tmp_path, table, place, batches))
-        for place, batches in loads
+        on_this_emulator(_load_slice, engine, tmp_path, table, place, batches) for place, batches in loads
     ]
     for writer in writers:
         writer.start()

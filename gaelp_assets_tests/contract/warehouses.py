@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +86,24 @@ GAPS: Final[Mapping[tuple[str, str], str]] = {
 def open_engine(name: str, place: Path, lock_timeout: float = 60) -> Warehouse:
     """The engine at that place, with every relation of this module in its catalogue."""
     return ENGINES[name](place, CATALOG, lock_timeout)
+
+
+def on_this_emulator(work: Callable[..., None], *arguments: Any) -> ForkServerProcess:
+    """A process, not yet started, that does the work with the emulator that this one uses, if it uses one."""
+    from gaelp_assets_tests.emulators.bigquery import HOST_VARIABLE
+    from gaelp_assets_tests.processes import FORKED
+
+    return FORKED.Process(
+        target=_work_on, args=(HOST_VARIABLE, os.environ.get(HOST_VARIABLE), work, arguments)
+    )
+
+
+def _work_on(
+    variable: str, emulator: str | None, work: Callable[..., None], arguments: tuple[Any, ...]
+) -> None:
+    if emulator is not None:
+        os.environ[variable] = emulator
+    work(*arguments)
 
 
 def relation(dataset: str, name: str, fields: Sequence[Mapping[str, Any]], **keys: Any) -> Relation:

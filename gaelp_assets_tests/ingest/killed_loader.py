@@ -13,11 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from gaelp_assets.catalog.folders import FOLDER
+from gaelp_assets.catalog.load import read_relations
 from gaelp_assets.gateway.stores.local import LocalStore
 from gaelp_assets.ingest import load, sort
 from gaelp_assets.operations.correct import revise, withdraw_batch, withdraw_key
 from gaelp_assets.operations.replay import replay
 from gaelp_assets.platform import Platform
+from gaelp_assets.sql.sound import sound_catalog
 from gaelp_assets.stream.batch import Batch
 from gaelp_assets.stream.receiver import Receiver
 from gaelp_assets.warehouse.duckdb.warehouse import DuckDBWarehouse
@@ -120,3 +123,8 @@ def run(home: Path, work: Callable[[Platform], None], fatal_step: int | None, st
             killer.watch(owner, name)
     work(platform_in(home))
     steps.write_text(str(killer.step))
+
+
+# What each process would work out alone, those that are forked know from the start: the views of the catalogue are sound. Its check
+# rules are not looked at here: Polars would start threads, which do not go on in a fork.
+sound_catalog(read_relations(FOLDER))

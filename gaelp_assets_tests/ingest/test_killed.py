@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -22,20 +21,16 @@ from gaelp_assets.platform import Platform
 from gaelp_assets_tests.ingest import killed_loader
 from gaelp_assets_tests.ingest.killed_loader import correct_everything, load_everything, replay_everything
 from gaelp_assets_tests.platforms import EARLY, SLICE, checkpoint, drop, ndjson, platform_in, state
+from gaelp_assets_tests.processes import FORKED
 
 pytestmark = pytest.mark.slow
-
-# A process for each kill, forked from one that has imported everything and has started no thread yet.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload([killed_loader.__name__])
-
 
 Work = Callable[[Platform], None]
 
 
 def run(home: Path, work: Work, fatal_step: int | None = None) -> int | None:
     """The exit code of a process that does the work on the home."""
-    process = PROCESSES.Process(target=killed_loader.run, args=(home, work, fatal_step, home / "steps"))
+    process = FORKED.Process(target=killed_loader.run, args=(home, work, fatal_step, home / "steps"))
     process.start()
     process.join()
     return process.exitcode
@@ -129,9 +124,13 @@ def test_killed_at_every_step_and_run_again_it_ends_like_one_clean_run(
         assert len(platform.gateway.failed()) == 1
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "parts",
+    [(0.5, 0.75), pytest.param((0.3, 0.5, 0.6, 0.7, 0.8), marks=pytest.mark.thorough)],
+    ids=["some", "more"],
+)
 def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
-    full_gateway: Path, tmp_path: Path
+    parts: tuple[float, ...], full_gateway: Path, tmp_path: Path
 ) -> None:
     clean, killed = tmp_path / "clean", tmp_path / "killed"
     shutil.copytree(full_gateway, clean)
@@ -140,7 +139,7 @@ def test_the_command_killed_at_several_moments_ends_like_one_clean_load(
     assert ingest(clean).wait() == EXIT_REJECTED
     seconds = time.monotonic() - started
     expected = state(platform_in(clean))
-    for part in (0.3, 0.5, 0.6, 0.7, 0.8):
+    for part in parts:
         process = ingest(killed)
         with suppress(subprocess.TimeoutExpired):
             process.wait(part * seconds)

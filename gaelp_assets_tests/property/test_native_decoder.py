@@ -18,7 +18,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import xxhash
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
@@ -34,6 +34,7 @@ from gaelp_assets.ingest.validate import Validator
 from gaelp_assets.validation.schema import ORIGIN_COLUMNS, staged_schema
 from gaelp_assets_tests.property.test_proof_oracle import (
     ANY_VALUE,
+    GENERATED,
     GOOD,
     MOMENTS,
     NUMBERS,
@@ -43,7 +44,6 @@ from gaelp_assets_tests.property.test_proof_oracle import (
 )
 
 pytestmark = pytest.mark.skipif(native.library() is None, reason="the native decoder has not been built")
-THOROUGH = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 def in_python(data: bytes, relation: Relation = RELATION) -> list[DecodedChunk]:
@@ -108,20 +108,39 @@ def refused(lines: Sequence[bytes], relation: Relation = RELATION) -> list[bytes
     return [lines[number] for number in decoded.refused[0].tolist()]
 
 
-@settings(THOROUGH, max_examples=250)
+@settings(GENERATED, max_examples=80)
 @given(files())
 def test_generated_and_mutated_files_decode_the_same_on_both_ways(data: bytes) -> None:
     check(data)
 
 
-@settings(THOROUGH, max_examples=200)
-@given(
-    st.lists(st.tuples(st.sampled_from(list(GOOD)), ANY_VALUE), max_size=30),
-    st.sampled_from([b"\n", b"\r\n"]),
-)
+@pytest.mark.thorough
+@settings(GENERATED, max_examples=2000)
+@given(files())
+def test_many_more_files_decode_the_same_on_both_ways(data: bytes) -> None:
+    check(data)
+
+
+VALUES = st.lists(st.tuples(st.sampled_from(list(GOOD)), ANY_VALUE), max_size=30)
+LINE_ENDS = st.sampled_from([b"\n", b"\r\n"])
+
+
+@settings(GENERATED, max_examples=80)
+@given(VALUES, LINE_ENDS)
 def test_any_value_in_any_field_decodes_the_same_on_both_ways(
     values: list[tuple[str, str]], end: bytes
 ) -> None:
+    check_values(values, end)
+
+
+@pytest.mark.thorough
+@settings(GENERATED, max_examples=2000)
+@given(VALUES, LINE_ENDS)
+def test_many_more_values_decode_the_same_on_both_ways(values: list[tuple[str, str]], end: bytes) -> None:
+    check_values(values, end)
+
+
+def check_values(values: list[tuple[str, str]], end: bytes) -> None:
     lines = [
         f'{{"id":{i},"{name}":{value}}}'.encode("utf-8", "surrogatepass")
         for i, (name, value) in enumerate(values)
@@ -129,7 +148,7 @@ def test_any_value_in_any_field_decodes_the_same_on_both_ways(
     check(end.join(lines) + end)
 
 
-@settings(THOROUGH, max_examples=100)
+@settings(GENERATED, max_examples=100)
 @given(st.binary(max_size=200), st.integers(0, 10_000), st.integers(0, 200))
 def test_stray_bytes_anywhere_change_nothing_but_their_lines(stray: bytes, place: int, removed: int) -> None:
     data = bytearray(
@@ -171,8 +190,10 @@ def test_integers_and_decimals_are_exact_at_their_limits() -> None:
     check("\n".join([*lines, *(f'{{"id":{number}}}' for number in numbers)]).encode())
 
 
-def test_every_day_of_four_centuries_and_every_zone_is_right() -> None:
-    days = pl.date_range(pl.date(1899, 1, 1), pl.date(2301, 1, 1), eager=True).dt.to_string().to_list()
+@pytest.mark.parametrize("every", [False, pytest.param(True, marks=pytest.mark.thorough)])
+def test_every_month_of_four_centuries_or_each_of_its_days_and_every_zone_is_right(every: bool) -> None:
+    found = pl.date_range(pl.date(1899, 1, 1), pl.date(2301, 1, 1), eager=True)
+    days = found.filter(every | found.dt.day().is_in([1, 28, 29, 30, 31])).dt.to_string().to_list()
     zones = [
         f"{sign}{hour:02}:{minute:02}" for sign in "+-" for hour in range(25) for minute in (0, 30, 59, 60)
     ]

@@ -631,9 +631,10 @@ def files(draw: st.DrawFn) -> bytes:
     return draw(st.sampled_from([b"", b"", b"\xef\xbb\xbf"])) + bytes(data)
 
 
-@settings(
-    max_examples=400, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
-)
+GENERATED = settings(derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+
+
+@settings(GENERATED, max_examples=120)
 @given(files())
 @example(b'{"id":1,"f":9007199254740993}\n{"id":2,"f":1}')
 @example(b'{"id" :1}\n{"id":2,"id":2}\n')
@@ -653,6 +654,13 @@ def files(draw: st.DrawFn) -> bytes:
 @example(b'{"id":1,"no":1,"no":2,"no":3,"id":1,"id":1,"d":"2026-02-30","e":"2026-11-20","s":"NaN"}\n')
 @example(b'{"id":1,"j":"\xff"}\n{"id":2,"j":{"\xed\xa0\x80":1}}\n{"id":3,"j":"\xc3\xa9"}')
 def test_every_line_has_the_oracles_verdict_and_value(data: bytes) -> None:
+    check_file(data)
+
+
+@pytest.mark.thorough
+@settings(GENERATED, max_examples=2000)
+@given(files())
+def test_the_lines_of_many_more_files_have_the_oracles_verdict_and_value(data: bytes) -> None:
     check_file(data)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.settings import CHECKOUT
+from gaelp_assets_tests.commands import typed_here
 
 TEXT = (CHECKOUT / "docs" / "your-training-loop.md").read_text(encoding="utf-8")
 SCRIPTS = re.findall(r"```python\n(.*?)```", TEXT, flags=re.DOTALL)
@@ -21,23 +22,16 @@ LIGHT = [script for script in SCRIPTS if not any(name in script for name in HEAV
 
 
 @pytest.mark.slow
-def test_a_newcomer_sees_their_own_curve(tmp_path: Path) -> None:
+def test_a_newcomer_sees_their_own_curve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     home = tmp_path / "home"
     environment = {**os.environ, "GAELP_HOME": str(home)}
-    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
     for script in LIGHT:
         (tmp_path / "train.py").write_text(script)
         subprocess.run([sys.executable, "-W", "error", "train.py"], cwd=tmp_path, env=environment, check=True)
     said = {}
     for command in COMMANDS.splitlines()[1:]:
-        done = subprocess.run(
-            ["bash", "-c", command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = typed_here(home, command)
         assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
         said[command] = done.stdout + done.stderr
     assert "did not pass" not in said["gaelp ingest"]
