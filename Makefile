@@ -4,10 +4,11 @@ UV_VERSION := 0.13.8
 BIN := .venv/bin
 SOURCES := gaelp_assets resources sensors gaelp_assets_tests benchmarks hatch_build.py docs/sphinx
 
-.PHONY: help setup dev dev-gcp demo test test-emulator test-thorough test-wheel test-recipes setup-beam test-beam test-chaos test-native fuzz check docs bench format lock
+.PHONY: help setup dev dev-stream dev-gcp demo test test-emulator test-thorough test-wheel test-recipes setup-beam test-beam test-chaos test-native fuzz check docs bench format lock
 
 help:
 	@echo "make dev     set up, then Dagster's UI on port 3000 with sensors on and agents training (ARGS=\"--port 3117\")"
+	@echo "make dev-stream the same with a receiver, to which agents push what they learn now"
 	@echo "make dev-gcp the same on emulators of BigQuery and Google Cloud Storage (needs Python 3.13)"
 	@echo "make demo    the same work once, without the UI"
 	@echo "make test    set up and run the tests, those on emulators too (BigQuery's needs Python 3.13)"
@@ -39,6 +40,9 @@ setup: .venv/.installed
 
 dev: setup
 	$(BIN)/gaelp dev $(ARGS)
+
+dev-stream: setup
+	$(BIN)/gaelp dev --stream $(ARGS)
 
 dev-gcp: setup
 	$(BIN)/python -m gaelp_assets_tests.emulators $(BIN)/gaelp dev $(ARGS)

@@ -32,8 +32,11 @@ from gaelp_assets.cli.importing import import_
 from gaelp_assets.cli.loading import load_pending
 from gaelp_assets.cli.opening import open_for_work
 from gaelp_assets.cli.report import report
+from gaelp_assets.cli.session import current_settings
 from gaelp_assets.errors import GaelpError
 
+RECEIVER = "http://127.0.0.1:8600"
+"""Where `gaelp stream` listens if nothing else is said."""
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -99,6 +102,10 @@ def dev(
     host: Annotated[str, typer.Option(help="the address that it listens on")] = "127.0.0.1",
     size: Annotated[str, typer.Option(help="of the demo: default or quick")] = "default",
     demo: Annotated[bool, typer.Option(help="train the demo's agents while the UI runs")] = True,
+    stream: Annotated[
+        bool,
+        typer.Option("--stream", help="run a receiver too; the demo then pushes what its agents learn now"),
+    ] = False,
 ) -> None:
     """Start Dagster's UI and daemon, with sensors on, while the demo's agents train.
 
@@ -107,13 +114,17 @@ def dev(
     from gaelp_assets.cli.dev import run_dev
 
     platform = open_for_work(make=True)
-    producer = [sys.executable, "-m", "gaelp_assets.cli.main", "demo", "--produce-only", "--size", size]
+    gaelp = [sys.executable, "-m", "gaelp_assets.cli.main"]
+    children = {"the receiver": [*gaelp, "stream"]} if stream else {}
+    if demo:
+        how = ["--push", RECEIVER] if stream else ["--produce-only", "--size", size]
+        children["the demo"] = [*gaelp, "demo", *how]
     raise typer.Exit(
         run_dev(
             platform.settings,
             port=port,
             host=host,
-            children={"the demo": producer} if demo else {},
+            children=children,
             on_ready=lambda url: render.print_line(f"Dagster's UI: {url} (Ctrl-C stops everything)"),
             on_stop=lambda names: render.print_line(f"waiting for the end of {', '.join(names)} ..."),
         )
@@ -127,8 +138,24 @@ def demo(
     produce_only: Annotated[
         bool, typer.Option("--produce-only", help="leave the loading to running sensors")
     ] = False,
+    push: Annotated[
+        str, typer.Option(metavar="URL", help="train now, and push what is recorded to the receiver there")
+    ] = "",
+    minutes: Annotated[float, typer.Option(min=0.01, help="that such a training takes")] = 10.0,
 ) -> None:
     """Train real agents, load what they produce, refresh the views, and print what is now where."""
+    if push:
+        from gaelp_assets.demo.live import train
+
+        current_settings()
+        with render.progress() as show:
+            episodes = train(
+                push,
+                seconds=60 * minutes,
+                on_progress=lambda what, done, of: show(f"training {what}: {done} of {of} episodes"),
+            )
+        render.print_line(f"{episodes:,} episodes pushed to {push}")
+        return
     from gaelp_assets.demo.deliver import deliver
 
     platform = open_for_work(make=True)
