@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, origin
@@ -27,10 +28,30 @@ def _pubsub(receiver: Receiver, relations: Sequence[Relation]) -> Source:
     return PubSubSource(receiver, relations)
 
 
-_KINDS: Final[Mapping[str, Callable[[Receiver, Sequence[Relation]], Source]]] = {
-    "kafka": _kafka,
-    "pubsub": _pubsub,
+class _Kind(NamedTuple):
+    library: str
+    """What PyPI calls the client."""
+    module: str
+    make: Callable[[Receiver, Sequence[Relation]], Source]
+
+
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "kafka": _Kind("confluent-kafka", "confluent_kafka", _kafka),
+    "pubsub": _Kind("google-cloud-pubsub", "google.cloud.pubsub_v1", _pubsub),
 }
+
+
+def _source(name: str, receiver: Receiver, relations: Sequence[Relation]) -> Source:
+    kind = _KINDS[name]
+    if importlib.util.find_spec(kind.module) is None:
+        raise GaelpError(
+            Problem(
+                f"{kind.library} is not installed, which streams of {name} are received with",
+                relations[0].where(),
+                remedy="Run: pip install 'gaelp-assets[stream]'",
+            )
+        )
+    return kind.make(receiver, relations)
 
 
 class Sources:
@@ -52,7 +73,7 @@ class Sources:
         problems: list[Problem] = []
         for name, relations in sorted(tables.items()):
             try:
-                self._sources[name] = _KINDS[name](receiver, relations)
+                self._sources[name] = _source(name, receiver, relations)
             except GaelpError as error:
                 problems += error.problems
         if problems:
