@@ -12,6 +12,7 @@ import dagster as dg
 from gaelp_assets.catalog import Catalog
 from gaelp_assets.catalog.derivation import code_version
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.operations.receivers import loaded_at
 from gaelp_assets.runs.history import newest_change
 from gaelp_assets.runs.planning import ASSET_JOB
 from gaelp_assets.runs.plans import plan_refresh
@@ -41,7 +42,12 @@ def refresh_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
         now = dt.datetime.now(dt.UTC)
         platform = open_platform()
         # The cursor only spares questions: without it the warehouse is asked, and nothing is lost.
-        seen = {"runs": newest_change(context.instance), "code": _code(platform.catalog)}
+        streamed = loaded_at(platform.settings.home, now)
+        seen = {
+            "runs": newest_change(context.instance),
+            "code": _code(platform.catalog),
+            **({} if streamed is None else {"streamed": streamed.isoformat()}),
+        }
         last = json.loads(context.cursor) if context.cursor else {}
         rested = last.get("at") and now - dt.datetime.fromisoformat(last["at"]) < LOOK_EVERY
         if rested and last.get("idle") and last.get("seen") == seen:
@@ -54,7 +60,8 @@ def refresh_sensor(open_platform: OpenPlatform) -> dg.SensorDefinition:
                 raise
             return dg.SkipReason(f"Could not ask the warehouse: {error}")
         for write in reported:
-            context.log.warning(f"{write.relation.id} {write.slice}: {write.event.description}")
+            log = context.log.info if write.streamed else context.log.warning
+            log(f"{write.relation.id} {write.slice}: {write.event.description}")
         idle = not plan.runs and not plan.waits
         context.update_cursor(json.dumps({"at": now.isoformat(), "idle": idle, "seen": seen}, sort_keys=True))
         return plan.result()

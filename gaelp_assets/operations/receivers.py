@@ -44,6 +44,8 @@ class ReceiverState:
     batches: int
     """That wait for the warehouse."""
     bytes: int
+    loaded_at: dt.datetime | None = None
+    """When it brought rows into the warehouse last."""
     streams: list[StreamLag] = field(default_factory=list)
 
 
@@ -84,6 +86,12 @@ def read_states(home: Path, now: dt.datetime) -> list[ReceiverState]:
                 if now - state.at <= FRESH and _is_there(state):
                     states.append(state)
     return sorted(states, key=lambda state: (state.address, state.host, state.pid))
+
+
+def loaded_at(home: Path, now: dt.datetime) -> dt.datetime | None:
+    """When a receiver of the home brought rows into the warehouse last; None where none has."""
+    moments = [state.loaded_at for state in read_states(home, now) if state.loaded_at is not None]
+    return max(moments, default=None)
 
 
 def _is_there(state: ReceiverState) -> bool:

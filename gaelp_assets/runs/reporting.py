@@ -46,12 +46,17 @@ class Write:
     rows: int | None
 
     @property
+    def streamed(self) -> bool:
+        """Whether a receiver wrote it, which tells Dagster nothing itself."""
+        return self.run_id.startswith(RUN_PREFIX)
+
+    @property
     def event(self) -> dg.AssetMaterialization:
         """The event that tells of it."""
         name = "dagster/partition_row_count" if self.slice.partition_key else "dagster/row_count"
         run = f"Run {self.run_id[:8]}" if self.run_id else "A process without a run"
         words = f"{run} wrote this and did not report it. Found in the warehouse, and reported afterwards."
-        if self.run_id.startswith(RUN_PREFIX):
+        if self.streamed:
             words = "Rows of a stream, loaded by a receiver (`gaelp stream`)."
         return dg.AssetMaterialization(
             asset_key(self.relation),

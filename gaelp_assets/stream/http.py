@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
@@ -93,7 +94,7 @@ def make_app(receiver: Callable[[], Receiver], keys: Keys, limits: PushLimits, *
             raise BusyError(busy.problems[0], busy.seconds, HTTPStatus.TOO_MANY_REQUESTS) from None
         except KeyTakenError as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, *error.problems) from None
-        return await _answer(relation, waiting, limits.seconds)
+        return await _answer(relation, waiting, min(limits.seconds, _patience(request)))
 
     app.get("/health", response_class=Response, summary="Whether the receiver is there")(health)
     app.post(
@@ -123,6 +124,15 @@ async def _answer(relation: Relation, waiting: Waiting, seconds: float) -> Respo
     if waiting.reasons.height:
         told["reasons"] = waiting.reasons.to_dicts()
     return Response(as_json(told), media_type="application/json")
+
+
+def _patience(request: Request) -> float:
+    """For how many seconds the producer wants to wait for its rows to be loaded: `Prefer: wait=N` (RFC 7240, 4.3)."""
+    for preference in request.headers.get("prefer", "").split(","):
+        name, _, value = preference.partition("=")
+        if name.strip().lower() == "wait" and value.strip().isdecimal():
+            return float(value)
+    return math.inf
 
 
 def _refuse_pages(request: Request) -> None:

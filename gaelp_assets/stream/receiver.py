@@ -7,6 +7,7 @@ after a minute.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import logging
 import threading
@@ -112,6 +113,8 @@ class Receiver:
         self._closing = False
         self._loader = LiveLoader(platform, {})
         self._told = ""
+        self.loaded_at: dt.datetime | None = None
+        """When rows came into the warehouse last."""
         self._thread = threading.Thread(target=self._run, name="gaelp-receiver", daemon=True)
 
     def start(self) -> None:
@@ -251,7 +254,9 @@ class Receiver:
         trouble: Exception | None = None
         for relation, members in of.values():
             for part, outcomes in self._loaded(relation, members):
-                if isinstance(outcomes, Exception):
+                if not isinstance(outcomes, Exception):
+                    self.loaded_at = dt.datetime.now(dt.UTC)
+                else:
                     trouble = outcomes
                     error = outcomes if isinstance(outcomes, GaelpError) else None
                     outcomes = [Outcome(error=error)] * len(part)

@@ -87,8 +87,18 @@ class ReceiverService:
     def _tell(self) -> None:
         batches, size = self._receiver.waits()
         streams = [StreamLag(**asdict(lag)) for lag in self._sources.lag()]
-        now, host = dt.datetime.now(dt.UTC), os.uname().nodename
-        self._file.write(ReceiverState(now, host, os.getpid(), self.address, batches, size, streams))
+        self._file.write(
+            ReceiverState(
+                at=dt.datetime.now(dt.UTC),
+                host=os.uname().nodename,
+                pid=os.getpid(),
+                address=self.address,
+                batches=batches,
+                bytes=size,
+                loaded_at=self._receiver.loaded_at,
+                streams=streams,
+            )
+        )
 
     def _change(self) -> None:
         try:

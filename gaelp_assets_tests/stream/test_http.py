@@ -125,7 +125,8 @@ def test_under_pressure_it_is_said_when_to_come_again(
 
 
 def test_rows_that_are_safe_but_wait_are_accepted(receiver: Receiver, keys: Keys) -> None:
-    answer = client(receiver, keys, seconds=0.0).post(PATH, content=ndjson([checkpoint(41)]), headers=NDJSON)
+    in_no_time = {**NDJSON, "Prefer": "respond-async, wait=0"}
+    answer = client(receiver, keys).post(PATH, content=ndjson([checkpoint(41)]), headers=in_no_time)
     assert answer.status_code == 202
     assert answer.json()["state"] == "waiting"
     assert (

@@ -5,6 +5,7 @@ For a training loop on a machine that reaches neither the folders nor the bucket
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 import time
@@ -22,6 +23,8 @@ from gaelp_assets.gateway.store import ObjectChanged, Store, StoredObject
 TIMEOUT_SECONDS: Final = 60.0
 FIRST_WAIT: Final = 0.5
 LONGEST_WAIT: Final = 30.0
+OTHERS_AFTER: Final = dt.timedelta(seconds=5)
+"""A file of another recorder is delivered if it is older: that one is gone, or the receiver was."""
 _LOG: Final = logging.getLogger("gaelp_assets.record")
 _ROWS: Final = ("cloud_ready", "raw")
 _IDENTITY: Final = f"{RECORDINGS}/spool-id"
@@ -48,6 +51,8 @@ class PushStore:
         self._changed: Final = threading.Condition()
         self._news = True
         self._idle = False
+        self._own: Final[set[str]] = set()
+        """What this store has handed in, and is not delivered."""
         self._told = ""
         self._thread: Final = threading.Thread(target=self._run, name="gaelp-spool", daemon=True)
 
@@ -109,13 +114,20 @@ class PushStore:
     def _with_news(self, stored: StoredObject | None) -> StoredObject | None:
         if stored is not None and stored.name.startswith(_ROWS):
             with self._changed:
+                self._own.add(stored.name)
                 self._news = True
                 self._changed.notify_all()
         return stored
 
     def _waiting(self) -> Iterator[StoredObject]:
+        """What this store has to deliver: its own files, and what lies there because nobody delivers it."""
+        old = dt.datetime.now(dt.UTC) - OTHERS_AFTER
+        with self._changed:
+            own = frozenset(self._own)
         for folder in _ROWS:
-            yield from self._spool.list(f"{folder}/")
+            for stored in self._spool.list(f"{folder}/"):
+                if stored.name in own or stored.modified < old:
+                    yield stored
 
     def _run(self) -> None:
         wait = FIRST_WAIT
@@ -153,6 +165,8 @@ class PushStore:
             with self._spool.open(stored) as file:
                 content = file.read()
             problem = self._post(stored.name, content)
+            with self._changed:
+                self._own.discard(stored.name)
             if problem is None:
                 self._spool.delete(stored)
                 return
@@ -171,7 +185,8 @@ class PushStore:
         _, dataset, table, *_ = name.split("/")
         where = f"{self._receiver}/v1/rows/{dataset}/{table}"
         key = f"{self._identified()}/{name}"[-_KEY_LENGTH:]
-        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key}
+        # An answer that waited for the warehouse would hold up the next file: it is enough that the rows are safe.
+        headers = {"Content-Type": "application/x-ndjson", "Idempotency-Key": key, "Prefer": "wait=0"}
         if name.endswith(".gz"):
             headers["Content-Encoding"] = "gzip"
         if self._key is not None:
