@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import shlex
@@ -16,6 +17,7 @@ from pathlib import Path
 import gymnasium
 import pytest
 
+from gaelp_assets.gateway.stores import push
 from gaelp_assets.record import RecordEnv, Recorder
 from gaelp_assets.settings import CHECKOUT
 from gaelp_assets_tests.platforms import platform_in, rows
@@ -40,8 +42,11 @@ def running(home: Path, listen: str = "127.0.0.1:0") -> Iterator[tuple[str, subp
         assert "without a key, from this machine alone" in line
         yield line.split()[3].removesuffix("/v1/rows/DATASET/TABLE"), process
     finally:
-        process.kill()
-        process.communicate()
+        process.terminate()
+        try:
+            process.communicate(timeout=WAIT)
+        finally:
+            process.kill()
 
 
 def test_the_examples_of_the_page_run_and_what_is_sent_while_nobody_receives_waits_in_the_spool(
@@ -78,6 +83,7 @@ def test_the_examples_of_the_page_run_and_what_is_sent_while_nobody_receives_wai
         pass
     assert gone.flush(wait=True, seconds=WAIT)  # into the spool
     gone.abandon()
+    monkeypatch.setattr(push, "OTHERS_AFTER", dt.timedelta())
     with (
         running(platform.settings.home, url.removeprefix("http://")),
         Recorder(url, run="another", agent="a", algorithm="random"),
