@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -13,6 +14,7 @@ import pytest
 
 from gaelp_assets.catalog import WHOLE, Catalog, Slice
 from gaelp_assets.errors import GaelpError
+from gaelp_assets.stream.positions import newest
 from gaelp_assets.warehouse.losses import DefinitionChanged
 from gaelp_assets.warehouse.parameters import Parameters
 from gaelp_assets.warehouse.protocol import SliceChanged, Warehouse, WriteMode
@@ -328,6 +330,23 @@ def test_a_rebuild_that_lacks_a_batch_of_the_ledger_changes_nothing(
         write(warehouse, EPISODES, [known], CARTPOLE, WriteMode.REBUILD)
     assert rows_of(warehouse, EPISODES) == before
     assert warehouse.ledger(EPISODES, CARTPOLE).height == 2
+
+
+def test_the_last_file_of_each_prefix_is_told_for_all_of_them_at_once(
+    warehouse: Warehouse, stage: Stager
+) -> None:
+    names = ("live-p1-1", "live-p1-3", "live-p2-2", "live-p3-9", "other")
+    batches = [
+        replace(
+            stage(VERSIONS, [version_line(number)], mode=WriteMode.SORT), file=f"lab/versions/{name}.ndjson"
+        )
+        for number, name in enumerate(names)
+    ]
+    write(warehouse, VERSIONS, batches, mode=WriteMode.SORT)
+    store = SimpleNamespace(list=lambda *_, **__: [])
+    platform: Any = SimpleNamespace(warehouse=warehouse, gateway=SimpleNamespace(store=store))
+    found = newest(platform, VERSIONS, ["live-p1-", "live-p2-", "live-p4-"])
+    assert found == {"live-p1-": "live-p1-3.ndjson", "live-p2-": "live-p2-2.ndjson"}
 
 
 def test_a_sorted_raw_file_is_accounted_apart_from_loads_of_the_same_bytes(

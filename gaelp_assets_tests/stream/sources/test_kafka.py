@@ -215,6 +215,10 @@ class Consumer:
     def incremental_assign(self, assigned: Sequence[TopicPartition]) -> None:
         self._at |= {each.partition: each.offset for each in assigned}
 
+    def incremental_unassign(self, assigned: Sequence[TopicPartition]) -> None:
+        for each in assigned:
+            del self._at[each.partition]
+
     def get_watermark_offsets(self, where: TopicPartition, **_: object) -> tuple[int, int]:
         return 0, self._logs[where.partition][-1].offset() + 1
 
@@ -287,7 +291,7 @@ class Faults:
         accept = receiver.accept
 
         def unsteady(batch: Batch) -> Waiting:
-            if rate and self.chance.random() < 0.1:
+            if rate and self.chance.random() < 0.25:
                 raise TransientError(Problem("the disk is full"))
             self.perhaps_killed()
             if rate and not nested and self.chance.random() < 0.3:
@@ -329,8 +333,37 @@ def test_random_kills_redeliveries_and_overlaps_lose_double_and_alter_nothing(
         if all(faults.logs):
             faults.session(0.05 if session % 6 else 0.0)
     faults.session(0.0)
-    assert (faults.kills, faults.zombies) > (20, 5)
+    assert faults.kills > 10
+    assert faults.zombies > 5
+    for name, lines in raw_lines(platform):
+        place = place_of(name, name[: name.index("-g") + 2])
+        assert place is not None
+        assert len(lines) == place.last - place.first + 1, "a line is not found by its offset"
     assert loaded(platform) == oracle
+
+
+def test_a_topic_that_is_made_again_while_it_is_read_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = {"source": "kafka", "topic": "t", "max_latency_s": 60}
+    platform = platform_with(tmp_path, stream, GAELP_KAFKA="nowhere:1")
+    faults, ids = Faults(platform, 1, monkeypatch), {"t": "one"}
+    faults.logs = [[Message(0, number, reading(number)) for number in range(20)]]
+
+    class MadeAgain(Consumer):
+        def consume(self, count: int, seconds: float) -> Iterator[Message]:
+            yield from list(super().consume(count, seconds))
+            if faults.stop.is_set() and ids["t"] == "one":
+                ids["t"] = "two"
+                faults.logs[0][:] = [Message(0, number, reading(100 + number)) for number in range(30)]
+                faults.stop.clear()
+
+    monkeypatch.setattr(kafka, "_LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(Topics, "ids", lambda *_: dict(ids))
+    monkeypatch.setattr(kafka, "make_consumer", lambda *_: MadeAgain(faults.logs, faults.chance, faults))
+    source_of(platform).run(faults.stop)
+    assert sorted(arrived(platform)) == sorted(map(reading, [*range(20), *range(100, 130)]))
+    assert {name.split("-")[3] for name, _ in raw_lines(platform)} == {"one", "two"}
 
 
 @pytest.mark.parametrize(
