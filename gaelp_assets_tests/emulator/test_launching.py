@@ -34,12 +34,46 @@ def environment(home: Path) -> dict[str, str]:
     return {**places, "GAELP_HOME": str(home)}
 
 
-def test_the_demo_runs_on_both_emulators_which_end_with_it(tmp_path: Path) -> None:
-    demo = (*LAUNCH, sys.executable, "-m", "gaelp_assets.cli.main", "demo", "--size", "quick", "--days", "1")
-    done = subprocess.run(demo, env=environment(tmp_path), capture_output=True, text=True, check=False)
+LOAD = """
+import sys
+from gaelp_assets.cli.main import main
+from gaelp_assets.platform import open_platform
+from gaelp_assets.settings import load_settings
+from gaelp_assets_tests.platforms import DATE, SLICE, TABLE, checkpoint, ndjson
+
+platform = open_platform(load_settings())
+platform.gateway.prepare()
+platform.gateway.publish(platform.catalog[TABLE], SLICE, "a.ndjson", [ndjson(map(checkpoint, range(3)))])
+for words in (["ingest"], ["query", f"SELECT COUNT(*) AS n FROM {TABLE} WHERE date = DATE '{DATE}'"], ["status"]):
+    sys.argv = ["gaelp", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, (words, end.code)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        # A load by Dagster of one table, with what is derived from it.
+        (("-c", LOAD), ("│ 3 │",)),
+        pytest.param(
+            ("-m", "gaelp_assets.cli.main", "demo", "--size", "quick", "--days", "1"),
+            (),
+            marks=pytest.mark.thorough,
+        ),
+    ],
+    ids=["load", "demo"],
+)
+def test_it_runs_on_both_emulators_which_end_with_it(
+    command: tuple[str, ...], said: tuple[str, ...], tmp_path: Path
+) -> None:
+    launched = (*LAUNCH, sys.executable, *command)
+    done = subprocess.run(launched, env=environment(tmp_path), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "bigquery://gaelp-test" in done.stdout
-    assert "gs://gaelp-dev/export_gateway" in done.stdout
+    for words in ("bigquery://gaelp-test", "gs://gaelp-dev/export_gateway", *said):
+        assert words in done.stdout
     assert not (tmp_path / "gcp" / "warehouse.duckdb").exists()
     lines = (tmp_path / "gcp" / "env.sh").read_text(encoding="utf-8").splitlines()
     variables = dict(line.removeprefix("export ").split("=", 1) for line in lines)
