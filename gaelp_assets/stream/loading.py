@@ -54,6 +54,8 @@ class LiveLoader:
         self._validators = Validators.for_run(platform)
         self._open = open_slices
         """What was handed on to the load queue, and is not known to be loaded."""
+        self.writes = 0
+        """How many writes of the warehouse it has asked for."""
 
     @property
     def open_relations(self) -> list[Relation]:
@@ -106,6 +108,7 @@ class LiveLoader:
                 outcome.reasons = result.reasons
                 if result.problems:
                     outcome.error, outcome.settled = GaelpError(*result.problems), True
+        self.writes += bool(new) + len(slices)
         problems: list[Problem] = []
         loads: dict[str, dict[str, LineCounts]] = {}
         ordered = sorted(slices, key=lambda slice_: slice_.sort_key)

@@ -29,6 +29,7 @@ from gaelp_assets.gateway.paths import folder, parse_name, split_name
 from gaelp_assets.platform import Platform
 from gaelp_assets.stream.batch import Arrived, Batch, Fates, KeyTakenError
 from gaelp_assets.stream.loading import LiveLoader, Outcome
+from gaelp_assets.stream.pace import Pace
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
 WAITING_BYTES: Final = 64 << 20
@@ -113,6 +114,7 @@ class Receiver:
         self._closing = False
         self._loader = LiveLoader(platform, {})
         self._told = ""
+        self._pace = Pace(platform.warehouse.quota_left)
         self.loaded_at: dt.datetime | None = None
         """When rows came into the warehouse last."""
         self._thread = threading.Thread(target=self._run, name="gaelp-receiver", daemon=True)
@@ -225,6 +227,7 @@ class Receiver:
                 if self._closing and not self._queue and not self._loader.open_relations:
                     return
                 group = [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
+            before = self._loader.writes
             again, trouble = self._round(group)
             self._tell(trouble)
             if self._closing and (again or trouble is not None):
@@ -232,8 +235,20 @@ class Receiver:
             wait = min(2 * wait, LONGEST_WAIT) if trouble is not None else FIRST_WAIT
             with self._changed:
                 self._queue.extendleft(reversed(again))
-            if again or trouble is not None:
-                self._rest(wait)
+            self._rest(
+                max(
+                    self._left_alone(self._loader.writes - before),
+                    wait if again or trouble is not None else 0.0,
+                )
+            )
+
+    def _left_alone(self, writes: int) -> float:
+        """For how many seconds the warehouse is left alone after so many writes."""
+        try:
+            return self._pace.rest(writes, dt.datetime.now(dt.UTC))
+        except GaelpError as error:  # it cannot say what is left
+            self._tell(error)
+            return FIRST_WAIT
 
     def _rest(self, seconds: float) -> None:
         """Waits, however much arrives; not when the receiver ends."""

@@ -22,7 +22,7 @@ NOTE = Note("ada", "the collector counted twice")
 def test_corrections_end_alike_on_both_engines(tmp_path: Path) -> None:
     told = []
     for engine in ENGINES:
-        platform = _on(engine, platform_in(tmp_path / engine))
+        platform = on_engine(engine, platform_in(tmp_path / engine))
         told.append(list(_story(engine, platform, tmp_path)))
     assert told[0] == told[1]
 
@@ -74,7 +74,7 @@ def _story(engine: str, platform: Platform, folder: Path) -> list[Any]:
     return json.loads(json.dumps(told, default=str))  # type: ignore[no-any-return]
 
 
-def _on(engine: str, platform: Platform) -> Platform:
+def on_engine(engine: str, platform: Platform) -> Platform:
     warehouse = ENGINES[engine](platform.settings.home, platform.catalog, 60)
     return dataclasses.replace(platform, warehouse=warehouse)
 
@@ -87,4 +87,4 @@ def _grown(engine: str, platform: Platform) -> Platform:
     relations[TABLE] = table.model_copy(update={"fields": fields})
     catalog = Catalog(list(relations.values()), platform.catalog.upstream)
     gateway = type(platform.gateway)(platform.gateway.store, catalog)
-    return _on(engine, dataclasses.replace(platform, catalog=catalog, gateway=gateway))
+    return on_engine(engine, dataclasses.replace(platform, catalog=catalog, gateway=gateway))
