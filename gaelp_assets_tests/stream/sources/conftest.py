@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from gaelp_assets_tests.stream.sources.brokers import Broker, tansu
+from gaelp_assets_tests.stream.sources.brokers import Broker, free_address, tansu
 
 
 @pytest.fixture(scope="session")
 def broker() -> Iterator[Broker]:
     """A real broker, in memory."""
-    with tansu() as started:
+    with tansu(free_address()) as started:
         yield started

@@ -23,7 +23,7 @@ from gaelp_assets.stream.sources import source as sources
 from gaelp_assets.stream.sources.gathering import partition_prefix, place_of
 from gaelp_assets.stream.sources.kafka import KafkaSource
 from gaelp_assets.stream.sources.kafka_client import Topics, client_settings
-from gaelp_assets_tests.stream.sources.brokers import Broker
+from gaelp_assets_tests.stream.sources.brokers import Broker, free_address, tansu
 from gaelp_assets_tests.stream.sources.platforms import (
     TABLE,
     loaded,
@@ -126,6 +126,21 @@ def test_receivers_of_one_group_share_partitions_and_take_over(tmp_path: Path, b
     assert sorted(arrived(platform)) == sorted(map(reading, range(22)))
 
 
+def test_brokers_that_cannot_be_reached_are_told_once_and_waited_for(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = free_address()
+    platform = platform_of(tmp_path, "late", address)
+    with running(source_of(platform)):
+        wait_for(lambda: "brokers: " in caplog.text)
+        with tansu(address) as late:
+            late.create("late")
+            late.produce("late", [reading(1)])
+            wait_for(lambda: arrived(platform))
+            wait_for(lambda: "brokers: well again" in caplog.text)
+            assert caplog.text.count("brokers: ") == 2
+
+
 def test_messages_that_a_broker_deleted_unread_are_told_and_offsets_that_begin_again_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -156,7 +171,7 @@ def test_messages_that_a_broker_deleted_unread_are_told_and_offsets_that_begin_a
 
 
 def test_a_batch_whose_bytes_came_before_held_the_position_back(tmp_path: Path) -> None:
-    """The ledger knows bytes by the first name that they came under; messages that all say the same were read again for ever."""
+    """The ledger knows bytes by the first name that they came under; messages that all say the same were read again, and again."""
     platform = platform_with(tmp_path, {"source": "kafka", "topic": "t"}, GAELP_KAFKA="b:1")
     relation = platform.catalog[TABLE]
     prefixes = [partition_prefix("t", "id", number) for number in range(3)]
@@ -295,7 +310,7 @@ class Faults:
                 raise TransientError(Problem("the disk is full"))
             self.perhaps_killed()
             if rate and not nested and self.chance.random() < 0.3:
-                # Another receiver was given the partitions meanwhile, and this one does not know it yet.
+                # Another receiver was given the partitions, and this one does not know it yet.
                 self.zombies += 1
                 self.session(rate, nested=True)
             waiting = accept(batch)
