@@ -47,7 +47,7 @@ app = typer.Typer(
 
 @cache
 def command_tree() -> TyperGroup:
-    """All commands. `app` would make them anew each time that it is called, from the signatures of a hundred functions."""
+    """All commands. `app` would make them again each time that it is called, from the signatures of a hundred functions."""
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
     return root

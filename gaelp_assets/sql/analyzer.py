@@ -164,7 +164,7 @@ class Analyzer:
         catalog.catalog = [builder.build() for builder in datasets.values()]
         from zetasql.core import ZetaSqlLocalService
 
-        # Handed over with each statement instead, the catalogue and every function would be built anew for each.
+        # Handed over with each statement instead, the catalogue and every function would be built again for each.
         self.service = ZetaSqlLocalService.get_instance()
         self.registered_id: int = self.service.register_catalog(simple_catalog=catalog).registered_id
         unregister = weakref.finalize(self, self.service.unregister_catalog, registered_id=self.registered_id)
