@@ -34,6 +34,9 @@ _DEFAULTS: Final[Mapping[str, object]] = {
     "fetch.max.bytes": 16 << 20,
     "topic.metadata.refresh.interval.ms": 30_000,
     "reconnect.backoff.max.ms": 10_000,
+    # A receiver that was killed keeps its partitions for so long; the client's own 45 s are long for rows that are awaited in seconds.
+    "session.timeout.ms": 10_000,
+    "heartbeat.interval.ms": 2_000,
 }
 
 
@@ -173,5 +176,13 @@ def trouble(error: KafkaError) -> Problem:
     return Problem(f"Kafka: {error.str()} ({error.name()})", "GAELP_KAFKA")
 
 
-_CONSUMERS: Final = frozenset({"group.id", "queued.max.messages.kbytes", "fetch.max.bytes"})
+_CONSUMERS: Final = frozenset(
+    {
+        "group.id",
+        "queued.max.messages.kbytes",
+        "fetch.max.bytes",
+        "session.timeout.ms",
+        "heartbeat.interval.ms",
+    }
+)
 """Settings of consumers, of which an administrator's client would complain."""
