@@ -148,9 +148,10 @@ def test_killed_at_any_moment_the_ledger_tells_the_truth(
 def test_threads_of_one_process_take_turns(engine: str, warehouse: Warehouse, stage: Stager) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
-    batches = [stage(EPISODES, encode(episodes(range(k * 20, k * 20 + 20)))) for k in range(8)]
+    parts = 8 if engine == "duckdb" else 4
+    batches = [stage(EPISODES, encode(episodes(range(k * 20, k * 20 + 20)))) for k in range(parts)]
     with ThreadPoolExecutor(6) as pool:
         writes = [pool.submit(write, warehouse, EPISODES, [batch], CARTPOLE) for batch in batches]
-        reads = [pool.submit(rows_of, warehouse, EPISODES) for _ in range(8)]
+        reads = [pool.submit(rows_of, warehouse, EPISODES) for _ in range(parts)]
         assert all(len(read.result()) % 20 == 0 for read in reads)
-        assert sum(w.result()[0].loaded for w in writes) == 160
+        assert sum(w.result()[0].loaded for w in writes) == 20 * parts

@@ -18,11 +18,13 @@ from typing import Final
 
 import httpx
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 STANDS_STILL_SECONDS: Final = 90
 """After this time without any progress something hangs: the daemon looks for backfills every 30 s."""
+# Of itself it gives up after 5 s, which pages need on a busy machine.
+expect.set_options(timeout=60_000)
 GAELP: Final = (sys.executable, "-m", "gaelp_assets.cli.main")
 
 
