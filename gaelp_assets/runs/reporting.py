@@ -32,6 +32,8 @@ OVERLAP: Final = dt.timedelta(hours=1)
 """How far before the newest write the next look begins: a moment is taken a little before its transaction is committed."""
 CLOCKS: Final = dt.timedelta(minutes=1)
 """By how much the warehouse's clock and this one may differ. A slice that is reported twice is no harm, one that never is would be."""
+STREAMED_EVERY: Final = dt.timedelta(minutes=1)
+"""A slice that is streamed to is reported no more often: each event is a row of Dagster's for ever."""
 ITEMS_PER_QUERY: Final = 500
 
 
@@ -151,6 +153,9 @@ def _tells(record: dg.EventLogRecord | None, write: Write) -> bool:
         return False
     materialization = record.asset_materialization
     by = (materialization.tags or {}).get(WRITER_TAG) if materialization is not None else None
+    if write.streamed and (by or "").startswith(RUN_PREFIX):
+        told = dt.datetime.fromtimestamp(record.timestamp, dt.UTC)
+        return write.run_id == by or dt.datetime.now(dt.UTC) - told < STREAMED_EVERY
     return write.run_id in {record.run_id, by} or (
         dt.datetime.fromtimestamp(record.timestamp, dt.UTC) > write.written_at + CLOCKS
     )

@@ -13,6 +13,7 @@ import pytest
 
 from gaelp_assets.catalog.slices import parse_partition_key
 from gaelp_assets.ingest.load import load_slice
+from gaelp_assets.runs import reporting
 from gaelp_assets.runs.planning import ASSET_JOB, SLOT_TAG
 from gaelp_assets.runs.reporting import WRITER_TAG, Write, report_writes
 from gaelp_assets_tests.assets.test_asset_runs import BOARD, CURVE, PLAYERS, SCORES, Lab, rows
@@ -165,3 +166,16 @@ def test_a_tick_reports_and_refreshes_what_a_killed_run_left(lab: Lab) -> None:
     assert lab.instance.get_materialized_partitions(SCORES) == {SECOND}
     assert isinstance(result, dg.SkipReason)
     assert "failed; next attempt" in str(result.skip_message)
+
+
+def test_a_stream_left_dagster_an_event_for_each_tick(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in (1, 2):
+        slice_ = parse_partition_key(SECOND)
+        lab.put(2, "CartPole-v1", rows(2, "CartPole-v1", count=3 * number), f"live-{number}")
+        load_slice(lab.platform, lab.platform.catalog["lab.scores"], slice_, run_id=f"stream-{number}")
+        found = reported(report_writes(lab.platform, lab.instance))
+        assert found == ([("lab.scores", str(slice_), "stream-1")] if number == 1 else [])
+    assert "by a receiver" in (event(lab, SCORES).description or "")
+    monkeypatch.setattr(reporting, "STREAMED_EVERY", dt.timedelta())
+    assert [run for *_, run in reported(report_writes(lab.platform, lab.instance))] == ["stream-2"]
+    assert report_writes(lab.platform, lab.instance) == []
