@@ -33,7 +33,7 @@ OVERLAP: Final = dt.timedelta(hours=1)
 CLOCKS: Final = dt.timedelta(minutes=1)
 """By how much the warehouse's clock and this one may differ. A slice that is reported twice is no harm, one that never is would be."""
 STREAMED_EVERY: Final = dt.timedelta(minutes=1)
-"""A slice that is streamed to is reported no more often: each event is a row of Dagster's for ever."""
+"""A slice that is streamed to is reported no more often: each event is a row of Dagster's that stays."""
 ITEMS_PER_QUERY: Final = 500
 
 
