@@ -130,6 +130,7 @@ bench: .venv-benchmarks/.installed
 	$(BENCH)/python -m benchmarks.environments
 	$(BENCH)/python -m benchmarks.statistics
 	$(BENCH)/python -m benchmarks.recorder
+	$(BENCH)/python -m benchmarks.streaming
 	$(BENCH)/python -m benchmarks.importers
 	$(BENCH)/python -m benchmarks.report
 

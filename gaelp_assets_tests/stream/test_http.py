@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
+from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.platform import Platform
 from gaelp_assets.serve.keys import Keys
 from gaelp_assets.stream import receiver as receiving
@@ -122,6 +123,19 @@ def test_under_pressure_it_is_said_when_to_come_again(
     assert answer.status_code == 429
     assert int(answer.headers["Retry-After"]) >= 1
     assert "wait for the warehouse" in answer.text
+
+
+def test_a_full_disk_is_told_before_anything_is_taken(
+    platform: Platform, pushes: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise TransientError(Problem("no space left on device", "export_gateway"))
+
+    monkeypatch.setattr(platform.gateway.store, "create", full)
+    answer = pushes.post(PATH, content=ndjson([checkpoint(51)]), headers=NDJSON)
+    assert answer.status_code == 503
+    assert int(answer.headers["Retry-After"]) >= 1
+    assert "no space left" in answer.text
 
 
 def test_rows_that_are_safe_but_wait_are_accepted(receiver: Receiver, keys: Keys) -> None:
