@@ -141,7 +141,7 @@ def demo(
     push: Annotated[
         str, typer.Option(metavar="URL", help="train now, and push what is recorded to the receiver there")
     ] = "",
-    minutes: Annotated[float, typer.Option(min=0.01, help="that such a training takes")] = 10.0,
+    minutes: Annotated[int, typer.Option(min=1, help="that such a training takes")] = 10,
 ) -> None:
     """Train real agents, load what they produce, refresh the views, and print what is now where."""
     if push:

@@ -23,9 +23,8 @@ from gaelp_assets.serve.door import Door
 from gaelp_assets.serve.forms import as_json
 from gaelp_assets.serve.keys import Keys
 from gaelp_assets.serve.limits import BusyError, Gate, Limits
-from gaelp_assets.stream import receiver as receiving
 from gaelp_assets.stream.batch import Batch, KeyTakenError
-from gaelp_assets.stream.receiver import Receiver, Waiting
+from gaelp_assets.stream.receiver import CrowdedError, Receiver, Waiting
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
 _BODIES: Final[Mapping[str, str]] = {
@@ -90,7 +89,7 @@ def make_app(receiver: Callable[[], Receiver], keys: Keys, limits: PushLimits, *
         batch = Batch(relation, _stem(relation, key, body), body, ending)
         try:
             waiting = await run_in_threadpool(into.accept, batch)
-        except receiving.BusyError as busy:
+        except CrowdedError as busy:
             raise BusyError(busy.problems[0], busy.seconds, HTTPStatus.TOO_MANY_REQUESTS) from None
         except KeyTakenError as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, *error.problems) from None

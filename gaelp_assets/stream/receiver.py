@@ -43,7 +43,7 @@ PATIENCE: Final = 60.0
 """So long it is waited for another process that has taken a file; then it is left to that one."""
 
 
-class BusyError(TransientError):
+class CrowdedError(TransientError):
     """Too much waits for the warehouse; after `seconds` there may be room."""
 
     seconds: Final = 2.0
@@ -146,7 +146,7 @@ class Receiver:
         """Writes a batch into the gateway: once this returns, its rows outlive whatever happens to this process.
 
         Raises:
-            BusyError: too much waits.
+            CrowdedError: too much waits.
             TransientError: the gateway is out of reach, its disk is full, or the receiver ends.
             KeyTakenError: the name stands for other rows, which wait still.
         """
@@ -155,7 +155,7 @@ class Receiver:
             if self._closing:
                 raise TransientError(Problem("the receiver ends", remedy="Send them again in some seconds."))
             if self._bytes + size > WAITING_BYTES or len(self._queue) >= WAITING_BATCHES:
-                raise BusyError
+                raise CrowdedError
             self._bytes += size  # until it is known as a file
         try:
             waiting = self._written(batch)

@@ -19,7 +19,7 @@ from gaelp_assets.platform import Platform
 from gaelp_assets.runs.plans import pending_work
 from gaelp_assets.stream import receiver as receiving
 from gaelp_assets.stream.batch import Batch, Fates, KeyTakenError
-from gaelp_assets.stream.receiver import BusyError, Receiver
+from gaelp_assets.stream.receiver import CrowdedError, Receiver
 from gaelp_assets_tests.platforms import TABLE, checkpoint, ndjson, platform_in, rows
 
 WAIT = 60
@@ -103,7 +103,7 @@ def test_too_much_that_waits_is_refused_and_not_half_taken(
     platform: Platform, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiving, "WAITING_BYTES", 10)
-    with pytest.raises(BusyError):
+    with pytest.raises(CrowdedError):
         receiver.accept(batch(platform, "a", checkpoint(1)))
     assert receiver.waits() == (0, 0)
     assert not platform.gateway.unsorted().files

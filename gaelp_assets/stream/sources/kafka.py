@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import TransientError
 from gaelp_assets.stream.positions import newest
-from gaelp_assets.stream.receiver import BusyError, Receiver
+from gaelp_assets.stream.receiver import CrowdedError, Receiver
 from gaelp_assets.stream.sources.gathering import Gathering, partition_prefix, place_of
 from gaelp_assets.stream.sources.kafka_client import SECONDS, Topics, client_settings, make_consumer, trouble
 from gaelp_assets.stream.sources.source import GATHERED_BYTES, Lag, Wait
@@ -153,7 +153,7 @@ class KafkaSource:
             try:
                 self._receiver.accept(sealed[0].batch)
             except TransientError as error:
-                if not isinstance(error, BusyError):
+                if not isinstance(error, CrowdedError):
                     self._tell("gateway", str(error))
                 partition.wait.lengthen()
             else:

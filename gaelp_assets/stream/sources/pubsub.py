@@ -23,7 +23,7 @@ from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import LIVE
 from gaelp_assets.settings import BigQueryAddress, Settings
 from gaelp_assets.stream.batch import Batch
-from gaelp_assets.stream.receiver import BusyError, Receiver
+from gaelp_assets.stream.receiver import CrowdedError, Receiver
 from gaelp_assets.stream.sources.messages import lines_of
 from gaelp_assets.stream.sources.source import BATCH_BYTES, GATHERED_BYTES, Lag, Wait
 
@@ -225,7 +225,7 @@ class PubSubSource:
             try:
                 self._receiver.accept(first.batch)
             except TransientError as error:
-                if not isinstance(error, BusyError):
+                if not isinstance(error, CrowdedError):
                     self._tell(each, str(error))
                 each.wait.lengthen()
             else:

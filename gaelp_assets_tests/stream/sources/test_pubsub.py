@@ -11,7 +11,7 @@ import pytest
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.platform import Platform
 from gaelp_assets.stream.batch import Batch
-from gaelp_assets.stream.receiver import BusyError, Receiver, Waiting
+from gaelp_assets.stream.receiver import CrowdedError, Receiver, Waiting
 from gaelp_assets.stream.sources import source as sources
 from gaelp_assets.stream.sources.pubsub import PubSubSource
 from gaelp_assets_tests.stream.sources.platforms import (
@@ -58,7 +58,7 @@ def test_acknowledged_when_durable_and_duplicates_when_the_acknowledgement_is_lo
 
     def unsteady(batch: Batch) -> Waiting:
         if failing[0]:
-            raise BusyError
+            raise CrowdedError
         return accept(batch)
 
     receiver.accept = unsteady  # type: ignore[method-assign]
