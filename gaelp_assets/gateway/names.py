@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Final
 
 from gaelp_assets.errors import GaelpError, Problem
@@ -17,14 +18,24 @@ LIVE: Final = "live-"
 LIVE_TIME: Final = dt.timedelta(seconds=60)
 """So long is a live file left to the receiver that wrote it: a run of Dagster for each would be many, and late."""
 
+_LATER: Final = re.compile(
+    r"\.(?:rev|withdraw|replay)-[0-9]+(?:~[0-9a-f]+)?\.(?:ndjson(?:\.gz|\.zst)?|json)\Z"
+)
+
 
 def is_live(name: str) -> bool:
     """Whether a receiver of streamed rows has written the file, by its name or path.
 
     >>> is_live("raw/training/metrics/live-push-1f.ndjson"), is_live("raw/training/metrics/part-0.ndjson")
     (True, False)
+
+    What corrects such a file, or replays lines of it, came by another way:
+
+    >>> is_live("raw/training/metrics/live-push-1f.rev-2.ndjson")
+    False
     """
-    return name.rpartition("/")[2].startswith(LIVE)
+    last = name.rpartition("/")[2]
+    return last.startswith(LIVE) and not _LATER.search(last)
 
 
 def is_left(name: str, modified: dt.datetime, live_until: dt.datetime | None) -> bool:

@@ -12,6 +12,7 @@ import datetime as dt
 import time
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
@@ -306,10 +307,11 @@ class SliceLoad:
         by_batch = {fate.batch_id: fate for fate in counts}
         for staged_file in staged:
             problems = self._archive(staged_file)
-            fate = by_batch.pop(staged_file.batch.batch_id, None)
+            fate = by_batch.get(staged_file.batch.batch_id)
             if fate is not None:
                 self.reports.append(FileReport(staged_file.file.path, staged_file.batch.size, fate, problems))
                 self.reasons.append(staged_file.reasons)
+                by_batch[fate.batch_id] = replace(fate, already_in_ledger=True)
                 # Only where each row of the file became one of the slice.
                 if (
                     fate.loaded

@@ -35,10 +35,10 @@ class RefusedError(GaelpError):
         self.headers: Final = dict(headers or {})
 
 
-def answer_problems(app: FastAPI, log: logging.Logger) -> None:
-    """Has the application answer errors as problems, and note each request in the log."""
+def answer_problems(app: FastAPI, log: logging.Logger, *, start: str = "/") -> None:
+    """Has the application answer errors as problems, and note each request in the log; `start` is where it says what can be asked."""
     app.exception_handler(GaelpError)(_refused)
-    app.exception_handler(HTTPException)(_no_such)
+    app.exception_handler(HTTPException)(partial(_no_such, start))
     app.middleware("http")(partial(_logged, log))
 
 
@@ -60,10 +60,10 @@ async def _refused(_: Request, error: Exception) -> Response:
     return _problem(status, error.problems, headers)
 
 
-async def _no_such(_: Request, error: Exception) -> Response:
+async def _no_such(start: str, _: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = "there is nothing here" if error.status_code == HTTPStatus.NOT_FOUND else str(error.detail).lower()
-    problem = Problem(what, remedy="See / for what can be asked.")
+    problem = Problem(what, remedy=f"See {start} for what can be asked.")
     return _problem(HTTPStatus(error.status_code), (problem,), dict(error.headers or {}))
 
 

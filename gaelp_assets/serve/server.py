@@ -70,7 +70,7 @@ def run(
         raise GaelpError(
             Problem(
                 "there is no key, and other machines could ask",
-                f"--host {host}",
+                f"listening at {host}",
                 "127.0.0.1, or a key",
                 f"Make one: {ADD[keys.kind]}",
             )
@@ -137,6 +137,6 @@ def _cannot_listen(host: str, port: int, error: OSError) -> GaelpError:
             f"cannot listen: {error.strerror}",
             f"{host}, port {port}",
             "an address of this machine, and a port that nobody has",
-            "Name others with --host and --port.",
+            "Name another: --help says how.",
         )
     )

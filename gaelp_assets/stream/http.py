@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from fastapi import FastAPI, Request, Response
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, unknown
@@ -102,7 +103,7 @@ def make_app(receiver: Callable[[], Receiver], keys: Keys, limits: PushLimits, *
         summary="Rows of a table",
         openapi_extra={"requestBody": {"content": {kind: {} for kind in _BODIES}, "required": True}},
     )(rows)
-    answer_problems(app, _log)
+    answer_problems(app, _log, start=app.openapi_url or "/")
     return app
 
 
@@ -186,11 +187,15 @@ async def _body(request: Request, most: int) -> bytes:
     if told.isdecimal() and int(told) > most:
         raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
     parts, size = [], 0
-    async for part in request.stream():
-        size += len(part)
-        if size > most:
-            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
-        parts.append(part)
+    try:
+        async for part in request.stream():
+            size += len(part)
+            if size > most:
+                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+            parts.append(part)
+    except ClientDisconnect:  # a producer that was killed, and no defect
+        ended = Problem("the connection ended before the body did", remedy="Send it again.")
+        raise RefusedError(HTTPStatus.BAD_REQUEST, ended) from None
     body = b"".join(parts)
     if not body.strip():
         raise RefusedError(HTTPStatus.BAD_REQUEST, Problem("no rows", expected="at least one line"))

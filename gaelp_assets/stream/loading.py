@@ -24,6 +24,8 @@ from gaelp_assets.stream.fates import Sorts, as_duplicates, fates, stem_of
 from gaelp_assets.warehouse.ledger import LineCounts
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
+DEFECTS: Final = (Exception, pl.exceptions.PanicException)
+"""What nobody foresaw. A panic of Polars is no `Exception`, and would end a thread without a word."""
 
 
 @dataclass
@@ -45,17 +47,21 @@ class LiveLoader:
 
     Args:
         platform: the gateway and the warehouse.
-        open_slices: by table, slices with live files in the load queue that an earlier loader has left.
     """
 
-    def __init__(self, platform: Platform, open_slices: dict[str, set[Slice]]) -> None:
+    def __init__(self, platform: Platform) -> None:
         self._platform = platform
         self._day = platform.last_date
         self._validators = Validators.for_run(platform)
-        self._open = open_slices
+        self._open: dict[str, set[Slice]] = {}
         """What was handed on to the load queue, and is not known to be loaded."""
         self.writes = 0
         """How many writes of the warehouse it has asked for."""
+
+    def open(self, slices: Mapping[str, set[Slice]]) -> None:
+        """Has slices loaded too, by table: those with live files in the load queue that others have left."""
+        for relation_id, found in slices.items():
+            self._open.setdefault(relation_id, set()).update(found)
 
     @property
     def open_relations(self) -> list[Relation]:
@@ -69,11 +75,15 @@ class LiveLoader:
             TransientError: gateway or warehouse are out of reach, locked or full; nothing is lost, try again later.
             GaelpError: the warehouse refuses the table.
         """
+        found: dict[int, Outcome] = {}
         try:
-            return self._outcomes(relation, arrived)
+            for part in _apart(arrived):
+                outcomes = self._outcomes(relation, [arrived[place] for place in part])
+                found |= zip(part, outcomes, strict=True)
+            return [found[place] for place in range(len(arrived))]
         except TransientError:
             raise
-        except Exception:
+        except DEFECTS:
             self._open.pop(relation.id, None)  # Dagster's sensors say what is wrong with them
             raise
 
@@ -87,8 +97,8 @@ class LiveLoader:
         new: list[tuple[Arrived, Outcome]] = []
         for one, outcome in zip(arrived, outcomes, strict=True):
             if before.is_other(one):
-                self._drop(one)
                 outcome.error, outcome.settled = KeyTakenError(relation), True
+                self._set_aside(one, outcome.error)
             elif (told := before.told(one)) is not None:
                 self._archive(one)
                 outcome.fates, outcome.settled = told, True
@@ -164,10 +174,11 @@ class LiveLoader:
     def _sorts(self, relation: Relation, arrived: Sequence[Arrived]) -> Sorts:
         return Sorts(self._platform.warehouse, relation, arrived, dt.datetime.now(dt.UTC))
 
-    def _drop(self, one: Arrived) -> None:
-        """Removes a file that was not taken: its producer is told."""
+    def _set_aside(self, one: Arrived, error: GaelpError) -> None:
+        """Puts a file that is not taken into `failed/`: its producer may have been answered before, and be gone."""
         try:
-            self._platform.gateway.store.delete(one.file.stored)
+            self._platform.gateway.fail(one.file, error.problems)
+            _log.warning("%s is set aside: %s", one.file.path, error)
         except ObjectChanged:
             _log.warning("%s was moved by another process before it was refused", one.file.path)
 
@@ -176,6 +187,23 @@ class LiveLoader:
             self._platform.gateway.archive_raw(one.file, one.digest)
         except ObjectChanged:
             return  # another process has done that
+
+
+def _apart(arrived: Sequence[Arrived]) -> list[list[int]]:
+    """The places of batches, in parts that are loaded one after the other: in each, a name and the same bytes stand once.
+
+    What becomes of the first of them tells what becomes of the others: whether a name is taken, which rows are there already.
+    """
+    parts: list[list[int]] = [[]]
+    known: list[set[str]] = [set()]
+    for place, one in enumerate(arrived):
+        number = 1 + max((n for n, each in enumerate(known) if each & {one.stem, one.digest}), default=-1)
+        if number == len(parts):
+            parts.append([])
+            known.append(set())
+        parts[number].append(place)
+        known[number] |= {one.stem, one.digest}
+    return parts
 
 
 def _fates(result: SortedFile, loads: Sequence[Mapping[str, Any]]) -> Fates | None:

@@ -28,7 +28,7 @@ from gaelp_assets.gateway.names import is_live
 from gaelp_assets.gateway.paths import folder, parse_name, split_name
 from gaelp_assets.platform import Platform
 from gaelp_assets.stream.batch import Arrived, Batch, Fates, KeyTakenError
-from gaelp_assets.stream.loading import LiveLoader, Outcome
+from gaelp_assets.stream.loading import DEFECTS, LiveLoader, Outcome
 from gaelp_assets.stream.pace import Pace
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
@@ -111,8 +111,12 @@ class Receiver:
         self._known: dict[str, Waiting] = {}
         """What waits, by the name of its file in `raw/`."""
         self._bytes = 0
+        self._writing = 0
+        """How many batches are being written into the gateway: the end waits for them."""
+        self._left: dict[str, set[Slice]] = {}
+        """By table, slices with live files in the load queue that others have left."""
         self._closing = False
-        self._loader = LiveLoader(platform, {})
+        self._loader = LiveLoader(platform)
         self._told = ""
         self._pace = Pace(platform.warehouse.quota_left)
         self.loaded_at: dt.datetime | None = None
@@ -120,7 +124,12 @@ class Receiver:
         self._thread = threading.Thread(target=self._run, name="gaelp-receiver", daemon=True)
 
     def start(self) -> None:
-        """Begins to load, with what an earlier receiver has left in the gateway.
+        """Begins to load, with what an earlier receiver has left in the gateway. Raises as `take_up` does."""
+        self.take_up()
+        self._thread.start()
+
+    def take_up(self) -> None:
+        """Takes up what other receivers have left in the gateway. What one is still about to load is loaded once all the same.
 
         Raises:
             TransientError: the gateway is out of reach.
@@ -139,8 +148,10 @@ class Receiver:
             _log.info(
                 "takes up what an earlier receiver has left: %d files, %d slices", len(left), len(slices)
             )
-        self._loader = LiveLoader(self.platform, slices)
-        self._thread.start()
+        with self._changed:
+            for relation_id, found in slices.items():
+                self._left.setdefault(relation_id, set()).update(found)
+            self._changed.notify_all()
 
     def accept(self, batch: Batch) -> Waiting:
         """Writes a batch into the gateway: once this returns, its rows outlive whatever happens to this process.
@@ -154,15 +165,19 @@ class Receiver:
         with self._changed:
             if self._closing:
                 raise TransientError(Problem("the receiver ends", remedy="Send them again in some seconds."))
-            if self._bytes + size > WAITING_BYTES or len(self._queue) >= WAITING_BATCHES:
+            # What is more than all that may wait is taken where nothing waits: else it would be sent again for ever.
+            full = self._bytes and self._bytes + size > WAITING_BYTES
+            if full or len(self._queue) >= WAITING_BATCHES:
                 raise CrowdedError
             self._bytes += size  # until it is known as a file
+            self._writing += 1
         try:
-            waiting = self._written(batch)
+            return self._enqueue(self._written(batch))
         finally:
             with self._changed:
                 self._bytes -= size
-        return self._enqueue(waiting)
+                self._writing -= 1
+                self._changed.notify_all()
 
     def close(self, seconds: float) -> bool:
         """Takes nothing more, and loads what waits; whether all of it is loaded after so many seconds."""
@@ -170,6 +185,11 @@ class Receiver:
             self._closing = True
             self._changed.notify_all()
         self._thread.join(seconds)
+        return self.ended
+
+    @property
+    def ended(self) -> bool:
+        """Whether it loads nothing any more."""
         return not self._thread.is_alive()
 
     def waits(self) -> tuple[int, int]:
@@ -220,21 +240,20 @@ class Receiver:
 
     def _run(self) -> None:
         wait = FIRST_WAIT
-        while True:
-            with self._changed:
-                while not self._queue and not self._closing and not self._loader.open_relations:
-                    self._changed.wait()
-                if self._closing and not self._queue and not self._loader.open_relations:
-                    return
-                group = [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
+        while (group := self._next()) is not None:
             before = self._loader.writes
-            again, trouble = self._round(group)
+            try:
+                again, trouble = self._round(group)
+            except DEFECTS as error:  # without this thread nothing would be loaded any more, and nobody told
+                _log.error("a round has a defect, and is tried again: %s", origin(error))
+                again, trouble = [each for each in group if not each.ended.done()], error
             self._tell(trouble)
-            if self._closing and (again or trouble is not None):
-                return  # what is left is durable
-            wait = min(2 * wait, LONGEST_WAIT) if trouble is not None else FIRST_WAIT
             with self._changed:
                 self._queue.extendleft(reversed(again))
+            if self._closing and (again or trouble is not None):
+                self._leave()
+                return
+            wait = min(2 * wait, LONGEST_WAIT) if trouble is not None else FIRST_WAIT
             self._rest(
                 max(
                     self._left_alone(self._loader.writes - before),
@@ -242,11 +261,31 @@ class Receiver:
                 )
             )
 
+    def _next(self) -> list[Waiting] | None:
+        """What is loaded next, as soon as there is something; None at the end."""
+        with self._changed:
+            while True:
+                self._loader.open(self._left)
+                self._left = {}
+                if self._queue or self._loader.open_relations:
+                    return [self._queue.popleft() for _ in range(min(AT_ONCE, len(self._queue)))]
+                if self._closing and not self._writing:
+                    return None
+                self._changed.wait()
+
+    def _leave(self) -> None:
+        """Tells those who wait that nothing more comes of it here. What is left is durable."""
+        with self._changed:
+            left = list(self._queue)
+            self._queue.clear()
+        for each in left:
+            self._end(each, Outcome(error=each.trouble), left=True)
+
     def _left_alone(self, writes: int) -> float:
         """For how many seconds the warehouse is left alone after so many writes."""
         try:
             return self._pace.rest(writes, dt.datetime.now(dt.UTC))
-        except GaelpError as error:  # it cannot say what is left
+        except DEFECTS as error:  # it cannot say what is left
             self._tell(error)
             return FIRST_WAIT
 
@@ -257,7 +296,7 @@ class Receiver:
             while not self._closing and (left := until - time.monotonic()) > 0:
                 self._changed.wait(left)
 
-    def _round(self, group: Sequence[Waiting]) -> tuple[list[Waiting], Exception | None]:
+    def _round(self, group: Sequence[Waiting]) -> tuple[list[Waiting], BaseException | None]:
         """Loads a group; those that are to be tried again, and why loading is in trouble, if it is."""
         of: dict[str, tuple[Relation, list[Waiting]]] = {}
         for relation in self._loader.open_relations:
@@ -266,10 +305,10 @@ class Receiver:
             relation = waiting.arrived.relation
             of.setdefault(relation.id, (relation, []))[1].append(waiting)
         again: list[Waiting] = []
-        trouble: Exception | None = None
+        trouble: BaseException | None = None
         for relation, members in of.values():
             for part, outcomes in self._loaded(relation, members):
-                if not isinstance(outcomes, Exception):
+                if not isinstance(outcomes, BaseException):
                     self.loaded_at = dt.datetime.now(dt.UTC)
                 else:
                     trouble = outcomes
@@ -282,13 +321,13 @@ class Receiver:
 
     def _loaded(
         self, relation: Relation, members: Sequence[Waiting]
-    ) -> Iterator[tuple[Sequence[Waiting], list[Outcome] | Exception]]:
+    ) -> Iterator[tuple[Sequence[Waiting], list[Outcome] | BaseException]]:
         """What came of batches of one table: of all together or, where a defect keeps that from being known, of each."""
         try:
             yield members, self._loader.load(relation, [member.arrived for member in members])
         except GaelpError as error:
             yield members, error
-        except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, other rows must go on
+        except DEFECTS as error:  # whatever it is, other rows must go on
             if len(members) > 1:
                 for member in members:
                     yield from self._loaded(relation, [member])
@@ -296,7 +335,7 @@ class Receiver:
             _log.error("%s cannot be loaded: %s", relation.id, origin(error))
             yield members, error
 
-    def _settled(self, waiting: Waiting, outcome: Outcome, trouble: Exception | None) -> bool:
+    def _settled(self, waiting: Waiting, outcome: Outcome, trouble: BaseException | None) -> bool:
         """Notes what came of a batch; whether it is done with here."""
         waits = isinstance(trouble, TransientError) or time.monotonic() - waiting.since < PATIENCE
         permanent = outcome.error is not None and outcome.error.permanent
@@ -315,7 +354,7 @@ class Receiver:
                 self._bytes -= waiting.arrived.size
         waiting.tell(outcome, left=left)
 
-    def _tell(self, error: Exception | None) -> None:
+    def _tell(self, error: BaseException | None) -> None:
         """Says what is wrong once, not in each round."""
         text = "" if error is None else str(error) if isinstance(error, GaelpError) else type(error).__name__
         if text and text != self._told:

@@ -16,10 +16,11 @@ from dataclasses import asdict
 from typing import Final
 
 from gaelp_assets.catalog.folders import FOLDER, catalog_folders
-from gaelp_assets.errors import GaelpError
+from gaelp_assets.errors import GaelpError, TransientError, origin
 from gaelp_assets.operations.receivers import ReceiverState, StateFile, StreamLag
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import Settings
+from gaelp_assets.stream.loading import DEFECTS
 from gaelp_assets.stream.receiver import Receiver
 from gaelp_assets.stream.sources.running import Sources
 
@@ -49,6 +50,9 @@ class ReceiverService:
         self._file: Final = StateFile(platform.settings.home)
         self.address = ""
         """Where rows are pushed to, for `gaelp status`."""
+        self._ending: list[Receiver] = []
+        """Receivers whose place another has taken, and that may still load."""
+        self._told = ""
         self._ends: Final = threading.Event()
         self._watch: Final = threading.Thread(target=self._look, name="gaelp-catalogue", daemon=True)
 
@@ -78,11 +82,31 @@ class ReceiverService:
 
     def _look(self) -> None:
         while not self._ends.wait(LOOK_SECONDS):
-            state = catalog_state(self._settings)
-            if state != self._state:
-                self._state = state
-                self._change()
-            self._tell()
+            text = ""
+            try:
+                self._turn()
+            except GaelpError as error:
+                text = str(error)
+            except DEFECTS as error:  # without this thread, the catalogue would stay as it is, and nobody told
+                text = origin(error)
+            if text and text != self._told:
+                _log.error("the catalogue and what receivers have left are looked at again: %s", text)
+            self._told = text
+
+    def _turn(self) -> None:
+        state = catalog_state(self._settings)
+        if state != self._state:
+            self._change()
+            self._state = state
+        self._take_over()
+        self._tell()
+
+    def _take_over(self) -> None:
+        """Takes up what receivers have left that had to end before all was loaded."""
+        going = [each for each in self._ending if not each.ended]
+        if len(going) < len(self._ending):
+            self._receiver.take_up()
+            self._ending = going
 
     def _tell(self) -> None:
         batches, size = self._receiver.waits()
@@ -101,19 +125,28 @@ class ReceiverService:
         )
 
     def _change(self) -> None:
+        """Puts another receiver in the place of the one that runs, unless the catalogue cannot be used.
+
+        Raises:
+            TransientError: the gateway is out of reach: it is tried again.
+        """
         try:
             successor = Receiver(self._reopen(self._settings))
             sources = Sources(successor)
             successor.start()
-        except GaelpError as error:
+        except TransientError:
+            raise
+        except DEFECTS as error:
             _log.warning(
-                "the catalogue has changed, and cannot be used; the last one stays in force: %s", error
+                "the catalogue has changed, and cannot be used; the last one stays in force: %s",
+                error if isinstance(error, GaelpError) else origin(error),
             )
             return
         # What the sources have gathered is handed in to the receiver that they know.
         self._sources.close(DRAIN_SECONDS)
         before, self._receiver, self._sources = self._receiver, successor, sources
         sources.start()
+        self._ending.append(before)
         before.close(DRAIN_SECONDS)
         _log.warning("the catalogue has changed, and rows are proved by it from now on")
 

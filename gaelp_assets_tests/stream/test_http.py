@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +76,7 @@ def test_rows_are_answered_with_what_became_of_them(platform: Platform, pushes: 
     [
         ("/v1/rows/training/checkpoint", NDJSON, b"{}", 404, "did you mean 'training.checkpoints'"),
         ("/v1/rows/analytics/ab_tests", NDJSON, b"{}", 404, "table that takes rows"),
-        ("/v1/rows/nothing", NDJSON, b"{}", 404, "nothing here"),
+        ("/v1/rows/nothing", NDJSON, b"{}", 404, "See /openapi.json"),
         (PATH, {"Content-Type": "text/plain"}, b"{}", 415, "application/x-ndjson"),
         (PATH, {**NDJSON, "Content-Encoding": "br"}, b"{}", 415, "gzip or zstd"),
         (PATH, {"Content-Type": "application/json", "Content-Encoding": "gzip"}, b"{}", 415, "gzip or zstd"),
@@ -147,3 +149,22 @@ def test_rows_that_are_safe_but_wait_are_accepted(receiver: Receiver, keys: Keys
         client(receiver, keys).post(PATH, content=ndjson([checkpoint(41)]), headers=NDJSON).json()["loaded"]
         == 1
     )
+
+
+def test_a_producer_that_was_killed_was_taken_for_a_defect(
+    receiver: Receiver, keys: Keys, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(event: MutableMapping[str, Any]) -> None:
+        told.append(event)
+
+    headers = [(b"host", b"127.0.0.1:8600"), (b"content-type", b"application/x-ndjson")]
+    scope = {"type": "http", "method": "POST", "path": PATH, "headers": headers, "query_string": b""}
+    app = make_app(lambda: receiver, keys, PushLimits(), local=True)
+    asyncio.run(app({**scope, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8600)}, receive, send))
+    assert told[0]["status"] == 400
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR]

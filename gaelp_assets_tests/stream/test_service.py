@@ -11,12 +11,14 @@ from typing import Any
 
 import pytest
 
-from gaelp_assets.platform import open_platform
-from gaelp_assets.settings import load_settings
+from gaelp_assets.errors import Problem, TransientError
+from gaelp_assets.platform import Platform, open_platform
+from gaelp_assets.settings import Settings, load_settings
 from gaelp_assets.stream import service as serving
 from gaelp_assets.stream.batch import Batch, Fates
+from gaelp_assets.stream.receiver import Receiver
 from gaelp_assets.stream.service import ReceiverService
-from gaelp_assets_tests.platforms import ndjson
+from gaelp_assets_tests.platforms import checkpoint, ndjson, platform_in, rows
 
 TABLE: dict[str, Any] = {
     "description": "Readings of a rig.",
@@ -58,6 +60,55 @@ def test_rows_were_proved_by_a_catalogue_that_was_gone(
         file.write_text(json.dumps(grown))
         _until(lambda: service.receiver() is not first)
         assert _push(service, "b", row) == Fates(1, 1, 0, 0)
+    finally:
+        assert service.close(60)
+
+
+def test_the_catalogue_was_looked_at_no_more_and_what_a_receiver_left_stayed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a defect, after a gateway that was out of reach for a moment, and where the receiver before had to end with rows left."""
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0.02)
+    states, reopened = [frozenset({("a", n, n)}) for n in range(3)], list[Exception]()
+    monkeypatch.setattr(serving, "catalog_state", lambda _: states[0])
+
+    def reopen(settings: Settings) -> Platform:
+        if reopened:
+            raise reopened.pop()
+        return open_platform(settings)
+
+    service = ReceiverService(platform_in(tmp_path), reopen)
+    service.start()
+    try:
+        first, close = service.receiver(), Receiver.close
+
+        def leaving(receiver: Receiver, seconds: float) -> bool:
+            if receiver is first:
+                file = receiver.platform.gateway.store.create(
+                    "raw/training/checkpoints/live-left.ndjson", [ndjson([checkpoint(1)])]
+                )
+                assert file is not None
+            return close(receiver, seconds)
+
+        monkeypatch.setattr(Receiver, "close", leaving)
+        reopened.append(RuntimeError("row 1"))
+        del states[0]
+        _until(lambda: "RuntimeError" in caplog.text)
+        assert service.receiver() is first
+        reopened.append(TransientError(Problem("no answer", "gateway")))
+        del states[0]
+        _until(lambda: service.receiver() is not first)
+        _until(
+            lambda: (
+                rows(
+                    service.receiver().platform,
+                    "SELECT COUNT(*) AS n FROM ops.import_logs WHERE mode <> 'sort'",
+                )
+                == [{"n": 1}]
+            )
+        )
+        assert "no answer" in caplog.text
+        assert "row 1" not in caplog.text
     finally:
         assert service.close(60)
 

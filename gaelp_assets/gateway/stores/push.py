@@ -6,6 +6,8 @@ For a training loop on a machine that reaches neither the folders nor the bucket
 from __future__ import annotations
 
 import datetime as dt
+import http.client
+import json
 import logging
 import threading
 import time
@@ -14,7 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import RECORDINGS
@@ -32,6 +34,21 @@ _KEY_LENGTH: Final = 255
 _FAILED: Final = "failed"
 _NEVER: Final = frozenset({400, 413, 415, 422})
 """What a receiver answers that will never take these rows."""
+_OF_THE_FILE: Final = frozenset({404, 500})
+"""What it answers of one file, or of one table, alone: others can be delivered."""
+_ANSWER_BYTES: Final = 1 << 20
+
+
+class _NotYetTaken(TransientError):
+    """A file is not taken as yet, which says nothing of the others."""
+
+
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows nowhere: a receiver sends nobody elsewhere, and whoever does gets neither the rows nor the key."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """None: the answer is told as it is."""
+        return
 
 
 class PushStore:
@@ -54,6 +71,7 @@ class PushStore:
         self._own: Final[set[str]] = set()
         """What this store has handed in, and is not delivered."""
         self._told = ""
+        self._opener: Final = urllib.request.build_opener(_NoRedirects())
         self._thread: Final = threading.Thread(target=self._run, name="gaelp-spool", daemon=True)
 
     def start(self) -> None:
@@ -139,8 +157,7 @@ class PushStore:
                     self._changed.wait()
                 self._news, self._idle = False, False
             try:
-                for stored in self._waiting():
-                    self._deliver(stored)
+                self._deliver_all()
             except Exception as error:  # noqa: BLE001, RUF100 - whatever it is, training goes on, and the files stay
                 self._tell(error)
                 with self._changed:
@@ -159,22 +176,37 @@ class PushStore:
             self._told = text
             _LOG.warning("rows wait in %s, and training goes on: %s", self._spool.url, text)
 
+    def _deliver_all(self) -> None:
+        """Delivers what waits, in order; what is not taken as yet keeps back no other file."""
+        trouble: _NotYetTaken | None = None
+        for stored in self._waiting():
+            try:
+                self._deliver(stored)
+            except _NotYetTaken as error:
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
+
     def _deliver(self, stored: StoredObject) -> None:
         """Posts a file, and removes it; one that the receiver will never take goes to the spool's `failed/`."""
         try:
             with self._spool.open(stored) as file:
                 content = file.read()
             problem = self._post(stored.name, content)
-            with self._changed:
-                self._own.discard(stored.name)
+            self._done_with(stored)
             if problem is None:
                 self._spool.delete(stored)
                 return
             rest = stored.name.partition("/")[2]
             kept = self._spool.move(stored, f"{_FAILED}/{rest}")
         except ObjectChanged:
-            return  # another process of this machine has delivered it
+            self._done_with(stored)  # another process of this machine has delivered it
+            return
         _LOG.warning("rows were not taken, and lie in %s of %s: %s", kept.name, self._spool.url, problem)
+
+    def _done_with(self, stored: StoredObject) -> None:
+        with self._changed:
+            self._own.discard(stored.name)
 
     def _post(self, name: str, content: bytes) -> Problem | None:
         """Posts a file; why it will never be taken, if so.
@@ -193,17 +225,23 @@ class PushStore:
             headers["Authorization"] = f"Bearer {self._key}"
         request = urllib.request.Request(where, data=content, headers=headers, method="POST")  # noqa: S310 - http, by `places`
         try:
-            with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as answer:  # noqa: S310
-                answer.read()
+            with self._opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+                told = answer.read(_ANSWER_BYTES)
         except urllib.error.HTTPError as error:
             with error:
                 problem = _refused(where, error.code)
             if error.code in _NEVER:
                 return problem
+            if error.code in _OF_THE_FILE:
+                raise _NotYetTaken(problem) from None
             raise TransientError(problem) from None
-        except OSError as error:  # among them the errors of connections, and URLError
+        except (OSError, http.client.HTTPException) as error:  # among them the errors of connections
             words = f"the receiver is out of reach: {getattr(error, 'reason', error)}"
             raise TransientError(Problem(words, where, "gaelp stream, running there")) from None
+        if not _is_receipt(told, f"{dataset}.{table}"):
+            # Whatever it is, such as the page of a proxy: rows that it has not taken must not be removed.
+            what = "what answers there is no receiver"
+            raise TransientError(Problem(what, where, "gaelp stream, and nothing in between that answers"))
         return None
 
     def _identified(self) -> str:
@@ -218,8 +256,24 @@ class PushStore:
         return self._identity
 
 
+def _is_receipt(told: bytes, table: str) -> bool:
+    """Whether a receiver says that it has taken rows of the table."""
+    try:
+        answer = json.loads(told)
+    except ValueError:
+        return False
+    return (
+        isinstance(answer, dict)
+        and answer.get("table") == table
+        and answer.get("state") in {"loaded", "waiting"}
+    )
+
+
 def _refused(where: str, status: int) -> Problem:
     known = {found.value: f" {found.phrase}" for found in HTTPStatus}
+    if status in range(300, 400):
+        what = f"what answers there sends elsewhere ({status}), which no receiver does"
+        return Problem(what, where, "gaelp stream, by its own address")
     remedy = {
         401: "Make a key there with `gaelp stream keys add NAME`, and set GAELP_STREAM_KEY to it here.",
         404: "The receiver's catalogue has no such table.",

@@ -120,6 +120,11 @@ class _Subscription:
         stem = f"{LIVE}pubsub-{_in_names(self.name)}-{ids}-{digest}"
         self.sealed.append(_Sealed(Batch(self.relation, stem, content), messages))
 
+    def done_with_first(self) -> None:
+        """The batch that was sealed first is handed in."""
+        with self._lock:
+            self.handed += len(self.sealed.popleft().messages)
+
     @property
     def oldest(self) -> float | None:
         """When the oldest message that is held was published, in seconds since 1970."""
@@ -229,8 +234,7 @@ class PubSubSource:
                     self._tell(each, str(error))
                 each.wait.lengthen()
             else:
-                each.sealed.popleft()
-                each.handed += len(first.messages)
+                each.done_with_first()
                 each.wait.end()
                 each.pull_wait.end()
                 self._tell(each, "")
