@@ -87,7 +87,9 @@ class ReceiverService:
                 self._turn()
             except GaelpError as error:
                 text = str(error)
-            except DEFECTS as error:  # without this thread, the catalogue would stay as it is, and nobody told
+            except (
+                DEFECTS
+            ) as error:  # without this thread, the catalogue would stay as it is, and nobody told
                 text = origin(error)
             if text and text != self._told:
                 _log.error("the catalogue and what receivers have left are looked at again: %s", text)

@@ -60,9 +60,9 @@ def _losing(app: Any, chance: random.Random) -> Callable[..., Awaitable[None]]:
         drawn = chance.random()
 
         async def say(event: _Event) -> None:
-            if drawn < 0.05:  # noqa: PLR2004, RUF100
+            if drawn < 0.05:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if drawn < 0.2:  # noqa: PLR2004, RUF100
+            if drawn < 0.2:
                 raise ConnectionResetError
             await send(event)
 
@@ -85,7 +85,7 @@ def _read(receiver: Receiver, chance: random.Random, *, calm: bool) -> None:
     values = (receiver.platform.settings.home / PARTITION).read_bytes().splitlines()
     for offset, value in enumerate(values[position:], start=position):
         gathering.add(offset, value, time.monotonic())
-        if offset == len(values) - 1 or chance.random() < 0.2:  # noqa: PLR2004, RUF100
+        if offset == len(values) - 1 or chance.random() < 0.2:
             gathering.seal()
         while gathering.sealed:
             try:

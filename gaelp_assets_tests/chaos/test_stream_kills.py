@@ -22,8 +22,8 @@ from gaelp_assets_tests.chaos.processes import DEADLINE_SECONDS, Kills, start
 from gaelp_assets_tests.platforms import TABLE, checkpoint, ndjson, platform_in, rows
 from gaelp_assets_tests.processes import FORKED, PRELOADED
 
-KILLS_OF_A_HOME = 40
-BODIES = 100
+KILLS_OF_A_HOME = 50
+BODIES = 60
 MESSAGES = 250
 COUNTS = ("loaded", "duplicate", "rejected", "superseded", "withdrawn")
 
@@ -86,7 +86,11 @@ class Producer(threading.Thread):
             connection.close()
         if answer.status in {200, 202}:
             self.accepted.add(key)
-        elif answer.status not in {429, 500, 503}:  # 500: how the server itself answers where an answer is lost
+        elif answer.status not in {
+            429,
+            500,
+            503,
+        }:  # 500: how the server itself answers where an answer is lost
             self.wrong.append(f"{answer.status} {content!r}")
         if answer.status == http.client.OK:
             told = {name: count for name, count in json.loads(content).items() if name != "reasons"}
@@ -98,7 +102,7 @@ def test_a_thousand_kills_of_receivers_lose_nothing_double_nothing_and_alter_not
     tmp_path: Path, seed: int, kills: int
 ) -> None:
     FORKED.set_forkserver_preload([*PRELOADED, receive.__module__])
-    killer = Kills(seed, 1.5)
+    killer = Kills(seed, 1.2)
     sent = unanswered = lines = number = 0
     while killer.done < kills:
         number += 1
@@ -114,15 +118,14 @@ def _life(home: Path, killer: Kills, until: int) -> list[Producer]:
     """Has receivers of one home killed, and one of them end well."""
     platform_in(home)
     chance = killer.chance
-    (home / PARTITION).write_bytes(
-        ndjson(["nonsense" if chance.random() < 0.05 else _row(n) for n in range(MESSAGES)])
-    )
+    messages: list[Any] = ["nonsense" if chance.random() < 0.05 else _row(n) for n in range(MESSAGES)]
+    (home / PARTITION).write_bytes(ndjson(messages))
     producers = []
     for name in "ab":
         bodies = {}
         for body in range(BODIES):
             first = MESSAGES + 10 * body + 10_000 * ord(name)
-            content = [_row(first + n) for n in range(chance.randint(1, 6))]
+            content: list[Any] = [_row(first + n) for n in range(chance.randint(1, 6))]
             content += [f'{{"bad": "{name}-{body}"}}'] * chance.choice([0, 0, 0, 1])
             # Rows that others send too.
             content += [_row(chance.randrange(MESSAGES)) for _ in range(chance.choice([0, 0, 2]))]
@@ -167,11 +170,9 @@ def _judge(home: Path, producers: list[Producer]) -> int:
         is_["metrics"] = json.loads(is_["metrics"]) if isinstance(is_["metrics"], str) else is_["metrics"]
         assert is_ == was
     dead = Counter(bytes(row["raw"]) for row in rows(platform, "SELECT raw FROM ops.dead_letter"))
-    assert {line: count for line, count in dead.items() if line != b"nonsense"} == Counter(
-        line for line in lines if b"checkpoint_id" not in line
-    )
     # A message that comes again among others is another batch; each time, it is rejected.
-    assert dead[b"nonsense"] >= messages.count(b"nonsense")
+    assert dead.pop(b'["no JSON object","nonsense"]') >= messages.count(b"nonsense") > 0
+    assert dead == Counter(line for line in lines if b"checkpoint_id" not in line)
     for each in producers:
         for key, told in each.answers.items():
             assert told["lines"] == sum(told[name] for name in COUNTS) == len(each.bodies[key].splitlines())

@@ -24,6 +24,7 @@ from gaelp_assets.runs.plans import pending_work
 from gaelp_assets.stream import receiver as receiving
 from gaelp_assets.stream.batch import Batch, Fates, KeyTakenError
 from gaelp_assets.stream.loading import LiveLoader
+from gaelp_assets.stream.pace import Pace
 from gaelp_assets.stream.receiver import CrowdedError, Receiver, Waiting
 from gaelp_assets_tests.ingest.killed_loader import load_everything
 from gaelp_assets_tests.platforms import TABLE, checkpoint, ndjson, platform_in, rows
@@ -111,9 +112,10 @@ def test_too_much_that_waits_is_refused_and_not_half_taken(
     receiver = Receiver(platform)  # which does not load yet
     first = receiver.accept(batch(platform, "a", checkpoint(1)))
     for limit in ("WAITING_BYTES", "WAITING_BATCHES"):
-        with monkeypatch.context() as patched, pytest.raises(CrowdedError):
+        with monkeypatch.context() as patched:
             patched.setattr(receiving, limit, 1)
-            receiver.accept(batch(platform, "b", checkpoint(2)))
+            with pytest.raises(CrowdedError):
+                receiver.accept(batch(platform, "b", checkpoint(2)))
     assert receiver.waits() == (1, first.arrived.size)
     assert [file.name for file in platform.gateway.unsorted().files] == ["live-a.ndjson"]
 
@@ -190,7 +192,8 @@ def test_rows_that_were_accepted_under_a_taken_name_were_removed_without_a_word(
     platform: Platform, receiver: Receiver
 ) -> None:
     assert receiver.accept(batch(platform, "a", checkpoint(1))).result(WAIT)
-    accepted = receiver.accept(batch(platform, "a", checkpoint(2)))  # its producer may be answered now, and be gone
+    # Its producer may be answered as soon as it is accepted, and be gone.
+    accepted = receiver.accept(batch(platform, "a", checkpoint(2)))
     with pytest.raises(KeyTakenError):
         accepted.result(WAIT)
     [kept] = platform.gateway.failed()
@@ -202,7 +205,7 @@ def test_rows_that_were_accepted_under_a_taken_name_were_removed_without_a_word(
 @pytest.mark.parametrize("defect", [RuntimeError("row 1"), pl.exceptions.PanicException("row 1")])
 @pytest.mark.parametrize(
     ("owner", "name"),
-    [(Receiver, "_round"), (receiving.Pace, "rest"), (LiveLoader, "load")],
+    [(Receiver, "_round"), (Pace, "rest"), (LiveLoader, "load")],
 )
 def test_a_defect_ended_the_thread_that_loads_and_nobody_was_told(
     owner: type,
