@@ -165,7 +165,7 @@ class Receiver:
         with self._changed:
             if self._closing:
                 raise TransientError(Problem("the receiver ends", remedy="Send them again in some seconds."))
-            # What is more than all that may wait is taken where nothing waits: else it would be sent again for ever.
+            # What is more than all that may wait is taken where nothing waits: else it would be refused each time.
             full = self._bytes and self._bytes + size > WAITING_BYTES
             if full or len(self._queue) >= WAITING_BATCHES:
                 raise CrowdedError

@@ -44,7 +44,7 @@ class _NotYetTaken(TransientError):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Follows nowhere: a receiver sends nobody elsewhere, and whoever does gets neither the rows nor the key."""
+    """Follows nowhere: a receiver sends nobody elsewhere, and what does so gets neither the rows nor the key."""
 
     def redirect_request(self, *_: Any) -> None:
         """None: the answer is told as it is."""
