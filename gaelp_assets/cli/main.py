@@ -33,10 +33,9 @@ from gaelp_assets.cli.loading import load_pending
 from gaelp_assets.cli.opening import open_for_work
 from gaelp_assets.cli.report import report
 from gaelp_assets.cli.session import current_settings
+from gaelp_assets.cli.stream import LISTEN
 from gaelp_assets.errors import GaelpError
 
-RECEIVER = "http://127.0.0.1:8600"
-"""Where `gaelp stream` listens if nothing else is said."""
 app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -117,7 +116,7 @@ def dev(
     gaelp = [sys.executable, "-m", "gaelp_assets.cli.main"]
     children = {"the receiver": [*gaelp, "stream"]} if stream else {}
     if demo:
-        how = ["--push", RECEIVER] if stream else ["--produce-only", "--size", size]
+        how = ["--push", f"http://{LISTEN}"] if stream else ["--produce-only", "--size", size]
         children["the demo"] = [*gaelp, "demo", *how]
     raise typer.Exit(
         run_dev(

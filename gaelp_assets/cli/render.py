@@ -285,7 +285,7 @@ def _print_receivers(receivers: Sequence[ReceiverState]) -> None:
             (
                 "",
                 f"{lag.source} {lag.topic}, partition {lag.partition}",
-                "" if lag.newest is None else max(0, lag.newest - lag.position),
+                "" if lag.messages is None else lag.messages,
                 lag.position,
                 round(lag.seconds, 1),
             )

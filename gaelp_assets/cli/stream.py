@@ -10,6 +10,8 @@ from gaelp_assets.cli import render
 from gaelp_assets.cli.keys import keys_commands
 from gaelp_assets.cli.opening import open_for_work
 
+LISTEN = "127.0.0.1:8600"
+"""Where rows are pushed to if nothing else is said."""
 app = typer.Typer(invoke_without_command=True)
 app.add_typer(keys_commands("stream", sensitive=False), name="keys")
 
@@ -19,7 +21,7 @@ def stream(
     context: typer.Context,
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="where rows are pushed to; port 0 takes a free one")
-    ] = "127.0.0.1:8600",
+    ] = LISTEN,
     push: Annotated[
         bool,
         typer.Option("--push/--no-push", help="take rows that are pushed, or only the catalogue's streams"),

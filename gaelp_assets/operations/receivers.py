@@ -21,15 +21,24 @@ FRESH: Final = dt.timedelta(seconds=60)
 
 @dataclass(frozen=True)
 class StreamLag:
-    """How far behind a stream's newest message a receiver is; see `stream.sources.source.Lag`."""
+    """How far behind the newest message of a stream a receiver is."""
 
     source: str
+    """`kafka` or `pubsub`."""
     topic: str
+    """Or the subscription."""
     partition: int
     position: int
+    """The offset that is handed in next; of Pub/Sub, how many messages have been handed in."""
     newest: int | None
+    """The offset that the next message will get; None where it is not known."""
     seconds: float
-    """How old the message is that waits the longest."""
+    """How old the message is that waits the longest; 0 where none is known to wait."""
+
+    @property
+    def messages(self) -> int | None:
+        """How many messages wait, as far as it is known."""
+        return None if self.newest is None else max(0, self.newest - self.position)
 
 
 @dataclass(frozen=True)

@@ -62,8 +62,7 @@ def make_app(receiver: Callable[[], Receiver], keys: Keys, limits: PushLimits, *
         limits: what each gets.
         local: whether this machine alone can reach it: then, as long as there are no keys, none is asked for.
     """
-    gate = Gate(Limits(requests=limits.requests))
-    door = Door(keys, gate, local=local)
+    door = Door(keys, Gate(Limits(requests=limits.requests)), local=local)
     app = FastAPI(
         title="GAELP: rows of running trainings",
         version=version("gaelp-assets"),

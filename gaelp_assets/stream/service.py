@@ -12,12 +12,11 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import asdict
 from typing import Final
 
 from gaelp_assets.catalog.folders import FOLDER, catalog_folders
 from gaelp_assets.errors import GaelpError, TransientError, origin
-from gaelp_assets.operations.receivers import ReceiverState, StateFile, StreamLag
+from gaelp_assets.operations.receivers import ReceiverState, StateFile
 from gaelp_assets.platform import Platform, open_platform
 from gaelp_assets.settings import Settings
 from gaelp_assets.stream.loading import DEFECTS
@@ -87,9 +86,8 @@ class ReceiverService:
                 self._turn()
             except GaelpError as error:
                 text = str(error)
-            except (
-                DEFECTS
-            ) as error:  # without this thread, the catalogue would stay as it is, and nobody told
+            except DEFECTS as error:
+                # Without this thread, the catalogue would stay as it is, and nobody told.
                 text = origin(error)
             if text and text != self._told:
                 _log.error("the catalogue and what receivers have left are looked at again: %s", text)
@@ -112,7 +110,6 @@ class ReceiverService:
 
     def _tell(self) -> None:
         batches, size = self._receiver.waits()
-        streams = [StreamLag(**asdict(lag)) for lag in self._sources.lag()]
         self._file.write(
             ReceiverState(
                 at=dt.datetime.now(dt.UTC),
@@ -122,7 +119,7 @@ class ReceiverService:
                 batches=batches,
                 bytes=size,
                 loaded_at=self._receiver.loaded_at,
-                streams=streams,
+                streams=self._sources.lag(),
             )
         )
 

@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Final
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import TransientError
+from gaelp_assets.operations.receivers import StreamLag
 from gaelp_assets.stream.positions import newest
 from gaelp_assets.stream.receiver import CrowdedError, Receiver
 from gaelp_assets.stream.sources.gathering import Gathering, partition_prefix, place_of
 from gaelp_assets.stream.sources.kafka_client import SECONDS, Topics, client_settings, make_consumer, trouble
-from gaelp_assets.stream.sources.source import GATHERED_BYTES, Lag, Wait
+from gaelp_assets.stream.sources.source import GATHERED_BYTES, Wait
 
 if TYPE_CHECKING:
     from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
@@ -95,18 +96,18 @@ class KafkaSource:
             # Leaves the group, which hands in what is gathered.
             consumer.close()
 
-    def lag(self) -> list[Lag]:
+    def lag(self) -> list[StreamLag]:
         """How far behind each partition of this receiver is."""
         with self._lock:
             partitions = dict(self._partitions)
         return [self._lag(key, partition) for key, partition in sorted(partitions.items())]
 
-    def _lag(self, key: _Key, partition: _Partition) -> Lag:
+    def _lag(self, key: _Key, partition: _Partition) -> StreamLag:
         topic, number = key
         end = partition.newest
         behind = end is not None and end > partition.handed and partition.arrived is not None
         seconds = max(0.0, time.time() - partition.arrived) if behind and partition.arrived else 0.0
-        return Lag("kafka", topic, number, partition.handed, end, seconds)
+        return StreamLag("kafka", topic, number, partition.handed, end, seconds)
 
     def _receive(self, consumer: Consumer) -> None:
         """One round: takes what has come, and hands in what is due."""

@@ -21,11 +21,12 @@ from gaelp_assets.catalog import Relation
 from gaelp_assets.catalog.model import Stream
 from gaelp_assets.errors import GaelpError, Problem, TransientError
 from gaelp_assets.gateway.names import LIVE
+from gaelp_assets.operations.receivers import StreamLag
 from gaelp_assets.settings import BigQueryAddress, Settings
 from gaelp_assets.stream.batch import Batch
 from gaelp_assets.stream.receiver import CrowdedError, Receiver
 from gaelp_assets.stream.sources.messages import lines_of
-from gaelp_assets.stream.sources.source import BATCH_BYTES, GATHERED_BYTES, Lag, Wait
+from gaelp_assets.stream.sources.source import BATCH_BYTES, GATHERED_BYTES, Wait
 
 if TYPE_CHECKING:
     from google.cloud.pubsub_v1 import SubscriberClient
@@ -185,11 +186,11 @@ class PubSubSource:
             for each in self._subscriptions:
                 self._end(each)
 
-    def lag(self) -> list[Lag]:
+    def lag(self) -> list[StreamLag]:
         """What has been pulled and is not handed in; how many messages Pub/Sub holds, only its metrics tell."""
         now = time.time()
         return [
-            Lag(
+            StreamLag(
                 "pubsub",
                 each.name,
                 0,

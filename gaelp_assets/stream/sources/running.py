@@ -10,8 +10,9 @@ from typing import Final, NamedTuple
 
 from gaelp_assets.catalog import Relation
 from gaelp_assets.errors import GaelpError, Problem, origin
+from gaelp_assets.operations.receivers import StreamLag
 from gaelp_assets.stream.receiver import Receiver
-from gaelp_assets.stream.sources.source import Lag, Source, Wait
+from gaelp_assets.stream.sources.source import Source, Wait
 
 _log: Final = logging.getLogger("gaelp_assets.stream")
 
@@ -96,7 +97,7 @@ class Sources:
             thread.join(seconds)
         return not any(thread.is_alive() for thread in self._threads)
 
-    def lag(self) -> list[Lag]:
+    def lag(self) -> list[StreamLag]:
         """How far behind the sources are."""
         return [lag for source in self._sources.values() for lag in source.lag()]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import Final, Protocol
+
+from gaelp_assets.operations.receivers import StreamLag
 
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 15.0
@@ -13,28 +14,6 @@ BATCH_BYTES: Final = 8 << 20
 """A batch has so much text at most, and one message more."""
 GATHERED_BYTES: Final = 64 << 20
 """What is gathered at once over all batches."""
-
-
-@dataclass(frozen=True)
-class Lag:
-    """How far behind the newest message a source is."""
-
-    source: str
-    """`kafka` or `pubsub`."""
-    topic: str
-    """Or the subscription."""
-    partition: int
-    position: int
-    """The offset that is handed in next; of Pub/Sub, how many messages have been handed in."""
-    newest: int | None
-    """The offset that the next message will get; None where it is not known."""
-    seconds: float
-    """How old the message is that waits the longest; 0 where none is known to wait."""
-
-    @property
-    def messages(self) -> int | None:
-        """How many messages wait, as far as it is known."""
-        return None if self.newest is None else max(0, self.newest - self.position)
 
 
 class Source(Protocol):
@@ -48,7 +27,7 @@ class Source(Protocol):
         """
         ...
 
-    def lag(self) -> list[Lag]:
+    def lag(self) -> list[StreamLag]:
         """How far behind it is, of what it reads now."""
         ...
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from gaelp_assets.errors import GaelpError, Problem
+from gaelp_assets.operations.receivers import StreamLag
 from gaelp_assets.stream.sources import running
 from gaelp_assets.stream.sources import source as sources
 from gaelp_assets.stream.sources.running import Sources
-from gaelp_assets.stream.sources.source import Lag
 from gaelp_assets_tests.stream.sources.platforms import platform_with, receiver_of, wait_for
 
 
@@ -29,8 +29,8 @@ class Failing:
             raise GaelpError(Problem("nobody may read it", "topic t"))
         stop.wait()
 
-    def lag(self) -> list[Lag]:
-        return [Lag("kafka", "t", 0, 3, 5, 1.0)]
+    def lag(self) -> list[StreamLag]:
+        return [StreamLag("kafka", "t", 0, 3, 5, 1.0)]
 
 
 def test_a_source_that_fails_is_told_once_and_tried_again(
