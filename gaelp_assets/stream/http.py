@@ -36,6 +36,10 @@ _BODIES: Final[Mapping[str, str]] = {
 }
 _CODINGS: Final[Mapping[str, str]] = {"": "", "identity": "", "gzip": ".gz", "zstd": ".zst"}
 _KEY_LENGTH: Final = 255
+READING_BYTES: Final = 64 << 20
+"""Of bodies that are read at once: many large ones would fill the memory before any of them waits."""
+BODY_SECONDS: Final = 60.0
+"""Within which a body has to be there."""
 
 
 @dataclass(frozen=True)
@@ -77,18 +81,28 @@ def make_app(receiver: Callable[[], Receiver], keys: Keys, limits: PushLimits, *
         told = {"status": "ok", "waiting": {"batches": batches, "bytes": size}}
         return Response(as_json(told), media_type="application/json")
 
+    reading = 0  # bytes of the bodies that are read at the moment, as large as each can be
+
     async def rows(dataset: str, table: str, request: Request) -> Response:
         """Lines of a table. Answers once they are durable and loaded, or durable and still waiting (202)."""
+        nonlocal reading
         _refuse_pages(request)
         door.asker(request)
         into = receiver()
         relation = _find(into, f"{dataset}.{table}")
         ending = _ending(request)
         key = _key(request)
-        body = await _body(request, limits.megabytes << 20)
-        batch = Batch(relation, _stem(relation, key, body), body, ending)
+        size = _size(request, limits.megabytes << 20)
         try:
-            waiting = await run_in_threadpool(into.accept, batch)
+            if reading and reading + size > READING_BYTES:
+                raise CrowdedError
+            reading += size
+            try:
+                body = await _body(request, limits.megabytes << 20)
+                batch = Batch(relation, _stem(relation, key, body), body, ending)
+                waiting = await run_in_threadpool(into.accept, batch)
+            finally:
+                reading -= size
         except CrowdedError as busy:
             raise BusyError(busy.problems[0], busy.seconds, HTTPStatus.TOO_MANY_REQUESTS) from None
         except KeyTakenError as error:
@@ -177,21 +191,38 @@ def _key(request: Request) -> str | None:
     return key
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The body; refused as soon as it is known to be too large."""
-    too_large = Problem(
-        "the body is too large", expected=f"at most {most >> 20} MB", remedy="Send fewer rows at a time."
-    )
+def _size(request: Request, most: int) -> int:
+    """How large the body is, or can be where that is not told; refused if it is told to be too large."""
     told = request.headers.get("content-length", "")
     if told.isdecimal() and int(told) > most:
-        raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
+        raise _too_large(most)
+    return int(told) if told.isdecimal() else most
+
+
+def _too_large(most: int) -> RefusedError:
+    return RefusedError(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        Problem(
+            "the body is too large", expected=f"at most {most >> 20} MB", remedy="Send fewer rows at a time."
+        ),
+    )
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body; refused as soon as it is known to be too large, and given up when it does not end."""
     parts, size = [], 0
     try:
-        async for part in request.stream():
-            size += len(part)
-            if size > most:
-                raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, too_large)
-            parts.append(part)
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                size += len(part)
+                if size > most:
+                    raise _too_large(most)
+                parts.append(part)
+    except TimeoutError:
+        slow = Problem(
+            "the body does not end", expected=f"all of it within {BODY_SECONDS:g} s", remedy="Send it again."
+        )
+        raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, slow) from None
     except ClientDisconnect:  # a producer that was killed, and no defect
         ended = Problem("the connection ended before the body did", remedy="Send it again.")
         raise RefusedError(HTTPStatus.BAD_REQUEST, ended) from None

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import gzip
 import logging
-from collections.abc import Iterator, MutableMapping
+from collections.abc import AsyncIterator, Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from starlette.testclient import TestClient
 
 from gaelp_assets.errors import Problem, TransientError
 from gaelp_assets.platform import Platform
 from gaelp_assets.serve.keys import Keys
+from gaelp_assets.stream import http
 from gaelp_assets.stream import receiver as receiving
 from gaelp_assets.stream.http import PushLimits, make_app
 from gaelp_assets.stream.receiver import Receiver
@@ -168,3 +170,51 @@ def test_a_producer_that_was_killed_was_taken_for_a_defect(
     asyncio.run(app({**scope, "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8600)}, receive, send))
     assert told[0]["status"] == 400
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+def test_large_bodies_filled_the_memory_before_any_of_them_waited(
+    receiver: Receiver, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "READING_BYTES", 100)
+    app = make_app(lambda: receiver, keys, PushLimits(), local=True)
+    row = ndjson([checkpoint(61)])
+
+    async def push() -> list[int]:
+        begun, goes_on = asyncio.Event(), asyncio.Event()
+
+        async def slowly() -> AsyncIterator[bytes]:
+            yield row[:10]
+            begun.set()
+            await goes_on.wait()
+            yield row[10:]
+
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8600") as asker:
+            first = asyncio.create_task(asker.post(PATH, content=slowly(), headers=NDJSON))
+            await begun.wait()
+            second = await asker.post(PATH, content=row, headers=NDJSON)
+            goes_on.set()
+            answers = [(await first).status_code, second.status_code]
+            return [*answers, (await asker.post(PATH, content=row, headers=NDJSON)).status_code]
+
+    assert asyncio.run(push()) == [200, 429, 200]
+
+
+def test_a_body_that_never_ended_was_waited_for_always(
+    receiver: Receiver, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(http, "BODY_SECONDS", 0.05)
+    app = make_app(lambda: receiver, keys, PushLimits(), local=True)
+
+    async def push() -> httpx.Response:
+        async def endless() -> AsyncIterator[bytes]:
+            yield b"{"
+            await asyncio.Event().wait()
+
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8600") as asker:
+            return await asker.post(PATH, content=endless(), headers=NDJSON)
+
+    answer = asyncio.run(push())
+    assert answer.status_code == 408
+    assert "does not end" in answer.text
